@@ -1,0 +1,60 @@
+/*
+ * One connection's echo: read what has come, write it back, keep what the peer does not take yet.
+ * It knows nothing of how its worker waits; it says what to wait for.
+ *
+ * A connection belongs to exactly one worker, and only that worker's thread calls these functions.
+ */
+#ifndef ECHOPOOL_CONN_H
+#define ECHOPOOL_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "echopool/address.h"
+#include "echopool/queue.h"
+#include "echopool/stats.h"
+
+/* What a connection waits for. */
+enum conn_want {
+	CONN_WANT_READ,  /* more from the peer */
+	CONN_WANT_WRITE, /* room to write what is owed; nothing is read meanwhile */
+	CONN_WANT_CLOSE, /* nothing: it has ended, and end says why */
+};
+
+struct conn {
+	int fd;
+	int error;            /* errno of CONN_END_ERROR */
+	enum conn_end end;    /* why, once CONN_WANT_CLOSE was answered */
+	uint32_t owed_bytes;  /* read and not yet written; 0: owed is NULL */
+	uint32_t owed_offset; /* how much of owed is written */
+	unsigned char *owed;  /* heap; only while the peer does not read */
+	uint64_t received_bytes;
+	uint64_t sent_bytes;
+	uint64_t accepted_ns;
+	union address peer;
+	struct conn *next;  /* in the list of its worker */
+	struct conn **link; /* what points here in that list */
+};
+
+/*
+ * Takes the arrival's descriptor over (a->fd becomes -1) into a new connection that wants to read.
+ * Returns NULL, and leaves the arrival alone, when memory is short.
+ */
+struct conn *conn_new(struct arrival *a);
+
+/*
+ * Does one turn when what the connection wants has come true: at most one buffer is read and
+ * written back, or what is owed is written. buffer, of buffer_bytes, is the worker's scratch space.
+ */
+enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
+			  struct worker_stats *stats);
+
+/*
+ * Closes the descriptor, counts the end in stats, logs it when log_connections is set, frees c. end
+ * is the reason, which is c->end after CONN_WANT_CLOSE.
+ */
+void conn_close(struct conn *c, enum conn_end end, bool log_connections,
+		struct worker_stats *stats);
+
+#endif

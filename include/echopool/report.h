@@ -1,0 +1,25 @@
+/*
+ * The figures of a running server as key=value lines in the log. Main thread.
+ */
+#ifndef ECHOPOOL_REPORT_H
+#define ECHOPOOL_REPORT_H
+
+#include "echopool/acceptor.h"
+#include "echopool/pool.h"
+
+/* What the last report saw, so that the next tells the waits since then. Starts as zero. */
+struct report {
+	struct wait_totals earlier;
+};
+
+/*
+ * Logs one line for each worker and one for the queue. Counts are since the start, the quantiles of
+ * the wait from accept to worker since the previous report.
+ */
+void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
+		const struct pool *pool);
+
+/* How many connections the workers hold now. */
+uint64_t report_connections(const struct pool *pool);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * The server: owns the listeners, the queue, the acceptor and the pool, and acts on signals.
+ */
+#ifndef ECHOPOOL_SERVER_H
+#define ECHOPOOL_SERVER_H
+
+#include "echopool/settings.h"
+
+/*
+ * Blocks the signals that the server acts on and ignores SIGPIPE, for this thread and all that it
+ * starts. Main thread, before any other thread runs.
+ */
+void server_block_signals(void);
+
+/*
+ * Serves until SIGTERM or SIGINT has ended it. Returns the exit status: 0 when a signal ended it, 1
+ * when the system refused something, which the log has told. Main thread, after
+ * server_block_signals().
+ */
+int server_run(const struct settings *s);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * Locks, condition variables and threads with their results checked: a pthread call that cannot
+ * fail in a correct program goes through must(), which ends the process with a line if it does.
+ * clang's -Wthread-safety reads the annotations
+ * (https://clang.llvm.org/docs/ThreadSafetyAnalysis.html).
+ */
+#ifndef ECHOPOOL_THREAD_H
+#define ECHOPOOL_THREAD_H
+
+#include <pthread.h>
+
+#if defined(__clang__)
+#define THREAD_ANNOTATION(x) __attribute__((x))
+#else
+#define THREAD_ANNOTATION(x)
+#endif
+
+#define CAPABILITY(name)          THREAD_ANNOTATION(capability(name))
+#define REQUIRES(lock)            THREAD_ANNOTATION(requires_capability(lock))
+#define ACQUIRES(lock)            THREAD_ANNOTATION(acquire_capability(lock))
+#define RELEASES(lock)            THREAD_ANNOTATION(release_capability(lock))
+#define NO_THREAD_SAFETY_ANALYSIS THREAD_ANNOTATION(no_thread_safety_analysis)
+
+struct CAPABILITY("mutex") lock {
+	pthread_mutex_t mutex;
+};
+
+/* A condition variable whose timeouts, where there are any, are on CLOCK_MONOTONIC. */
+struct condition {
+	pthread_cond_t cond;
+};
+
+/* Ends the process with a line naming what when error is not 0. */
+void must(int error, const char *what);
+
+void lock_init(struct lock *l);
+void lock_destroy(struct lock *l);
+void lock_acquire(struct lock *l) ACQUIRES(l);
+void lock_release(struct lock *l) RELEASES(l);
+
+void condition_init(struct condition *c);
+void condition_destroy(struct condition *c);
+void condition_signal(struct condition *c);
+void condition_broadcast(struct condition *c);
+
+/* Wakes may be spurious: call it in a loop that looks at the condition itself. */
+void condition_wait(struct condition *c, struct lock *l) REQUIRES(l);
+
+/*
+ * Starts a thread of echopool's fixed stack size. Returns 0 or the errno value of
+ * pthread_create(3), which callers must handle: EAGAIN is usual under a limit on processes.
+ */
+int thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
+
+/*
+ * Names the calling thread for top and gdb; 15 bytes at most. (Naming another thread would open a
+ * file in /proc, and fail where descriptors are short.)
+ */
+void thread_set_name(const char *name);
+
+/* Waits for the end of a thread that thread_start() began. Never call it while holding a lock. */
+void thread_join(pthread_t thread);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * Socket addresses as text and back. Called from any thread; nothing is kept between calls.
+ */
+#include "echopool/address.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Parses decimal digits only, and no zero in front. */
+static bool parse_small(const char *text, unsigned long max, unsigned long *out)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	if (digits == 0 || digits > 10 || text[digits] != '\0' || (text[0] == '0' && digits > 1))
+		return false;
+	*out = strtoul(text, NULL, 10);
+	return *out <= max;
+}
+
+/* Parses what stands behind the "%" of an IPv6 address: an interface's number or name. */
+static bool parse_scope(const char *text, uint32_t *out)
+{
+	unsigned long number;
+
+	if (parse_small(text, UINT32_MAX, &number)) {
+		*out = (uint32_t)number;
+		return number != 0;
+	}
+	*out = if_nametoindex(text);
+	return *out != 0;
+}
+
+static bool parse_v6(const char *text, struct in6_addr *out, uint32_t *scope)
+{
+	char bare[INET6_ADDRSTRLEN];
+	size_t length = strcspn(text, "%");
+
+	if (length >= sizeof(bare))
+		return false;
+	memcpy(bare, text, length);
+	bare[length] = '\0';
+	if (inet_pton(AF_INET6, bare, out) != 1)
+		return false;
+	*scope = 0;
+	return text[length] == '\0' || parse_scope(text + length + 1, scope);
+}
+
+bool address_parse(const char *text, uint16_t port, union address *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
+		out->v4.sin_family = AF_INET;
+		out->v4.sin_port = htons(port);
+		return true;
+	}
+	if (parse_v6(text, &out->v6.sin6_addr, &out->v6.sin6_scope_id)) {
+		out->v6.sin6_family = AF_INET6;
+		out->v6.sin6_port = htons(port);
+		return true;
+	}
+	memset(out, 0, sizeof(*out));
+	return false;
+}
+
+socklen_t address_length(const union address *a)
+{
+	return a->any.sa_family == AF_INET ? sizeof(a->v4) : sizeof(a->v6);
+}
+
+uint16_t address_port(const union address *a)
+{
+	if (a->any.sa_family == AF_INET)
+		return ntohs(a->v4.sin_port);
+	if (a->any.sa_family == AF_INET6)
+		return ntohs(a->v6.sin6_port);
+	return 0;
+}
+
+const char *address_format(const union address *a, char text[static ADDRESS_TEXT_BYTES])
+{
+	char host[INET6_ADDRSTRLEN];
+	char scope[16] = "";
+
+	if (a->any.sa_family == AF_INET &&
+	    inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host)) != NULL) {
+		snprintf(text, ADDRESS_TEXT_BYTES, "%s:%u", host, address_port(a));
+	} else if (a->any.sa_family == AF_INET6 &&
+		   inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof(host)) != NULL) {
+		if (a->v6.sin6_scope_id != 0)
+			snprintf(scope, sizeof(scope), "%%%u", a->v6.sin6_scope_id);
+		snprintf(text, ADDRESS_TEXT_BYTES, "[%s%s]:%u", host, scope, address_port(a));
+	} else {
+		snprintf(text, ADDRESS_TEXT_BYTES, "address family %u", a->any.sa_family);
+	}
+	return text;
+}
+
+/* True when a bit behind the prefix is set. */
+static bool has_host_bits(const struct cidr *c, size_t size)
+{
+	for (size_t bit = c->prefix_bits; bit < size * 8; bit++) {
+		if ((c->bytes[bit / 8] & (0x80 >> (bit % 8))) != 0)
+			return true;
+	}
+	return false;
+}
+
+bool cidr_parse(const char *text, struct cidr *out)
+{
+	char host[INET6_ADDRSTRLEN];
+	size_t length = strcspn(text, "/");
+
+	memset(out, 0, sizeof(*out));
+	if (length >= sizeof(host))
+		return false;
+	memcpy(host, text, length);
+	host[length] = '\0';
+	if (inet_pton(AF_INET, host, out->bytes) == 1)
+		out->family = AF_INET;
+	else if (inet_pton(AF_INET6, host, out->bytes) == 1)
+		out->family = AF_INET6;
+	else
+		return false;
+
+	size_t size = out->family == AF_INET ? 4 : 16;
+	unsigned long bits = size * 8;
+	if (text[length] == '/' && !parse_small(text + length + 1, bits, &bits))
+		return false;
+	out->prefix_bits = (uint8_t)bits;
+	return !has_host_bits(out, size);
+}

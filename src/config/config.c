@@ -1,0 +1,219 @@
+/*
+ * A configuration file and the overrides into checked settings. Called by main.c, in the main
+ * thread, before any other thread exists.
+ *
+ * The file goes through passes that each tell all their errors: its bytes (text.c), its form
+ * (outline.c), libconfig's opinion of it (tree.c), its values against the table (setting_store.c).
+ */
+#include "echopool/config.h"
+
+#include "echopool/config/nearest.h"
+#include "echopool/config/override.h"
+#include "echopool/config/setting_store.h"
+#include "echopool/config/textfile.h"
+#include "echopool/config/tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct loader {
+	struct settings *settings;
+	struct findings findings;
+	struct {
+		bool written; /* rightly, in the file or with -o */
+		struct origin where;
+	} seen[SETTINGS_COUNT];
+};
+
+static void tell_unknown(struct loader *l, const char *path, struct origin where, bool group)
+{
+	const char *near;
+
+	if (!findings_want_errors(&l->findings)) {
+		l->findings.errors++;
+		return;
+	}
+	near = nearest_setting(path, group);
+	if (near != NULL)
+		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
+			     "found an unknown %s; did you mean %s?", group ? "group" : "setting",
+			     near);
+	else
+		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
+			     "found an unknown %s; right is one of those in echopool.conf(5)",
+			     group ? "group" : "setting");
+}
+
+static void store(struct loader *l, const struct setting *setting, const struct value *v)
+{
+	size_t index = (size_t)(setting - settings_table);
+
+	if (!v->told && setting_store(setting, l->settings, v, &l->findings)) {
+		l->seen[index].written = true;
+		l->seen[index].where = v->where;
+	}
+}
+
+/* Applies one item. False: its members, if it is a group, are not worth looking at. */
+static bool apply_item(struct loader *l, const struct outline_item *item)
+{
+	const struct setting *setting = settings_find(item->path);
+	bool group = item->value.kind == VALUE_GROUP;
+	char found[QUOTE_BYTES];
+
+	if (setting != NULL) {
+		store(l, setting, &item->value);
+		return false;
+	}
+	if (settings_is_group(item->path)) {
+		if (!group && !item->value.told)
+			findings_add(&l->findings, LOG_LEVEL_ERROR, item->value.where, item->path,
+				     "found %s; right is a group, as %s: { ... };",
+				     value_found(&item->value, found), item->path);
+		return true;
+	}
+	if (!item->value.told)
+		tell_unknown(l, item->path, item->value.where, group);
+	return false;
+}
+
+static bool is_member(const char *path, const char *group)
+{
+	size_t length = strlen(group);
+
+	return strncmp(path, group, length) == 0 && path[length] == '.';
+}
+
+static void apply_outline(struct loader *l, const struct outline *o)
+{
+	const char *refused_group = NULL;
+
+	for (size_t i = 0; i < o->count; i++) {
+		const struct outline_item *item = &o->items[i];
+
+		if (refused_group != NULL && is_member(item->path, refused_group))
+			continue;
+		refused_group = NULL;
+		if (!apply_item(l, item) && item->value.kind == VALUE_GROUP)
+			refused_group = item->path;
+	}
+}
+
+static void load_file(struct loader *l, const char *path)
+{
+	struct outline outline = {0};
+	size_t length = 0;
+	char *text = textfile_read(path, &length, &l->findings);
+
+	if (text == NULL)
+		return;
+	if (!text_check(text, length, (struct origin){.line = 1}, &l->findings))
+		goto out;
+	findings_pass(&l->findings);
+	outline_read(&outline, text, length, &l->findings);
+	if (outline.masked == NULL)
+		goto out;
+	findings_pass(&l->findings);
+	tree_compare(&outline, &l->findings);
+	findings_pass(&l->findings);
+	apply_outline(l, &outline);
+	outline_free(&outline);
+out:
+	free(text);
+}
+
+static void apply_override(struct loader *l, const char *text, size_t index)
+{
+	struct override o;
+
+	if (override_parse(&o, text, index, &l->findings)) {
+		const struct setting *setting = settings_find(o.path);
+
+		if (setting != NULL)
+			store(l, setting, &o.value);
+		else if (settings_is_group(o.path))
+			findings_add(
+				&l->findings, LOG_LEVEL_ERROR, o.value.where, o.path,
+				"found a group; right is one setting of it, as pool.workers=8");
+		else
+			tell_unknown(l, o.path, o.value.where, false);
+	}
+	override_free(&o);
+}
+
+/* An idle_when_full longer than idle can only be a mistake, when both are written. */
+static void check_idle(struct loader *l)
+{
+	const struct settings *s = l->settings;
+	size_t idle = (size_t)(settings_find("timeouts.idle") - settings_table);
+	size_t when_full = (size_t)(settings_find("timeouts.idle_when_full") - settings_table);
+
+	if (!l->seen[idle].written || !l->seen[when_full].written || s->timeouts.idle_ms == 0 ||
+	    s->timeouts.idle_when_full_ms <= s->timeouts.idle_ms)
+		return;
+	findings_add(&l->findings, LOG_LEVEL_ERROR, l->seen[when_full].where,
+		     settings_table[when_full].path,
+		     "found %.10g seconds; right is at most timeouts.idle, which is %.10g",
+		     s->timeouts.idle_when_full_ms / 1000.0, s->timeouts.idle_ms / 1000.0);
+}
+
+static void warn_of_no_effect(struct loader *l)
+{
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		const struct setting *setting = &settings_table[i];
+
+		if (setting->no_effect && l->seen[i].written &&
+		    !setting_is_default(setting, l->settings))
+			findings_add(&l->findings, LOG_LEVEL_WARNING, l->seen[i].where,
+				     setting->path, "has no effect in this version");
+	}
+}
+
+/* Returns path as it is shown in messages, to be freed; NULL: memory is short. */
+static char *shown_path(const char *path)
+{
+	char *shown = strdup(path);
+
+	for (char *c = shown; c != NULL && *c != '\0'; c++) {
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	}
+	return shown;
+}
+
+bool config_load(struct settings *s, const char *path, char *const overrides[],
+		 size_t override_count, struct config_messages *messages)
+{
+	struct loader l = {.settings = s};
+	char *shown = shown_path(path == NULL ? "" : path);
+
+	l.findings.file = shown;
+	if (shown == NULL || !settings_init(s)) {
+		*s = (struct settings){0};
+		l.findings.no_memory = true;
+		goto out;
+	}
+	if (path != NULL)
+		load_file(&l, path);
+	findings_pass(&l.findings);
+	for (size_t i = 0; i < override_count; i++)
+		apply_override(&l, overrides[i], i);
+	findings_pass(&l.findings);
+	check_idle(&l);
+	warn_of_no_effect(&l);
+out:;
+	bool good = !findings_failed(&l.findings);
+	if (!good)
+		settings_free(s);
+	findings_finish(&l.findings, messages);
+	free(shown);
+	return good;
+}
+
+void config_messages_free(struct config_messages *messages)
+{
+	for (size_t i = 0; i < messages->count; i++)
+		free(messages->items[i].text);
+	free(messages->items);
+	*messages = (struct config_messages){0};
+}

@@ -1,0 +1,85 @@
+/*
+ * What libconfig makes of a file. Called by config.c, in the one thread that reads the
+ * configuration.
+ *
+ * Values are taken from the text itself, because libconfig's integers wrap without a word and its
+ * lookups turn a wrong type into a default. But libconfig defines the format: a file counts only if
+ * libconfig accepts it and sees in it the settings, the types and the strings that we see.
+ */
+#include "echopool/config/tree.h"
+
+#include <libconfig.h>
+#include <string.h>
+
+/* A string of libconfig's is NULL when its memory was short. */
+static bool same_string(const char *theirs, const struct value *v)
+{
+	return theirs != NULL && strcmp(theirs, v->string) == 0;
+}
+
+static bool same_array(const config_setting_t *setting, const struct value *v)
+{
+	if (config_setting_type(setting) != CONFIG_TYPE_ARRAY ||
+	    config_setting_length(setting) != (int)v->count)
+		return false;
+	for (size_t i = 0; i < v->count; i++) {
+		if (!same_string(config_setting_get_string_elem(setting, (int)i), &v->elements[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool same_value(const config_setting_t *setting, const struct value *v)
+{
+	int type = config_setting_type(setting);
+
+	switch (v->kind) {
+	case VALUE_INTEGER:
+		return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
+	case VALUE_DECIMAL:
+		return type == CONFIG_TYPE_FLOAT;
+	case VALUE_BOOL:
+		return type == CONFIG_TYPE_BOOL && config_setting_get_bool(setting) == v->truth;
+	case VALUE_STRING:
+		return type == CONFIG_TYPE_STRING &&
+		       same_string(config_setting_get_string(setting), v);
+	case VALUE_ARRAY:
+		return same_array(setting, v);
+	case VALUE_GROUP:
+		return type == CONFIG_TYPE_GROUP;
+	default:
+		return false;
+	}
+}
+
+static void compare_items(const config_t *config, const struct outline *o, struct findings *f)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		const struct outline_item *item = &o->items[i];
+
+		if (item->masked)
+			continue;
+		const config_setting_t *setting = config_lookup(config, item->path);
+		if (setting == NULL || !same_value(setting, &item->value))
+			findings_add(f, LOG_LEVEL_ERROR, item->value.where, item->path,
+				     "found what libconfig reads otherwise; "
+				     "right is a plain value as in echopool.conf(5)");
+	}
+}
+
+void tree_compare(const struct outline *o, struct findings *f)
+{
+	config_t config;
+
+	config_init(&config);
+	if (config_read_string(&config, o->masked) == CONFIG_TRUE) {
+		compare_items(&config, o, f);
+	} else {
+		struct origin where = {.line = (uint32_t)config_error_line(&config)};
+
+		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
+			     "found what libconfig refuses (%s); right is name = value;",
+			     config_error_text(&config));
+	}
+	config_destroy(&config);
+}

@@ -1,0 +1,282 @@
+/*
+ * The log; see the header. log_open() picks the way of writing that cannot block for the kind of
+ * stderr at hand; any thread then formats a line on its own stack and hands it to the kernel in one
+ * call, so that lines neither mix nor wait for each other.
+ */
+#include "echopool/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "echopool/thread.h"
+
+enum log_way {
+	LOG_WAY_FILE,   /* a regular file: write(2) does not wait */
+	LOG_WAY_SOCKET, /* a socket, as the journal gives: MSG_DONTWAIT */
+	LOG_WAY_OWN, /* a pipe, terminal or device, opened anew so that O_NONBLOCK is ours alone */
+	LOG_WAY_POLLED, /* the same, where opening anew is refused */
+	LOG_WAY_SYSLOG, /* datagrams to /dev/log */
+};
+
+/* Written by log_open() and log_close() while no other thread runs; read by every thread. */
+static struct {
+	enum log_way way;
+	enum log_level level;
+	int fd;
+	bool journal; /* the journal reads stderr and understands <N> */
+} sink = {.way = LOG_WAY_POLLED, .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO};
+
+/* Lines lost since the last that could be written. Only counts, so relaxed order suffices. */
+static atomic_uint lost_lines;
+
+/* Keeps poll(2) and write(2) of one thread together in LOG_WAY_POLLED. */
+static struct lock polled_lock = {PTHREAD_MUTEX_INITIALIZER};
+
+static const struct {
+	const char *name;
+	int priority; /* syslog.h */
+} levels[] = {
+	[LOG_LEVEL_ERROR] = {"error", LOG_ERR},
+	[LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
+	[LOG_LEVEL_INFO] = {"info", LOG_INFO},
+	[LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
+};
+
+/* JOURNAL_STREAM names the device and inode of the journal's stream (systemd.exec(5)). */
+static bool is_journal(const struct stat *st)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char ours[64];
+
+	snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st->st_dev, (uintmax_t)st->st_ino);
+	return stream && strcmp(stream, ours) == 0;
+}
+
+static void open_stderr(void)
+{
+	struct stat st;
+
+	sink.fd = STDERR_FILENO;
+	sink.way = LOG_WAY_POLLED;
+	if (fstat(STDERR_FILENO, &st) != 0)
+		return;
+	sink.journal = is_journal(&st);
+	if (S_ISSOCK(st.st_mode)) {
+		sink.way = LOG_WAY_SOCKET;
+	} else if (S_ISREG(st.st_mode)) {
+		sink.way = LOG_WAY_FILE;
+	} else {
+		int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		sink.fd = fd;
+		sink.way = LOG_WAY_OWN;
+	}
+}
+
+static void open_syslog(void)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0) {
+		open_stderr();
+		log_error("log.target: no socket for syslog, the log stays on stderr: %s",
+			  strerror(errno));
+		return;
+	}
+	sink.fd = fd;
+	sink.way = LOG_WAY_SYSLOG;
+}
+
+void log_open(enum log_target target, enum log_level level)
+{
+	log_close();
+	sink.level = level;
+	if (target == LOG_TARGET_SYSLOG)
+		open_syslog();
+	else
+		open_stderr();
+}
+
+void log_close(void)
+{
+	/* Log data is lost at most when close fails, and there is nowhere to say it. */
+	if (sink.fd != STDERR_FILENO)
+		close(sink.fd);
+	sink.fd = STDERR_FILENO;
+	sink.way = LOG_WAY_POLLED;
+	sink.journal = false;
+}
+
+/* The datagram is addressed each time, so that a restarted syslog daemon is found again. */
+static ssize_t send_syslog(const char *line, size_t bytes)
+{
+	static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+
+	return sendto(sink.fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL,
+		      (const struct sockaddr *)&address, sizeof(address));
+}
+
+/* At most PIPE_BUF bytes fit whole wherever poll(2) reports room (pipe(7)). */
+static ssize_t write_polled(const char *line, size_t bytes)
+{
+	struct pollfd room = {.fd = sink.fd, .events = POLLOUT};
+	ssize_t n = -1;
+
+	lock_acquire(&polled_lock);
+	if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT))
+		n = write(sink.fd, line, bytes);
+	lock_release(&polled_lock);
+	return n;
+}
+
+static bool write_line(const char *line, size_t bytes)
+{
+	ssize_t n = -1;
+
+	do {
+		switch (sink.way) {
+		case LOG_WAY_FILE:
+		case LOG_WAY_OWN:
+			n = write(sink.fd, line, bytes);
+			break;
+		case LOG_WAY_SOCKET:
+			n = send(sink.fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+			break;
+		case LOG_WAY_POLLED:
+			n = write_polled(line, bytes);
+			break;
+		case LOG_WAY_SYSLOG:
+			n = send_syslog(line, bytes);
+			break;
+		}
+	} while (n < 0 && errno == EINTR);
+	return n == (ssize_t)bytes;
+}
+
+/* Writes what stands before the text into line and returns its length. */
+static size_t put_prefix(char *line, size_t size, enum log_level level)
+{
+	int n;
+
+	if (sink.way == LOG_WAY_SYSLOG) {
+		/* RFC 3164, in the form that syslog(3) gives it for the local daemon. */
+		time_t now = time(NULL);
+		struct tm local;
+		char when[32] = "";
+
+		if (localtime_r(&now, &local))
+			strftime(when, sizeof(when), "%b %e %H:%M:%S", &local);
+		n = snprintf(line, size,
+			     "<%d>%s echopool[%d]: %s: ", LOG_DAEMON | levels[level].priority, when,
+			     (int)getpid(), levels[level].name);
+	} else if (sink.journal) {
+		n = snprintf(line, size, "<%d>%s: ", levels[level].priority, levels[level].name);
+	} else {
+		n = snprintf(line, size, "%s: ", levels[level].name);
+	}
+	return (size_t)n;
+}
+
+/* A syslog datagram ends by itself; everywhere else a newline ends the line. */
+static bool put_line(enum log_level level, const char *format, va_list arguments)
+	__attribute__((format(printf, 2, 0)));
+static bool put_line(enum log_level level, const char *format, va_list arguments)
+{
+	char line[LOG_LINE_BYTES];
+	size_t used = put_prefix(line, sizeof(line), level);
+	const size_t room = sizeof(line) - used - 1;
+	int n = vsnprintf(line + used, room, format, arguments);
+
+	if (n < 0)
+		return false;
+	used += (size_t)n < room ? (size_t)n : room - 1;
+	if (sink.way != LOG_WAY_SYSLOG)
+		line[used++] = '\n';
+	return write_line(line, used);
+}
+
+static bool put_linef(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static bool put_linef(enum log_level level, const char *format, ...)
+{
+	va_list arguments;
+	bool written;
+
+	va_start(arguments, format);
+	written = put_line(level, format, arguments);
+	va_end(arguments);
+	return written;
+}
+
+static void tell_lost_lines(void)
+{
+	unsigned int lost;
+
+	if (atomic_load_explicit(&lost_lines, memory_order_relaxed) == 0)
+		return;
+	lost = atomic_exchange_explicit(&lost_lines, 0, memory_order_relaxed);
+	if (lost &&
+	    !put_linef(LOG_LEVEL_WARNING, "%u log lines before this could not be written", lost))
+		atomic_fetch_add_explicit(&lost_lines, lost, memory_order_relaxed);
+}
+
+static void log_line(enum log_level level, const char *format, va_list arguments)
+	__attribute__((format(printf, 2, 0)));
+static void log_line(enum log_level level, const char *format, va_list arguments)
+{
+	const int saved = errno;
+
+	if (level <= sink.level) {
+		if (put_line(level, format, arguments))
+			tell_lost_lines();
+		else
+			atomic_fetch_add_explicit(&lost_lines, 1, memory_order_relaxed);
+	}
+	errno = saved;
+}
+
+void log_bare(enum log_level level, const char *text)
+{
+	char line[LOG_LINE_BYTES];
+	int n;
+
+	if (sink.journal)
+		n = snprintf(line, sizeof(line), "<%d>%s", levels[level].priority, text);
+	else
+		n = snprintf(line, sizeof(line), "%s", text);
+	if (n < 0)
+		return;
+	n = n < (int)sizeof(line) - 1 ? n : (int)sizeof(line) - 2;
+	line[n] = '\n';
+	write_line(line, (size_t)n + 1);
+}
+
+#define DEFINE_LOG(name, level)                     \
+	void name(const char *format, ...)          \
+	{                                           \
+		va_list arguments;                  \
+                                                    \
+		va_start(arguments, format);        \
+		log_line(level, format, arguments); \
+		va_end(arguments);                  \
+	}
+
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG(log_warning, LOG_LEVEL_WARNING)
+DEFINE_LOG(log_info, LOG_LEVEL_INFO)
+DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)

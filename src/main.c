@@ -1,0 +1,210 @@
+/*
+ * The program: options, start order, exit code. Main thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libconfig.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "echopool/config.h"
+#include "echopool/log.h"
+#include "echopool/server.h"
+#include "version.h"
+
+enum exit_status { EXIT_STOPPED = 0, EXIT_REFUSED = 1, EXIT_WRONG = 2 };
+
+#ifdef HAVE_LIBSYSTEMD
+#define FEATURES "+systemd"
+#else
+#define FEATURES "-systemd"
+#endif
+
+/* What the command line asks for; overrides point into argv. */
+struct options {
+	const char *file;
+	char **overrides;
+	size_t override_count;
+	bool test;
+	bool print;
+};
+
+static const char usage[] = "Usage: echopool [-c FILE] [-t | -T] [-o PATH=VALUE]... [-V] [-h]\n";
+
+static const char help[] =
+	"\n"
+	"A TCP echo service on a fixed pool of threads.\n"
+	"\n"
+	"  -c, --config FILE      read the settings from FILE; without it the defaults hold\n"
+	"  -t, --test             check the settings, say what is wrong, and exit\n"
+	"  -T, --print            print the settings in effect as path=value lines, and exit\n"
+	"  -o, --set PATH=VALUE   override one setting; may be given again, the last one wins\n"
+	"  -V, --version          print the version and what it was built with, and exit\n"
+	"  -h, --help             print this, and exit\n"
+	"\n"
+	"It stays in the foreground and logs to stderr; `ready on ADDRESS` is its first line\n"
+	"once it listens.\n"
+	"\n"
+	"  echopool                                        try it: 127.0.0.1 and ::1, port 7007\n"
+	"  echopool -c /etc/echopool/echopool.conf -t      check a file before a restart\n"
+	"  echopool -o pool.workers=8 -o 'listen.addresses=[\"0.0.0.0\"]'\n"
+	"\n"
+	"Signals: SIGTERM or SIGINT drains and stops, a second one stops at once; SIGUSR1 logs\n"
+	"the figures of each worker and of the queue.\n"
+	"Exit status: 0 stopped by a signal; 1 the system refused something; 2 wrong usage or a\n"
+	"wrong file.\n"
+	"\n"
+	"Every setting is explained in echopool.conf(5), running the service in echopool(8).\n";
+
+/* Descriptors 0 to 2 that are closed would else become sockets, and the log would go to a client.
+ */
+static bool fill_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			return false;
+	return true;
+}
+
+/* Whether all that went to stdout has arrived there. */
+static int finish_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_STOPPED;
+	fprintf(stderr, "echopool: cannot write to the standard output: %s\n", strerror(errno));
+	return EXIT_REFUSED;
+}
+
+static int print_version(void)
+{
+	printf("echopool %s\nfeatures: %s\nlibconfig: %d.%d.%d\n", ECHOPOOL_VERSION, FEATURES,
+	       LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION);
+	return finish_output();
+}
+
+static int print_help(void)
+{
+	fputs(usage, stdout);
+	fputs(help, stdout);
+	return finish_output();
+}
+
+static int wrong_usage(void)
+{
+	fprintf(stderr, "%sSee `echopool --help`.\n", usage);
+	return EXIT_WRONG;
+}
+
+/* Fills o. Returns -1 to go on, or the exit status of a run that has ended. */
+static int parse_options(int argc, char *argv[], struct options *o)
+{
+	static const struct option longs[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"test", no_argument, NULL, 't'},
+		{"print", no_argument, NULL, 'T'},
+		{"set", required_argument, NULL, 'o'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:tTo:Vh", longs, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			o->file = optarg;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'T':
+			o->print = true;
+			break;
+		case 'o':
+			o->overrides[o->override_count++] = optarg;
+			break;
+		case 'V':
+			return print_version();
+		case 'h':
+			return print_help();
+		default:
+			return wrong_usage();
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "echopool: unexpected argument '%s'\n", argv[optind]);
+		return wrong_usage();
+	}
+	return -1;
+}
+
+/* Errors and warnings about the settings stand alone, in the form that editors jump to. */
+static void tell(const struct config_messages *messages)
+{
+	for (size_t i = 0; i < messages->count; i++)
+		log_bare(messages->items[i].level, messages->items[i].text);
+}
+
+static int serve(const struct settings *s)
+{
+	int status;
+
+	server_block_signals();
+	log_open(s->log.target, s->log.level);
+	status = server_run(s);
+	log_close();
+	return status;
+}
+
+static int test_or_serve(const struct options *o, const struct settings *s)
+{
+	if (o->print) {
+		settings_print(s, stdout);
+		return finish_output();
+	}
+	if (o->test) {
+		printf("%s: no errors\n", o->file ? o->file : "defaults");
+		return finish_output();
+	}
+	return serve(s);
+}
+
+static int run(const struct options *o)
+{
+	struct config_messages messages = {0};
+	struct settings s;
+	bool right = config_load(&s, o->file, o->overrides, o->override_count, &messages);
+	int status = EXIT_WRONG;
+
+	tell(&messages);
+	config_messages_free(&messages);
+	if (right)
+		status = test_or_serve(o, &s);
+	settings_free(&s);
+	return status;
+}
+
+int main(int argc, char *argv[])
+{
+	struct options o = {0};
+	int status;
+
+	if (!fill_standard_descriptors())
+		return EXIT_REFUSED;
+	log_open(LOG_TARGET_STDERR, LOG_LEVEL_INFO);
+	o.overrides = calloc((size_t)argc, sizeof(o.overrides[0]));
+	if (!o.overrides) {
+		log_error("no memory for the options");
+		return EXIT_REFUSED;
+	}
+	status = parse_options(argc, argv, &o);
+	if (status < 0)
+		status = run(&o);
+	free(o.overrides);
+	log_close();
+	return status;
+}

@@ -1,0 +1,74 @@
+/*
+ * Figures into log lines; see the header. Called by the main thread, which reads what the other
+ * threads count; it never waits for a worker, so a full server answers too.
+ */
+#include "echopool/report.h"
+
+#include <inttypes.h>
+
+#include "echopool/log.h"
+
+static uint64_t all_ended(const struct worker_stats *w)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int end = 0; end < CONN_END_COUNT; end++)
+		sum += stat_get(&w->ended[end]);
+	return sum;
+}
+
+/*
+ * The ends are read before the beginnings: a connection that comes and goes between the two reads
+ * counts as one held, never as one fewer than none.
+ */
+static uint64_t held_now(const struct worker_stats *w)
+{
+	const uint64_t ended = all_ended(w);
+	const uint64_t taken = stat_get(&w->taken);
+
+	return taken > ended ? taken - ended : 0;
+}
+
+uint64_t report_connections(const struct pool *pool)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		sum += held_now(pool_worker_stats(pool, i));
+	return sum;
+}
+
+static void log_worker(unsigned int index, const struct worker_stats *w)
+{
+	log_info("worker=%u connections=%" PRIu64 " taken=%" PRIu64 " closed=%" PRIu64
+		 " client=%" PRIu64 " reset=%" PRIu64 " error=%" PRIu64 " drain=%" PRIu64
+		 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
+		 index, held_now(w), stat_get(&w->taken), all_ended(w),
+		 stat_get(&w->ended[CONN_END_CLIENT]), stat_get(&w->ended[CONN_END_RESET]),
+		 stat_get(&w->ended[CONN_END_ERROR]), stat_get(&w->ended[CONN_END_DRAIN]),
+		 stat_get(&w->received_bytes), stat_get(&w->sent_bytes));
+}
+
+void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
+		const struct pool *pool)
+{
+	const struct acceptor_figures f = acceptor_figures(acceptor);
+	struct wait_totals sum = {{0}};
+	struct wait_totals waits;
+
+	for (unsigned int i = 0; i < pool_workers(pool); i++) {
+		const struct worker_stats *w = pool_worker_stats(pool, i);
+
+		log_worker(i, w);
+		stats_sum_waits(w, &sum);
+	}
+	waits = sum;
+	wait_totals_subtract(&waits, &r->earlier);
+	r->earlier = sum;
+	log_info("queue waiting=%" PRIu32 " accepted=%" PRIu64 " rejected=%" PRIu64
+		 " failed=%" PRIu64 " wait_us_p50=%" PRIu64 " wait_us_p99=%" PRIu64
+		 " wait_us_max=%" PRIu64,
+		 queue_waiting(queue), f.accepted, f.rejected, f.failed,
+		 wait_totals_quantile(&waits, 0.50), wait_totals_quantile(&waits, 0.99),
+		 wait_totals_quantile(&waits, 1.0));
+}

@@ -1,0 +1,366 @@
+/*
+ * Configuration files and overrides that are right, and how errors of several places come together.
+ */
+#include "config_loading.h"
+#include "echopool/config/outline.h"
+#include "echopool/config/tree.h"
+
+#define F "E " FILE_NAME
+
+/* libconfig 1.5 leaks a little on each syntax error, which no caller can free. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libconfig\n";
+}
+
+static void expect_said(const char *text, const char *said)
+{
+	expect_text(text, strlen(text), said);
+}
+
+static void an_empty_file_means_the_defaults(void **state)
+{
+	static const char *const texts[] = {
+		"", "\n", "\r\n\r\n", "# nothing", "/* nothing */", "// nothing\n", "pool: { };",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct settings s;
+
+		write_text(texts[i]);
+		expect_load(&s, FILE_NAME, NULL, 0, "");
+		for (size_t n = 0; n < SETTINGS_COUNT; n++)
+			assert_true(setting_is_default(&settings_table[n], &s));
+		settings_free(&s);
+	}
+}
+
+static void every_form_of_the_format_is_read(void **state)
+{
+	static const char text[] =
+		"listen = {\r\n"
+		"    addresses = [ \"::\", \"0.0\" \".0.0\" ]\r\n"
+		"    port: 0x10, backlog = 5 } // comment\r\n"
+		"pool : { workers = 8 /* not 9 */; queue_full = \"re\\x6aect\" };\r\n"
+		"timeouts: { drain = .5; };# comment \"\r\n"
+		"tcp: { nodelay = FALSE; keepalive = True; };\r\n"
+		"/* log: {\r\n*/ log: { level = \"debug\" };";
+	struct settings s;
+
+	(void)state;
+	write_text(text);
+	expect_load(&s, FILE_NAME, NULL, 0, "");
+	assert_int_equal(s.listen.addresses.count, 2);
+	assert_string_equal(s.listen.addresses.items[0], "::");
+	assert_string_equal(s.listen.addresses.items[1], "0.0.0.0");
+	assert_int_equal(s.listen.port, 16);
+	assert_int_equal(s.listen.backlog, 5);
+	assert_int_equal(s.pool.workers, 8);
+	assert_int_equal(s.pool.queue_full, QUEUE_FULL_REJECT);
+	assert_int_equal(s.timeouts.drain_ms, 500);
+	assert_false(s.tcp.nodelay);
+	assert_true(s.tcp.keepalive);
+	assert_int_equal(s.log.level, LOG_LEVEL_DEBUG);
+	settings_free(&s);
+}
+
+static void errors_come_in_the_order_of_the_file(void **state)
+{
+	static const char text[] = "pool: { workers = 70000;\n"
+				   "  queue_limit = 1; # \x1b\n"
+				   "  queue_limit = 2;\n"
+				   "  colour = 1;\n"
+				   "};\n"
+				   "@include \"x\"\n"
+				   "tcp: { nodelay = 1; };\n";
+	char *overrides[] = {"log.level=loud", "log.connections=2"};
+	struct settings s;
+
+	(void)state;
+	write_text(text);
+	expect_load(&s, FILE_NAME, overrides, 2,
+		    F ":1: pool.workers: found 70000; right is a whole number from 0 to 1024\n" F
+		      ":2: found the control byte 0x1b; "
+		      "right is UTF-8 text without control bytes\n" F
+		      ":3: pool.queue_limit: found a second time; "
+		      "right is once (the first is in line 2)\n" F
+		      ":4: pool.colour: found an unknown setting; "
+		      "right is one of those in echopool.conf(5)\n" F
+		      ":6: @include: found an include; right is all settings in one file\n" F
+		      ":7: tcp.nodelay: found 1; right is true or false\n"
+		      "E -o log.level=loud: log.level: found loud; "
+		      "right is \"error\", \"warning\", \"info\" or \"debug\"\n"
+		      "E -o log.connections=2: log.connections: found 2; right is true or false\n");
+}
+
+static void only_so_many_errors_are_listed(void **state)
+{
+	struct config_messages messages;
+	char text[4096] = "";
+	struct settings s;
+
+	(void)state;
+	for (size_t i = 0; i < 120; i++)
+		sprintf(text + strlen(text), "a%zu = 1;%s", i, i % 2 == 0 ? "\n" : " \x01\n");
+	write_text(text);
+	assert_false(config_load(&s, FILE_NAME, NULL, 0, &messages));
+	assert_int_equal(messages.count, 51);
+	assert_string_equal(messages.items[49].text,
+			    FILE_NAME ":34: a33: found an unknown setting; "
+				      "right is one of those in echopool.conf(5)");
+	assert_string_equal(messages.items[50].text, "and 130 more errors");
+	config_messages_free(&messages);
+	for (size_t i = 0; i < 300; i++)
+		sprintf(text + 8 * i, "a%03zu=1;\n", i);
+	write_text(text);
+	assert_false(config_load(&s, FILE_NAME, NULL, 0, &messages));
+	/* 256 of them unknown, and one that says that there are more settings than can be. */
+	assert_string_equal(messages.items[50].text, "and 207 more errors");
+	config_messages_free(&messages);
+}
+
+static void overrides_win_and_the_last_one_most(void **state)
+{
+	char *overrides[] = {"pool.workers=3", "pool.queue_full=reject", "pool.workers= 0x4",
+			     "listen.addresses=[\"::1\"]", "log.level=\"debug\""};
+	struct settings s;
+
+	(void)state;
+	write_text("pool: { workers = 2; queue_limit = 7; };");
+	expect_load(&s, FILE_NAME, overrides, 5, "");
+	assert_int_equal(s.pool.workers, 4);
+	assert_int_equal(s.pool.queue_limit, 7);
+	assert_int_equal(s.pool.queue_full, QUEUE_FULL_REJECT);
+	assert_int_equal(s.listen.addresses.count, 1);
+	assert_int_equal(s.log.level, LOG_LEVEL_DEBUG);
+	settings_free(&s);
+}
+
+static void wrong_overrides_are_refused(void **state)
+{
+	static const struct {
+		char *text;
+		const char *said; /* behind "-o text: " */
+	} faults[] = {
+		{"pool.workers",
+		 "found no setting and value; right is path=value, as pool.workers=8"},
+		{"=8", "found no setting and value; right is path=value, as pool.workers=8"},
+		{"pool.workers=",
+		 "pool.workers: found nothing; right is a whole number from 0 to 1024"},
+		{"pool.workers=70000",
+		 "pool.workers: found 70000; right is a whole number from 0 to 1024"},
+		{"pool.workers=8 9",
+		 "pool.workers: found 8 9; right is a whole number from 0 to 1024"},
+		{"pool.workers={ x = 1; }",
+		 "pool.workers: found a group; right is a whole number from 0 to 1024"},
+		{"pool.wrokers=8",
+		 "pool.wrokers: found an unknown setting; did you mean pool.workers?"},
+		{"pool=8", "pool: found a group; right is one setting of it, as pool.workers=8"},
+		{"log.level=\"info\" x", "log.level: found x; right is nothing behind the value"},
+		{"log.level=\"info",
+		 "log.level: found a string that is not closed in its line; right is a closing '\"'"},
+		{"access.deny=[\"::1\"", "access.deny: found the end; right is \",\" or \"]\""},
+		{"log.level=in\xff"
+		 "fo",
+		 "found the byte 0xff, which is not UTF-8 here; right is UTF-8 text"},
+		{"log.level=info\x01",
+		 "found the control byte 0x01; right is UTF-8 text without control bytes"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		struct config_messages messages;
+		struct settings s;
+
+		assert_false(config_load(&s, NULL, &faults[i].text, 1, &messages));
+		assert_int_equal(messages.count, 1);
+		const char *text = messages.items[0].text;
+		assert_int_equal(strncmp(text, "-o ", 3), 0);
+		if (strlen(text) < strlen(faults[i].said) ||
+		    strcmp(text + strlen(text) - strlen(faults[i].said), faults[i].said) != 0)
+			fail_msg("%s", text);
+		config_messages_free(&messages);
+	}
+}
+
+static void an_override_is_not_nested_deep_either(void **state)
+{
+	char *override = "access.deny=[[[[[[[[[[";
+	struct settings s;
+
+	(void)state;
+	expect_load(&s, NULL, &override, 1,
+		    "E -o access.deny=[[[[[[[[[[: access.deny: "
+		    "found [; right is a value of the array, or \"]\"\n"
+		    "E -o access.deny=[[[[[[[[[[: access.deny: "
+		    "found more than 8 levels of nesting; right is a setting within its group\n");
+}
+
+static void idle_when_full_may_not_be_longer_than_idle(void **state)
+{
+	static const char *const warnings = "W " FILE_NAME
+					    ":1: timeouts.idle: has no effect in this version\n";
+	char *when_full[] = {"timeouts.idle_when_full=3.5"};
+	struct settings s;
+
+	(void)state;
+	expect_said("timeouts: { idle = 2; idle_when_full = 3.5; };",
+		    "W " FILE_NAME ":1: timeouts.idle: has no effect in this version\n" F
+		    ":1: timeouts.idle_when_full: found 3.5 seconds; "
+		    "right is at most timeouts.idle, which is 2\n"
+		    "W " FILE_NAME ":1: timeouts.idle_when_full: has no effect in this version\n");
+	write_text("timeouts: { idle = 2; };");
+	/* The default of idle_when_full is longer, but nobody wrote it. */
+	expect_load(&s, FILE_NAME, NULL, 0, warnings);
+	settings_free(&s);
+	expect_load(&s, FILE_NAME, when_full, 1,
+		    "W " FILE_NAME ":1: timeouts.idle: has no effect in this version\n"
+		    "E -o timeouts.idle_when_full=3.5: timeouts.idle_when_full: "
+		    "found 3.5 seconds; right is at most timeouts.idle, which is 2\n"
+		    "W -o timeouts.idle_when_full=3.5: timeouts.idle_when_full: "
+		    "has no effect in this version\n");
+	expect_said("timeouts: { idle_when_full = 301; };",
+		    "W " FILE_NAME ":1: timeouts.idle_when_full: "
+		    "has no effect in this version\n");
+	expect_said("timeouts: { idle_when_full = 5; idle = 5; };", warnings);
+	expect_said("timeouts: { idle_when_full = 5; idle = 0; };", warnings);
+}
+
+/* Sets each setting to this value, for those of its kind, and counts those that warn. */
+static void what_has_no_effect_says_so(void **state)
+{
+	static const char *const changed[] = {
+		[SETTING_INTEGER] = "2000",       [SETTING_SECONDS] = "4",
+		[SETTING_BOOL] = "false",         [SETTING_WORD] = "x",
+		[SETTING_ADDRESSES] = "[\"::\"]", [SETTING_RULES] = "[\"::1\"]",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		const struct setting *setting = &settings_table[i];
+		char expected[256];
+		char text[128];
+		char *override = text;
+		struct settings s;
+
+		if (!setting->no_effect)
+			continue;
+		sprintf(text, "%s=%s", setting->path, changed[setting->kind]);
+		sprintf(expected, "W -o %s: %s: has no effect in this version\n", text,
+			setting->path);
+		expect_load(&s, NULL, &override, 1, expected);
+		settings_free(&s);
+	}
+	/* Written, but as it is anyway. */
+	expect_said("timeouts: { idle = 300; queue = 30.0; };\n"
+		    "access: { allow = [ \"0.0.0.0/0\", \"::/0\" ]; deny = [ ]; };",
+		    "");
+}
+
+static void a_file_that_others_may_write_is_a_warning(void **state)
+{
+	struct settings s;
+
+	(void)state;
+	write_text("pool: { workers = 2; };");
+	assert_int_equal(chmod(FILE_NAME, 0666), 0);
+	expect_load(&s, FILE_NAME, NULL, 0,
+		    "W " FILE_NAME ": found that others may write to it (mode 0666); "
+		    "right is mode 0644\n");
+	assert_int_equal(s.pool.workers, 2);
+	settings_free(&s);
+}
+
+static void a_name_with_control_bytes_is_shown_without_them(void **state)
+{
+	struct settings s;
+
+	(void)state;
+	expect_load(&s, "a\x1b\x7f", NULL, 0,
+		    "E a??: cannot be read: No such file or directory; "
+		    "right is the path of an existing file\n");
+}
+
+/* Lets libconfig read another text than the outline's own, and returns the messages. */
+static char *compare_with(const char *ours, const char *theirs)
+{
+	struct findings f = {.file = FILE_NAME};
+	struct config_messages messages;
+	struct outline o;
+
+	outline_read(&o, ours, strlen(ours), &f);
+	free(o.masked);
+	o.masked = strdup(theirs);
+	assert_non_null(o.masked);
+	tree_compare(&o, &f);
+	outline_free(&o);
+	findings_finish(&f, &messages);
+	char *text = join(&messages);
+	config_messages_free(&messages);
+	return text;
+}
+
+static void libconfig_must_read_the_same(void **state)
+{
+	static const struct {
+		const char *ours, *theirs;
+		bool same;
+	} cases[] = {
+		{"a = 1;", "a = 1;", true},
+		{"a = 1;", "b = 1;", false},
+		{"a = 1;", "a = 1L;", true},
+		{"a = 1;", "a = 1.0;", false},
+		{"a = 1.0;", "a = 1;", false},
+		{"a = \"x\";", "a = \"x\";", true},
+		{"a = \"x\";", "a = \"y\";", false},
+		{"a = \"x\";", "a = 1;", false},
+		{"a = true;", "a = TRUE;", true},
+		{"a = true;", "a = false;", false},
+		{"a = { };", "a = { };", true},
+		{"a = { };", "a = [ ];", false},
+		{"a = [ ];", "a = [ ];", true},
+		{"a = [ ];", "a = ( );", false},
+		{"a = [ \"x\" ];", "a = [ \"x\" ];", true},
+		{"a = [ \"x\" ];", "a = [ \"y\" ];", false},
+		{"a = [ \"x\" ];", "a = [ 1 ];", false},
+		{"a = [ \"x\" ];", "a = [ ];", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *text = compare_with(cases[i].ours, cases[i].theirs);
+
+		assert_string_equal(text, cases[i].same ? ""
+							: F
+						  ":1: a: found what libconfig reads otherwise; "
+						  "right is a plain value as in "
+						  "echopool.conf(5)\n");
+		free(text);
+	}
+	char *text = compare_with("", "\na = ;");
+	assert_string_equal(text, F ":2: found what libconfig refuses (syntax error); "
+				    "right is name = value;\n");
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_empty_file_means_the_defaults),
+		cmocka_unit_test(every_form_of_the_format_is_read),
+		cmocka_unit_test(errors_come_in_the_order_of_the_file),
+		cmocka_unit_test(only_so_many_errors_are_listed),
+		cmocka_unit_test(overrides_win_and_the_last_one_most),
+		cmocka_unit_test(wrong_overrides_are_refused),
+		cmocka_unit_test(an_override_is_not_nested_deep_either),
+		cmocka_unit_test(idle_when_full_may_not_be_longer_than_idle),
+		cmocka_unit_test(what_has_no_effect_says_so),
+		cmocka_unit_test(a_file_that_others_may_write_is_a_warning),
+		cmocka_unit_test(a_name_with_control_bytes_is_shown_without_them),
+		cmocka_unit_test(libconfig_must_read_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
+}

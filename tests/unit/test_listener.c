@@ -1,0 +1,173 @@
+/*
+ * Listening sockets: the port they get, the options that connections inherit, what is refused.
+ */
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cmocka_setup.h"
+#include "echopool/listener.h"
+#include "sockets.h"
+
+static char ipv4[] = "127.0.0.1";
+static char second_ipv4[] = "127.0.0.2";
+static char foreign[] = "192.0.2.1"; /* RFC 5737: nobody's */
+
+/* Settings that own nothing; addresses points to strings of the test. */
+static struct settings settings_for(char **addresses, size_t count)
+{
+	struct settings s = {0};
+
+	s.listen.addresses = (struct string_list){.items = addresses, .count = count};
+	s.listen.backlog = 16;
+	s.limits.buffer_bytes = 65536;
+	s.tcp.nodelay = true;
+	s.tcp.keepalive = true;
+	return s;
+}
+
+static int option(int fd, int level, int name)
+{
+	socklen_t length = sizeof(int);
+	int value = -1;
+
+	assert_int_equal(getsockopt(fd, level, name, &value, &length), 0);
+	return value;
+}
+
+static void test_port_0_gives_all_addresses_the_same_free_port(void **state)
+{
+	char *addresses[] = {ipv4, second_ipv4};
+	struct settings s = settings_for(addresses, 2);
+	char text[200], expected[200];
+	struct listeners l;
+
+	(void)state;
+	assert_true(listeners_open(&l, &s));
+	assert_int_equal(l.count, 2);
+	assert_int_not_equal(address_port(&l.items[0].address), 0);
+	assert_int_equal(address_port(&l.items[0].address), address_port(&l.items[1].address));
+	listeners_format(&l, text, sizeof(text));
+	snprintf(expected, sizeof(expected), "127.0.0.1:%d, 127.0.0.2:%d",
+		 address_port(&l.items[0].address), address_port(&l.items[0].address));
+	assert_string_equal(text, expected);
+	listeners_close(&l);
+}
+
+/* Accepts a connection of our own. */
+static int accept_one(const struct listeners *l, int *client)
+{
+	*client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_true(*client >= 0);
+	assert_int_equal(connect(*client, &l->items[0].address.any, sizeof(struct sockaddr_in)), 0);
+	return accept4(l->items[0].fd, NULL, NULL, SOCK_NONBLOCK);
+}
+
+static void check_inherited(bool on)
+{
+	char *addresses[] = {ipv4};
+	struct settings s = settings_for(addresses, 1);
+	struct listeners l;
+	int fd, client;
+
+	s.tcp.nodelay = on;
+	s.tcp.keepalive = on;
+	assert_true(listeners_open(&l, &s));
+	fd = accept_one(&l, &client);
+	assert_true(fd >= 0);
+	assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY) != 0, on);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE) != 0, on);
+	assert_int_equal(option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 65536);
+	close(fd);
+	close(client);
+	listeners_close(&l);
+}
+
+static void test_connections_inherit_the_options(void **state)
+{
+	(void)state;
+	check_inherited(true);
+	check_inherited(false);
+}
+
+static void test_a_port_in_use_is_refused_and_nothing_stays_open(void **state)
+{
+	char *addresses[] = {second_ipv4, ipv4};
+	char *one[] = {ipv4};
+	struct settings s = settings_for(one, 1);
+	struct listeners first, second;
+	int next_fd;
+
+	(void)state;
+	assert_true(listeners_open(&first, &s));
+	s = settings_for(addresses, 2);
+	s.listen.port = address_port(&first.items[0].address);
+	next_fd = dup(0);
+	close(next_fd);
+	assert_false(listeners_open(&second, &s));
+	assert_int_equal(second.count, 0);
+	assert_false(is_open(next_fd));
+	listeners_close(&first);
+}
+
+static void test_a_foreign_address_is_refused(void **state)
+{
+	char *addresses[] = {ipv4, foreign};
+	struct settings s = settings_for(addresses, 2);
+	struct listeners l;
+
+	(void)state;
+	assert_false(listeners_open(&l, &s));
+	assert_int_equal(l.count, 0);
+}
+
+static void test_takes_over_a_listening_socket(void **state)
+{
+	char *addresses[] = {ipv4};
+	struct settings s = settings_for(addresses, 1);
+	struct listeners mine, l;
+
+	(void)state;
+	assert_true(listeners_open(&mine, &s));
+	assert_int_equal(fcntl(mine.items[0].fd, F_SETFL, 0), 0);
+	assert_true(listeners_inherit(&l, &s, mine.items[0].fd, 1));
+	assert_int_equal(l.count, 1);
+	assert_int_equal(address_port(&l.items[0].address), address_port(&mine.items[0].address));
+	assert_true(fcntl(l.items[0].fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(l.items[0].fd, F_GETFD) & FD_CLOEXEC);
+	listeners_close(&l);
+}
+
+static void test_takes_over_nothing_else(void **state)
+{
+	struct settings s = settings_for(NULL, 0);
+	struct tcp_pair pair;
+	struct listeners l;
+	int udp = socket(AF_INET, SOCK_DGRAM, 0);
+
+	(void)state;
+	assert_true(udp >= 0);
+	assert_false(listeners_inherit(&l, &s, udp, 1));
+	assert_false(is_open(udp));
+	tcp_pair_open(&pair);
+	assert_false(listeners_inherit(&l, &s, pair.theirs, 1));
+	assert_false(is_open(pair.theirs));
+	pair.theirs = -1;
+	tcp_pair_close(&pair);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_port_0_gives_all_addresses_the_same_free_port),
+		cmocka_unit_test(test_connections_inherit_the_options),
+		cmocka_unit_test(test_a_port_in_use_is_refused_and_nothing_stays_open),
+		cmocka_unit_test(test_a_foreign_address_is_refused),
+		cmocka_unit_test(test_takes_over_a_listening_socket),
+		cmocka_unit_test(test_takes_over_nothing_else),
+	};
+
+	return cmocka_run_group_tests_name("listener", tests, NULL, NULL);
+}

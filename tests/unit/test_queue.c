@@ -1,0 +1,437 @@
+/*
+ * The bounded queue: order, bounds, who is woken, and how it ends.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmocka_setup.h"
+#include "echopool/queue.h"
+#include "sockets.h"
+
+#define BELLS 4
+
+/* A queue whose places have bells. */
+struct fixture {
+	struct queue *queue;
+	struct bell bells[BELLS];
+};
+
+static void open_queue(struct fixture *f, uint32_t limit, uint32_t worker_connections)
+{
+	f->queue = queue_new(limit, BELLS);
+	assert_non_null(f->queue);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		assert_true(bell_open(&f->bells[i]));
+		queue_set_place(f->queue, i, worker_connections, &f->bells[i]);
+	}
+}
+
+static void close_queue(struct fixture *f)
+{
+	queue_free(f->queue);
+	for (unsigned int i = 0; i < BELLS; i++)
+		bell_close(&f->bells[i]);
+}
+
+/* Descriptors of the tests are only numbers, far above any that is open. */
+#define FD_BASE 1000000
+
+static bool push(struct queue *q, int number)
+{
+	struct arrival a = {.fd = FD_BASE + number};
+	bool pushed = queue_push(q, &a);
+
+	assert_int_equal(a.fd, pushed ? -1 : FD_BASE + number);
+	return pushed;
+}
+
+/* Takes for a worker that holds `held` and checks that it got the numbers from first on. */
+static void take(struct queue *q, unsigned int place, uint32_t held, int first, unsigned int count)
+{
+	struct queue_batch batch;
+
+	queue_take(q, place, held, &batch);
+	assert_int_equal(batch.count, count);
+	for (unsigned int i = 0; i < count; i++)
+		assert_int_equal(batch.arrivals[i].fd, FD_BASE + first + (int)i);
+}
+
+static bool rung(struct fixture *f, unsigned int place)
+{
+	bool was = is_ready(f->bells[place].fd, POLLIN);
+
+	bell_clear(&f->bells[place]);
+	return was;
+}
+
+static void test_keeps_the_order_across_the_end_of_the_ring(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 3, 100);
+	for (int i = 0; i < 20; i += 2) {
+		assert_true(push(f.queue, i));
+		assert_true(push(f.queue, i + 1));
+		take(f.queue, 0, 1, i, 2);
+	}
+	close_queue(&f);
+}
+
+static void test_refuses_what_does_not_fit(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 2, 100);
+	assert_int_equal(queue_room(f.queue), 2);
+	assert_true(push(f.queue, 0));
+	assert_true(push(f.queue, 1));
+	assert_false(push(f.queue, 2));
+	assert_int_equal(queue_room(f.queue), 0);
+	assert_int_equal(queue_waiting(f.queue), 2);
+	take(f.queue, 0, 0, 0, 2);
+	assert_int_equal(queue_waiting(f.queue), 0);
+	close_queue(&f);
+}
+
+static void test_gives_a_worker_no_more_than_it_has_room_for(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 3);
+	for (int i = 0; i < 10; i++)
+		push(f.queue, i);
+	take(f.queue, 0, 1, 0, 2);
+	take(f.queue, 0, 3, 0, 0);
+	take(f.queue, 1, 0, 2, 3);
+	take(f.queue, 2, 0, 5, 3);
+	take(f.queue, 3, 1, 8, 2);
+	close_queue(&f);
+}
+
+static void test_gives_at_most_eight_at_once(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < 20; i++)
+		push(f.queue, i);
+	take(f.queue, 0, 5, 0, QUEUE_TAKE_MAX);
+	take(f.queue, 0, 13, 8, QUEUE_TAKE_MAX);
+	take(f.queue, 1, 5, 16, 4);
+	close_queue(&f);
+}
+
+static void test_rings_the_worker_that_holds_fewest(void **state)
+{
+	const uint32_t held[BELLS] = {5, 2, 9, 3};
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, held[i], 0, 0);
+	push(f.queue, 0);
+	assert_false(rung(&f, 0));
+	assert_true(rung(&f, 1));
+	assert_false(rung(&f, 2));
+	assert_false(rung(&f, 3));
+	push(f.queue, 1);
+	assert_false(rung(&f, 1)); /* it was rung and has not looked yet */
+	take(f.queue, 1, 2, 0, 2);
+	push(f.queue, 2);
+	assert_true(rung(&f, 3)); /* 1 holds four now */
+	close_queue(&f);
+}
+
+static void test_rings_no_worker_without_room(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, i == 2 ? 1 : 2, 0, 0);
+	push(f.queue, 0);
+	assert_true(rung(&f, 2));
+	take(f.queue, 2, 1, 0, 1);
+	push(f.queue, 1);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_false(rung(&f, i));
+	take(f.queue, 3, 1, 1, 1); /* one of its two has gone: it looks, and takes */
+	close_queue(&f);
+}
+
+static void test_a_taker_that_leaves_some_wakes_the_next(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 10);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1 + i, 0, 0);
+	for (int i = 0; i < 12; i++)
+		push(f.queue, i);
+	assert_true(rung(&f, 0));
+	for (unsigned int i = 1; i < BELLS; i++)
+		assert_false(rung(&f, i)); /* twelve pushes, one bell */
+	take(f.queue, 0, 1, 0, QUEUE_TAKE_MAX);
+	assert_true(rung(&f, 1));
+	take(f.queue, 1, 2, 8, 4);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_false(rung(&f, i));
+	close_queue(&f);
+}
+
+static void test_rings_nobody_where_a_worker_has_left(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 10);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1 + i, 0, 0);
+	queue_clear_place(f.queue, 0);
+	push(f.queue, 0);
+	assert_false(rung(&f, 0));
+	assert_true(rung(&f, 1));
+	take(f.queue, 1, 2, 0, 1);
+	queue_close(f.queue);
+	assert_false(rung(&f, 0));
+	close_queue(&f);
+}
+
+static void test_closed_gives_what_waits_and_then_the_end(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < 9; i++)
+		push(f.queue, i);
+	queue_close(f.queue);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_true(rung(&f, i)); /* all must learn it */
+	queue_take(f.queue, 0, 0, &batch);
+	assert_int_equal(batch.count, QUEUE_TAKE_MAX);
+	assert_false(batch.ended);
+	queue_take(f.queue, 1, 0, &batch);
+	assert_int_equal(batch.count, 1);
+	assert_true(batch.ended);
+	assert_false(batch.stopped);
+	queue_take(f.queue, 2, 0, &batch); /* does not sleep */
+	assert_int_equal(batch.count, 0);
+	assert_true(batch.ended);
+	close_queue(&f);
+}
+
+static void test_stopped_gives_nothing_more(void **state)
+{
+	struct queue_batch batch;
+	struct queue *q = queue_new(2, 1);
+	struct bell bell;
+	struct tcp_pair pair;
+	struct arrival a;
+
+	(void)state;
+	assert_true(bell_open(&bell));
+	queue_set_place(q, 0, 1, &bell);
+	tcp_pair_open(&pair);
+	a = (struct arrival){.fd = pair.ours};
+	assert_true(queue_push(q, &a));
+	queue_stop(q);
+	assert_true(is_ready(bell.fd, POLLIN));
+	queue_take(q, 0, 0, &batch);
+	assert_true(batch.stopped);
+	assert_int_equal(batch.count, 0);
+	assert_true(is_open(pair.ours));
+	queue_free(q); /* closes what nobody took */
+	assert_false(is_open(pair.ours));
+	pair.ours = -1;
+	tcp_pair_close(&pair);
+	bell_close(&bell);
+}
+
+static void *take_in_a_thread(void *argument)
+{
+	struct fixture *f = argument;
+	struct queue_batch *batch = malloc(sizeof(*batch));
+
+	queue_take(f->queue, 0, 0, batch);
+	return batch;
+}
+
+static void test_a_sleeping_worker_wakes_for_a_push(void **state)
+{
+	struct queue_batch *batch;
+	struct fixture f;
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	assert_int_equal(pthread_create(&thread, NULL, take_in_a_thread, &f), 0);
+	push(f.queue, 7);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	batch = result;
+	assert_int_equal(batch->count, 1);
+	assert_int_equal(batch->arrivals[0].fd, FD_BASE + 7);
+	free(batch);
+	close_queue(&f);
+}
+
+static void test_a_sleeping_worker_wakes_for_the_end(void **state)
+{
+	struct queue_batch *batch;
+	struct fixture f;
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	assert_int_equal(pthread_create(&thread, NULL, take_in_a_thread, &f), 0);
+	queue_close(f.queue);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	batch = result;
+	assert_true(batch->ended);
+	free(batch);
+	close_queue(&f);
+}
+
+static void *wait_for_room_in_a_thread(void *argument)
+{
+	struct fixture *f = argument;
+
+	return (void *)(uintptr_t)queue_wait_for_room(f->queue);
+}
+
+static void test_the_acceptor_wakes_for_room(void **state)
+{
+	struct fixture f;
+	pthread_t thread;
+	void *room;
+
+	(void)state;
+	open_queue(&f, 2, 1);
+	push(f.queue, 0);
+	push(f.queue, 1);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_room_in_a_thread, &f), 0);
+	take(f.queue, 0, 0, 0, 1);
+	assert_int_equal(pthread_join(thread, &room), 0);
+	assert_int_equal((uintptr_t)room, 1);
+	take(f.queue, 1, 0, 1, 1);
+	close_queue(&f);
+}
+
+static void test_the_acceptor_wakes_for_the_end(void **state)
+{
+	struct fixture f;
+	pthread_t thread;
+	void *room;
+
+	(void)state;
+	open_queue(&f, 1, 1);
+	push(f.queue, 0);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_room_in_a_thread, &f), 0);
+	queue_end_waiting(f.queue);
+	assert_int_equal(pthread_join(thread, &room), 0);
+	assert_int_equal((uintptr_t)room, 0);
+	take(f.queue, 0, 0, 0, 1);
+	close_queue(&f);
+}
+
+#define STORM 50000
+
+/* What the takers of the storm share: how often each number was taken. */
+struct storm {
+	struct fixture f;
+	atomic_uint taken[STORM];
+	atomic_uint next_place;
+	atomic_bool out_of_order;
+};
+
+/*
+ * Takes until the end. It holds two at most: when it holds any, it waits for its bell as long as
+ * the last look gave something, and else lets one go, which makes it look again.
+ */
+static void *storm_taker(void *argument)
+{
+	struct storm *s = argument;
+	const unsigned int place = atomic_fetch_add(&s->next_place, 1);
+	struct queue_batch batch;
+	uint32_t held = 0;
+	int last = -1;
+
+	do {
+		queue_take(s->f.queue, place, held, &batch);
+		for (unsigned int i = 0; i < batch.count; i++) {
+			const int number = batch.arrivals[i].fd - FD_BASE;
+
+			atomic_fetch_add(&s->taken[number], 1);
+			if (number <= last)
+				atomic_store(&s->out_of_order, true);
+			last = number;
+		}
+		held += batch.count;
+		if (held == 1 && !batch.ended && wait_for(s->f.bells[place].fd, POLLIN))
+			bell_clear(&s->f.bells[place]);
+		else if (held)
+			held--;
+	} while (!batch.ended || held);
+	return NULL;
+}
+
+static void test_a_storm_is_taken_once_and_in_order(void **state)
+{
+	struct storm *s = calloc(1, sizeof(*s));
+	pthread_t threads[BELLS];
+
+	(void)state;
+	assert_non_null(s);
+	open_queue(&s->f, 16, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, storm_taker, s), 0);
+	for (int i = 0; i < STORM; i++) {
+		while (queue_wait_for_room(s->f.queue) == 0)
+			;
+		assert_true(push(s->f.queue, i));
+	}
+	queue_close(s->f.queue);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	for (int i = 0; i < STORM; i++)
+		assert_int_equal(atomic_load(&s->taken[i]), 1);
+	assert_false(atomic_load(&s->out_of_order));
+	close_queue(&s->f);
+	free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_keeps_the_order_across_the_end_of_the_ring),
+		cmocka_unit_test(test_refuses_what_does_not_fit),
+		cmocka_unit_test(test_gives_a_worker_no_more_than_it_has_room_for),
+		cmocka_unit_test(test_gives_at_most_eight_at_once),
+		cmocka_unit_test(test_rings_the_worker_that_holds_fewest),
+		cmocka_unit_test(test_rings_no_worker_without_room),
+		cmocka_unit_test(test_a_taker_that_leaves_some_wakes_the_next),
+		cmocka_unit_test(test_rings_nobody_where_a_worker_has_left),
+		cmocka_unit_test(test_closed_gives_what_waits_and_then_the_end),
+		cmocka_unit_test(test_stopped_gives_nothing_more),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_push),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_the_end),
+		cmocka_unit_test(test_the_acceptor_wakes_for_room),
+		cmocka_unit_test(test_the_acceptor_wakes_for_the_end),
+		cmocka_unit_test(test_a_storm_is_taken_once_and_in_order),
+	};
+
+	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
+}

@@ -1,0 +1,110 @@
+/*
+ * The histogram of waits against exact quantiles of the same samples, and the difference of two
+ * sums.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmocka_setup.h"
+#include "echopool/stats.h"
+
+#define SAMPLES 20000
+
+static struct worker_stats stats;
+
+static int reset(void **state)
+{
+	(void)state;
+	memset(&stats, 0, sizeof(stats));
+	return 0;
+}
+
+static uint64_t quantile(double share)
+{
+	struct wait_totals totals = {{0}};
+
+	stats_sum_waits(&stats, &totals);
+	return wait_totals_quantile(&totals, share);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a;
+	const uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void test_no_wait_is_zero(void **state)
+{
+	(void)state;
+	assert_int_equal(quantile(0.5), 0);
+	assert_int_equal(quantile(1.0), 0);
+}
+
+static void test_small_waits_are_exact(void **state)
+{
+	(void)state;
+	for (uint64_t us = 1; us <= 31; us++)
+		stats_add_wait(&stats, us);
+	assert_int_equal(quantile(0.5), 16);
+	assert_int_equal(quantile(1.0), 31);
+}
+
+static void test_quantiles_are_at_most_a_sixteenth_too_high(void **state)
+{
+	static const double shares[] = {0.01, 0.5, 0.9, 0.99, 0.999, 1.0};
+	static uint64_t samples[SAMPLES];
+
+	(void)state;
+	srandom(1);
+	for (size_t i = 0; i < SAMPLES; i++) {
+		/* From microseconds to minutes, each power of two equally likely. */
+		samples[i] = (uint64_t)random() >> (random() % 27);
+		stats_add_wait(&stats, samples[i]);
+	}
+	qsort(samples, SAMPLES, sizeof(samples[0]), compare);
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+		size_t rank = (size_t)(shares[i] * SAMPLES + 0.9999999);
+		uint64_t exact = samples[rank - 1];
+
+		assert_in_range(quantile(shares[i]), exact, exact + exact / 16);
+	}
+}
+
+static void test_a_wait_past_all_bounds_is_counted(void **state)
+{
+	(void)state;
+	stats_add_wait(&stats, UINT64_MAX);
+	assert_true(quantile(1.0) > UINT64_C(30000000000));
+}
+
+static void test_a_difference_holds_only_what_came_since(void **state)
+{
+	struct wait_totals before = {{0}};
+	struct wait_totals after = {{0}};
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		stats_add_wait(&stats, 1000000);
+	stats_sum_waits(&stats, &before);
+	stats_add_wait(&stats, 5);
+	stats_add_wait(&stats, 7);
+	stats_sum_waits(&stats, &after);
+	wait_totals_subtract(&after, &before);
+	assert_int_equal(wait_totals_quantile(&after, 0.5), 5);
+	assert_int_equal(wait_totals_quantile(&after, 1.0), 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_no_wait_is_zero, reset),
+		cmocka_unit_test_setup(test_small_waits_are_exact, reset),
+		cmocka_unit_test_setup(test_quantiles_are_at_most_a_sixteenth_too_high, reset),
+		cmocka_unit_test_setup(test_a_wait_past_all_bounds_is_counted, reset),
+		cmocka_unit_test_setup(test_a_difference_holds_only_what_came_since, reset),
+	};
+
+	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
+}
