@@ -1,0 +1,59 @@
+"""Fixtures of the service suite, and the list of what could not be run, with the reasons."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from clients import need_descriptors
+from harness import PROGRAM, Server
+
+
+def pytest_sessionstart():
+    if not Path(PROGRAM).exists():
+        pytest.exit(f"{PROGRAM} is not there: build it, or name another in ECHOPOOL", returncode=2)
+    need_descriptors(0)
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        terminalreporter.write_line(f"not run: {report.nodeid}: {reason}")
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """A function that starts a program and does not wait for it; see Server for its arguments."""
+    servers = []
+
+    def launch_one(settings=None, **options):
+        directory = tmp_path / f"server{len(servers)}"
+        directory.mkdir()
+        servers.append(Server(directory, settings, **options))
+        return servers[-1]
+
+    yield launch_one
+    failures = []
+    for server in servers:
+        try:
+            server.finish()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def start(launch):
+    """A function that starts a program and waits for its ready line."""
+    return lambda settings=None, **options: launch(settings, **options).wait_ready()
+
+
+@pytest.fixture
+def public_program():
+    """A copy of the program where every user can run it; tmp_path is the owner's alone."""
+    with tempfile.TemporaryDirectory(prefix="echopool-test-") as directory:
+        os.chmod(directory, 0o755)
+        yield shutil.copy(PROGRAM, directory)

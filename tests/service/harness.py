@@ -1,0 +1,344 @@
+"""Starts the program under test and looks at it from outside: its log, its figures, /proc.
+
+The program is $ECHOPOOL, or build/echopool of this checkout. ECHOPOOL_TIME_FACTOR multiplies every
+time bound (10 under sanitizers); memory and CPU are only asserted when it is 1.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from clients import Client
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PROGRAM = os.path.abspath(os.environ.get("ECHOPOOL", CHECKOUT / "build" / "echopool"))
+TIME_FACTOR = float(os.environ.get("ECHOPOOL_TIME_FACTOR", "1"))
+PLAIN = TIME_FACTOR == 1
+FULL = os.environ.get("ECHOPOOL_FULL") == "1"
+
+SANITIZER_REPORT = re.compile(r"\w+Sanitizer|runtime error:")
+MANAGED_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+                       "JOURNAL_STREAM")
+LISTEN_STATE = "0A"
+
+needs_plain_build = pytest.mark.skipif(
+    not PLAIN, reason="sanitizers distort memory and CPU figures (ECHOPOOL_TIME_FACTOR is not 1)")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def seconds(plain):
+    """A time bound of the plain build, in seconds, made longer where the build is slower."""
+    return plain * TIME_FACTOR
+
+
+def wait_for(predicate, timeout=10, what="the condition"):
+    """Polls predicate until it is true and returns its value; fails after timeout seconds."""
+    deadline = time.monotonic() + seconds(timeout)
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come about in {seconds(timeout)} s")
+        time.sleep(0.005)
+
+
+def key_values(line):
+    """The key=value words of a log line, as a dictionary; whole numbers become int."""
+    found = dict(re.findall(r"(\w+)=(\S+)", line))
+    return {key: int(value) if value.isdigit() else value for key, value in found.items()}
+
+
+def as_libconfig(value):
+    """A Python value in the syntax of the configuration file."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, (list, tuple)):
+        return "[ " + ", ".join(as_libconfig(item) for item in value) + " ]"
+    return repr(value)
+
+
+def configuration(settings):
+    """The text of a configuration file with these settings, given as {"group.name": value}."""
+    groups = {}
+    for path, value in settings.items():
+        group, name = path.split(".")
+        groups.setdefault(group, []).append(f"    {name} = {as_libconfig(value)};\n")
+    return "".join(f"{group}:\n{{\n{''.join(lines)}}};\n" for group, lines in groups.items())
+
+
+def environment(extra=None):
+    """This process's environment without what a service manager may have put there, plus extra."""
+    clean = {key: value for key, value in os.environ.items() if key not in MANAGED_ENVIRONMENT}
+    return clean | (extra or {})
+
+
+def run_program(*arguments, wrapper=(), env=None, timeout=20, program=PROGRAM, **popen):
+    """Runs the program to its end; the result has returncode, stdout and stderr."""
+    return subprocess.run([*wrapper, program, *map(str, arguments)], capture_output=True,
+                          text=True, env=environment(env), timeout=seconds(timeout),
+                          check=False, **popen)
+
+
+def error_lines(result):
+    """What a finished program had to say, with no sanitizer report in it."""
+    assert not SANITIZER_REPORT.search(result.stderr), result.stderr
+    return result.stderr.splitlines()
+
+
+def exec_wrapper(code):
+    """A command prefix that runs a line of Python in the process that then becomes the program."""
+    return [sys.executable, "-I", "-S", "-c",
+            f"import os, sys\n{code}\nos.execvp(sys.argv[1], sys.argv[1:])"]
+
+
+def unshared(namespace, script):
+    """A command prefix: in a namespace of its own, which script sets up; skips where refused."""
+    if not shutil.which("unshare"):
+        pytest.skip("unshare is not installed")
+    prefix = ["unshare", namespace, "sh", "-c", f'set -e; {script}; exec "$@"', "sh"]
+    probe = subprocess.run([*prefix, "true"], capture_output=True, text=True, timeout=20,
+                           check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"unshare {namespace}: {probe.stderr.strip()}")
+    return prefix
+
+
+class Lines:
+    """Reads a descriptor to its end in a thread, and lets others wait for the lines that come."""
+
+    def __init__(self, stream):
+        self._lines = []
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream):
+        with stream:
+            for line in stream:
+                with self._changed:
+                    self._lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def mark(self):
+        """The number of lines so far: give it as start to look only at what comes later."""
+        with self._changed:
+            return len(self._lines)
+
+    def matching(self, pattern="", start=0):
+        """The lines so far that contain pattern."""
+        with self._changed:
+            return [line for line in self._lines[start:] if re.search(pattern, line)]
+
+    def wait(self, pattern, count=1, start=0, timeout=10):
+        """Waits for count lines that contain pattern and returns their matches."""
+        def enough():
+            found = [re.search(pattern, line) for line in self._lines[start:]]
+            found[:] = [match for match in found if match]
+            return found if len(found) >= count else None
+
+        with self._changed:
+            self._changed.wait_for(lambda: enough() or self._ended, seconds(timeout))
+            found = enough()
+            tail = "\n".join(self._lines[start:][-30:])
+        assert found, f"{count} x {pattern!r} did not come; the log:\n{tail}"
+        return found
+
+    def wait_end(self):
+        """Waits until the writer has closed its side."""
+        self._thread.join(seconds(10))
+        assert not self._thread.is_alive(), "someone still holds the log's descriptor"
+
+
+class Server:
+    """One running program. finish() is called for each by the fixture that made it.
+
+    settings go into a file, overrides ("path=value") are given with -o, wrapper is a command
+    prefix that ends in exec, stderr a descriptor to use instead of the pipe that is read here.
+    """
+
+    def __init__(self, directory, settings=None, *, overrides=(), env=None, wrapper=(),
+                 stderr=None, **popen):
+        chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0} | (settings or {})
+        file = directory / "echopool.conf"
+        file.write_text(configuration(chosen))
+        file.chmod(0o644)
+        command = [*wrapper, PROGRAM, "-c", str(file)]
+        for override in overrides:
+            command += ["-o", override]
+        self.clients = []
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE if stderr is None else stderr,
+            env=environment(env), text=True, errors="replace", **popen)
+        self.pid = self.process.pid
+        self.log = Lines(self.process.stderr) if stderr is None else None
+        self.addresses = []
+        self.limits = {}
+        self.first_descriptors = None
+
+    def wait_ready(self):
+        """Waits for the line that says the program listens, and keeps what it says."""
+        ready = self.log.wait(r"ready on (.*?);(.*)", timeout=20)[0]
+        for text in ready[1].split(", "):
+            host, port = text.rsplit(":", 1)
+            self.addresses.append((host.strip("[]"), int(port)))
+        self.limits = key_values(ready[2])
+        self.first_descriptors = self.descriptors()
+        return self
+
+    def wait_listening(self):
+        """As wait_ready, for a program whose log cannot be read: finds its IPv4 port in /proc."""
+        port = wait_for(self._listening_port, timeout=20, what="a listening socket")
+        self.addresses = [("127.0.0.1", port)]
+        self.first_descriptors = self.descriptors()
+        return self
+
+    def _listening_port(self):
+        assert self.process.poll() is None, f"the program ended with {self.process.returncode}"
+        held = self.descriptors().values()
+        for line in self._proc("net/tcp").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN_STATE and f"socket:[{fields[9]}]" in held:
+                return int(fields[1].split(":")[1], 16)
+        return None
+
+    @property
+    def address(self):
+        return self.addresses[0]
+
+    def connect(self, address=None):
+        """A new client of this server; it is closed when the test ends."""
+        client = Client(address or self.address, timeout=seconds(20))
+        self.clients.append(client)
+        return client
+
+    def hold(self, clients):
+        """Has clients made elsewhere closed when the test ends."""
+        self.clients.append(clients)
+        return clients
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+    def figures(self):
+        """The answer to SIGUSR1: a list with a dictionary for each worker, and the queue's."""
+        start = self.log.mark()
+        self.send_signal(signal.SIGUSR1)
+        workers = self.log.wait(r"\bworker=\d+ .*", count=self.limits["workers"], start=start)
+        queue = self.log.wait(r"\bqueue (\w+=.*)", start=start)[0]
+        return [key_values(match[0]) for match in workers], key_values(queue[1])
+
+    def connections(self):
+        """How many connections the workers hold."""
+        return sum(worker["connections"] for worker in self.figures()[0])
+
+    def _proc(self, name):
+        return Path(f"/proc/{self.pid}/{name}").read_text(encoding="ascii", errors="replace")
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def descriptors(self):
+        """What is open: {number: what it is}."""
+        found = {}
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                found[int(number)] = os.readlink(f"/proc/{self.pid}/fd/{number}")
+            except FileNotFoundError:
+                pass
+        return found
+
+    def cpu(self):
+        """The CPU time used so far: seconds in user mode, seconds in the kernel."""
+        fields = self._proc("stat").rsplit(")", 1)[1].split()
+        tick = os.sysconf("SC_CLK_TCK")
+        return int(fields[11]) / tick, int(fields[12]) / tick
+
+    def cpu_in(self, interval):
+        """The CPU seconds that the program uses in the next interval seconds."""
+        before = sum(self.cpu())
+        time.sleep(interval)
+        return sum(self.cpu()) - before
+
+    def assert_idle(self, share=0.05, interval=1.0):
+        """In the plain build, at most share of one CPU is used."""
+        used = self.cpu_in(interval)
+        assert not PLAIN or used <= share * interval, f"{used:.2f} s of CPU in {interval} s"
+
+    def memory(self):
+        """Private dirty memory in bytes: what the program itself has written to."""
+        return int(re.search(r"Private_Dirty:\s+(\d+) kB", self._proc("smaps_rollup"))[1]) * 1024
+
+    def refuses(self, address=None):
+        """True when nobody listens any more."""
+        try:
+            Client(address or self.address, timeout=seconds(1)).close()
+        except ConnectionRefusedError:
+            return True
+        except (ConnectionResetError, TimeoutError):
+            pass
+        return False
+
+    def wait_exit(self, timeout=10):
+        """Waits for the end and returns the exit status."""
+        status = self.process.wait(seconds(timeout))
+        if self.log:
+            self.log.wait_end()
+        return status
+
+    def stop(self, number=signal.SIGTERM, timeout=10):
+        """Sends the signal, expects exit status 0, and returns the seconds it took."""
+        begin = time.monotonic()
+        self.send_signal(number)
+        status = self.wait_exit(timeout)
+        assert status == 0, f"exit status {status}; the log:\n" + self._log_tail()
+        return time.monotonic() - begin
+
+    def close_clients(self):
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
+
+    def finish(self):
+        """Ends the program, and fails if it had died, leaked a descriptor or has a report."""
+        try:
+            self.close_clients()
+            if self.process.returncode is None:
+                self._end_well()
+            if self.log:
+                report = self.log.matching(SANITIZER_REPORT.pattern)
+                assert not report, self._log_tail()
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+    def _end_well(self):
+        status = self.process.poll()
+        assert status is None, f"the server died with {status}; the log:\n" + self._log_tail()
+        if self.first_descriptors is not None:
+            allowed = len(self.first_descriptors)
+            try:
+                wait_for(lambda: len(self.descriptors()) <= allowed)
+            except AssertionError:
+                left = set(self.descriptors().items()) - set(self.first_descriptors.items())
+                raise AssertionError(f"descriptors left open: {sorted(left)}") from None
+        self.stop()
+
+    def _log_tail(self):
+        return "\n".join(self.log.matching()[-40:]) if self.log else "(not read)"

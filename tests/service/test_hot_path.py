@@ -1,0 +1,87 @@
+"""What one echo costs: system calls, and the share of user time."""
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from clients import Crowd
+from harness import Lines, needs_plain_build
+
+CLIENTS = 50
+MESSAGE = b"0123456789abcdef" * 4
+
+
+def ping_pong(crowd, duration):
+    """Every client of the crowd sends, waits for the echo, and sends again; returns the echoes."""
+    echoes = 0
+    read, write = os.read, os.write
+    with select.epoll() as poll:
+        for fd in crowd.sockets:
+            poll.register(fd, select.EPOLLIN)
+            write(fd, MESSAGE)
+        end = time.monotonic() + duration
+        while time.monotonic() < end:
+            events = poll.poll(5)
+            assert events, "no echo in 5 s"
+            for fd, _ in events:
+                assert read(fd, 65536) == MESSAGE
+                write(fd, MESSAGE)
+            echoes += len(events)
+        for fd in crowd.sockets:
+            select.select([fd], [], [], 5)
+            assert read(fd, 65536) == MESSAGE
+    return echoes + CLIENTS
+
+
+class Strace:
+    """strace -f -c attached to a running program until stop() returns the number of its calls."""
+
+    def __init__(self, pid, output):
+        self.output = output
+        self.process = subprocess.Popen(["strace", "-f", "-c", "-o", output, "-p", str(pid)],
+                                        stderr=subprocess.PIPE, text=True)
+        self.said = Lines(self.process.stderr)
+        said = self.said.wait(r"attached|not permitted|ptrace")[0].string
+        if "attached" not in said:
+            self.process.wait(10)
+            pytest.skip(said)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(10)
+        self.said.wait_end()
+        text = self.output.read_text(encoding="ascii")
+        total = re.search(r"^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s.*total$", text, re.M)
+        return int(total[1]), text
+
+
+@needs_plain_build
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_at_most_2_2_system_calls_for_an_echo(start, tmp_path):
+    server = start({"pool.workers": 2})
+    crowd = server.hold(Crowd(server.address, CLIENTS))
+    crowd.exchange()
+    strace = Strace(server.pid, tmp_path / "calls")
+    try:
+        echoes = ping_pong(crowd, 2)
+    finally:
+        calls, text = strace.stop()
+    assert calls / echoes <= 2.2, f"{calls} calls for {echoes} echoes\n{text}"
+
+
+@needs_plain_build
+def test_user_time_is_at_most_8_percent(start):
+    server = start({"pool.workers": 2})
+    crowd = server.hold(Crowd(server.address, CLIENTS))
+    crowd.exchange()
+    user, system = server.cpu()
+    ping_pong(crowd, 3)
+    user, system = server.cpu()[0] - user, server.cpu()[1] - system
+    share = user / (user + system)
+    assert share <= 0.08, f"{user:.2f} s in user mode of {user + system:.2f} s"

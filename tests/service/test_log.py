@@ -1,0 +1,114 @@
+"""What the log says: a line at each end of a connection, and the levels."""
+
+import re
+import signal
+
+import pytest
+
+from clients import Crowd
+from harness import seconds
+
+
+@pytest.fixture
+def server(start):
+    return start({"log.connections": True, "timeouts.drain": seconds(0.2)})
+
+
+def test_a_line_when_it_comes_and_one_when_it_goes(server):
+    client = server.connect()
+    name = client.name
+    client.echo(b"x" * 64)
+    port = server.address[1]
+    accepted = server.log.wait(r"^info: connection accepted peer=(\S+) local=(\S+)$")[0]
+    assert accepted.groups() == (name, f"127.0.0.1:{port}")
+    client.close()
+    closed = server.log.wait(r"^info: connection closed peer=(\S+) received=(\d+) sent=(\d+) "
+                             r"seconds=(\d+\.\d+) reason=(\S+)$")[0]
+    assert closed[1] == name
+    assert (closed[2], closed[3], closed[5]) == ("64", "64", "client")
+    assert float(closed[4]) < seconds(5)
+
+
+def test_ipv6_peers_are_in_brackets(start):
+    server = start({"listen.addresses": ["::1"], "log.connections": True})
+    client = server.connect()
+    name = client.name
+    client.echo()
+    client.close()
+    server.log.wait(r"connection accepted peer=" + re.escape(name) + r" local=\[::1\]:\d+$")
+    server.log.wait(r"connection closed peer=" + re.escape(name) + " ")
+
+
+def test_a_reset_is_called_a_reset(server):
+    client = server.connect()
+    client.echo()
+    client.reset()
+    server.log.wait(r"connection closed .*received=13 sent=13 .*reason=reset")
+
+
+def test_a_drained_connection_tells_its_bytes(server):
+    client = server.connect()
+    client.echo(b"x" * 100)
+    server.stop()
+    assert len(server.log.matching(r"received=100 sent=100 .*reason=drain")) == 1
+
+
+def test_what_could_not_be_given_back_shows_in_the_bytes(server):
+    crowd = Crowd(server.address, 1)
+    [sent] = crowd.fill(b"x" * 65536).values()
+    crowd.reset()
+    closed = server.log.wait(r"connection closed .*received=(\d+) sent=(\d+) ")[0]
+    assert int(closed[2]) <= int(closed[1]) <= sent
+
+
+def test_many_connections_give_whole_lines(start):
+    server = start({"log.connections": True, "pool.workers": 4})
+    mark = server.log.mark()
+    crowd = Crowd(server.address, 1000, wait=False)
+    crowd.exchange()
+    crowd.close()
+    server.log.wait(r"^info: connection closed peer=.* reason=client$", count=1000, start=mark)
+    lines = server.log.matching("", mark)
+    assert len([line for line in lines if line.startswith("info: connection accepted")]) == 1000
+    assert len(lines) == 2000
+    peers = {re.search(r"peer=(\S+)", line)[1] for line in lines}
+    assert len(peers) == 1000
+
+
+def test_connections_are_not_logged_unless_asked_for(start):
+    server = start()
+    client = server.connect()
+    client.echo()
+    client.close()
+    server.stop()
+    assert not server.log.matching("connection (accepted|closed)")
+
+
+@pytest.mark.parametrize("level, wanted", [("error", set()), ("warning", {"warning"}),
+                                           ("info", {"warning", "info"})])
+def test_the_level_filters(launch, level, wanted):
+    server = launch({"log.level": level, "log.connections": True}).wait_listening()
+    server.connect().echo()
+    server.send_signal(signal.SIGHUP)
+    server.send_signal(signal.SIGUSR1)
+    server.close_clients()
+    server.stop()
+    levels = {line.split(":")[0] for line in server.log.matching()}
+    assert levels == wanted
+
+
+def test_every_line_starts_with_its_level(start):
+    server = start({"log.level": "debug", "log.connections": True})
+    server.connect().echo()
+    server.figures()
+    server.close_clients()
+    server.stop()
+    lines = server.log.matching()
+    assert lines and all(re.match("(error|warning|info|debug): [^ ]", line) for line in lines)
+    assert len(lines) == len([line for line in lines if line.isprintable()])
+
+
+def test_the_stop_is_told(server):
+    mark = server.log.mark()
+    server.stop()
+    assert server.log.matching("^info: ", mark)

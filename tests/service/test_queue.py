@@ -1,0 +1,112 @@
+"""The textbook pool (one client a worker), its queue, and what happens when that is full."""
+
+import time
+
+import pytest
+
+from clients import Crowd
+from harness import seconds, wait_for
+
+TEXTBOOK = {"pool.worker_connections": 1, "timeouts.idle_when_full": 0}
+
+
+def waiting(server):
+    return server.figures()[1]["waiting"]
+
+
+def test_the_third_client_of_two_workers_waits_until_one_leaves(start):
+    server = start({"pool.workers": 2, **TEXTBOOK})
+    first, second = server.connect(), server.connect()
+    first.echo()
+    second.echo()
+    third = server.connect()
+    third.send(b"third")
+    wait_for(lambda: waiting(server) == 1)
+    assert not third.hears(within=0.3)
+    first.echo()
+    second.echo()
+    first.close()
+    assert third.receive(5) == b"third"
+    second.echo()
+
+
+def test_those_who_wait_are_served_in_the_order_in_which_they_came(start):
+    server = start({"pool.workers": 1, **TEXTBOOK})
+    holder = server.connect()
+    holder.echo()
+    queue = []
+    for i in range(5):
+        queue.append(server.connect())
+        queue[-1].send(b"%d" % i)
+        wait_for(lambda: waiting(server) == len(queue))
+    holder.close()
+    for i, client in enumerate(queue):
+        assert client.receive(1) == b"%d" % i
+        assert not any(later.hears(within=0) for later in queue[i + 1:])
+        client.close()
+
+
+def test_a_wait_in_the_queue_shows_in_the_figures(start):
+    server = start({"pool.workers": 1, **TEXTBOOK})
+    holder, second = server.connect(), server.connect()
+    holder.echo()
+    second.send(b"x")
+    wait_for(lambda: waiting(server) == 1)
+    time.sleep(0.2)
+    holder.close()
+    second.receive(1)
+    queue = server.figures()[1]
+    assert queue["wait_us_max"] >= 200_000
+    assert queue["wait_us_p50"] <= queue["wait_us_p99"] <= queue["wait_us_max"]
+
+
+def test_reject_closes_exactly_36_of_40(start):
+    server = start({"pool.workers": 1, "pool.queue_limit": 4, "pool.queue_full": "reject",
+                    **TEXTBOOK})
+    served = server.connect()
+    served.echo()
+    crowd = server.hold(Crowd(server.address, 40))
+    assert crowd.wait_closed(36) == 36
+    served.echo()
+    assert not crowd.any_closed(within=0.3)
+    queue = server.figures()[1]
+    assert (queue["rejected"], queue["waiting"]) == (36, 4)
+    for sock in crowd.sockets.values():
+        sock.send(b"my turn")
+    served.echo()
+    served.close()
+    for _ in range(4):
+        [sock] = crowd.next_answered()
+        assert sock.recv(100) == b"my turn"
+        sock.close()
+
+
+def test_wait_stops_accepting_and_everybody_is_served_in_the_end(start):
+    server = start({"pool.workers": 1, "pool.queue_limit": 4, **TEXTBOOK})
+    holder = server.connect()
+    holder.echo()
+    crowd = [server.connect() for _ in range(20)]
+    for client in crowd:
+        client.send(b"patient")
+    wait_for(lambda: waiting(server) == 4)
+    queue = server.figures()[1]
+    assert (queue["accepted"], queue["rejected"], queue["waiting"]) == (5, 0, 4)
+    server.assert_idle()
+    holder.close()
+    for client in crowd:
+        assert client.receive(7) == b"patient"
+        client.close()
+    assert server.figures()[1]["accepted"] == 21
+
+
+@pytest.mark.parametrize("queue_full", ["wait", "reject"])
+def test_a_full_server_burns_no_cpu_and_stops_at_once_when_all_leave(start, queue_full):
+    server = start({"pool.workers": 2, "pool.queue_limit": 1, "pool.queue_full": queue_full,
+                    **TEXTBOOK})
+    for _ in range(2):
+        server.connect().echo()
+    server.hold(Crowd(server.address, 50))
+    wait_for(lambda: waiting(server) == 1)
+    server.assert_idle()
+    server.close_clients()
+    assert server.stop() < seconds(2)

@@ -1,0 +1,118 @@
+"""Signals that must not end the program, and the figures that SIGUSR1 asks for."""
+
+import os
+import signal
+
+import pytest
+
+from clients import Crowd
+from harness import exec_wrapper, seconds, wait_for
+
+
+def test_sighup_does_not_end_it_and_is_answered(start):
+    server = start()
+    client = server.connect()
+    client.echo()
+    mark = server.log.mark()
+    server.send_signal(signal.SIGHUP)
+    server.log.wait("^warning: .*", start=mark)
+    client.echo()
+    server.connect().echo()
+
+
+def test_sighup_is_answered_under_nohup_too(start):
+    server = start(wrapper=exec_wrapper("import signal; signal.signal(1, signal.SIG_IGN)"))
+    mark = server.log.mark()
+    server.send_signal(signal.SIGHUP)
+    server.log.wait("^warning: .*", start=mark)
+
+
+@pytest.mark.parametrize("number", [signal.SIGPIPE, signal.SIGUSR1, signal.SIGHUP])
+def test_a_storm_of_signals_changes_nothing(start, number):
+    server = start({"pool.workers": 2})
+    client = server.connect()
+    for _ in range(1000):
+        server.send_signal(number)
+        client.echo(b"x")
+    server.connect().echo()
+    assert server.threads() <= 6
+    server.close_clients()
+    server.assert_idle()
+    assert server.stop() < seconds(2)
+
+
+def test_stopped_and_continued(start):
+    server = start()
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGSTOP)
+    client.send(b"while stopped")
+    server.send_signal(signal.SIGCONT)
+    assert client.receive(13) == b"while stopped"
+
+
+def test_figures_are_one_line_for_each_worker_and_one_for_the_queue(start):
+    server = start({"pool.workers": 3})
+    mark = server.log.mark()
+    server.figures()
+    lines = server.log.matching("", mark)
+    assert [line.split("=")[0] for line in lines[:3]] == ["info: worker"] * 3
+    assert [line for line in lines if line.startswith("info: queue ")] == [lines[3]]
+    for key in ("waiting", "accepted", "rejected", "failed", "wait_us_p50",
+                "wait_us_p99", "wait_us_max"):
+        assert f" {key}=" in lines[3]
+
+
+def test_figures_add_up_to_what_the_clients_did(start):
+    server = start({"pool.workers": 3})
+    assert total(server) == {"connections": 0, "taken": 0, "closed": 0, "received_bytes": 0,
+                             "sent_bytes": 0}
+    stay = server.hold(Crowd(server.address, 30))
+    stay.exchange(stay.messages(size=640))
+    gone = Crowd(server.address, 70)
+    gone.exchange(gone.messages(size=160))
+    gone.close()
+    wait_for(lambda: server.connections() == 30)
+    echoed = 30 * 640 + 70 * 160
+    assert total(server) == {"connections": 30, "taken": 100, "closed": 70,
+                             "received_bytes": echoed, "sent_bytes": echoed}
+    queue = server.figures()[1]
+    assert queue["accepted"] == 100
+    assert queue["waiting"] == queue["rejected"] == queue["failed"] == 0
+
+
+def total(server):
+    workers = server.figures()[0]
+    return {key: sum(worker[key] for worker in workers)
+            for key in ("connections", "taken", "closed", "received_bytes", "sent_bytes")}
+
+
+def test_bytes_that_are_owed_show_as_a_difference(start):
+    server = start({"pool.workers": 1, "limits.buffer_bytes": 4096})
+    crowd = server.hold(Crowd(server.address, 1))
+    crowd.fill(os.urandom(65536))
+    figures = total(server)
+    assert 0 < figures["received_bytes"] - figures["sent_bytes"] <= 4096
+
+
+def test_figures_are_told_while_every_worker_and_the_queue_are_full(start):
+    server = start({"pool.workers": 1, "pool.worker_connections": 1, "pool.queue_limit": 1,
+                    "timeouts.idle_when_full": 0})
+    server.hold(Crowd(server.address, 20))
+
+    def is_full():
+        [worker], queue = server.figures()
+        return (worker["connections"], queue["waiting"]) == (1, 1)
+
+    wait_for(is_full)
+
+
+def test_figures_are_told_during_the_drain(start):
+    server = start({"timeouts.drain": 600})
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGTERM)
+    wait_for(server.refuses)
+    assert server.connections() == 1
+    client.close()
+    assert server.wait_exit() == 0

@@ -1,0 +1,200 @@
+"""Being started by systemd: notifications, handed-over sockets, and the journal's prefixes."""
+
+import os
+import re
+import select
+import signal
+import socket
+
+import pytest
+
+from harness import error_lines, exec_wrapper, run_program, seconds, wait_for
+
+
+def has_systemd():
+    return "+systemd" in run_program("-V").stdout
+
+
+@pytest.fixture
+def systemd():
+    if not has_systemd():
+        pytest.skip("built without systemd")
+
+
+@pytest.fixture
+def no_systemd():
+    if has_systemd():
+        pytest.skip("built with systemd")
+
+
+class NotifySocket:
+    """The service manager's end of sd_notify; abstract when the name starts with @."""
+
+    def __init__(self, name):
+        self.name = name
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind("\0" + name[1:] if name.startswith("@") else name)
+        self.sock.settimeout(seconds(10))
+        self.told = []
+
+    def wait(self, line):
+        """Receives until a line that starts so was told."""
+        while not any(one.startswith(line) for one in self.told):
+            self.told += self.sock.recv(4096).decode().splitlines()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def notify(request, tmp_path):
+    names = {"path": str(tmp_path / "notify"), "abstract": f"@echopool-test-{os.getpid()}"}
+    listener = NotifySocket(names[request.param])
+    yield listener
+    listener.sock.close()
+
+
+def test_ready_status_and_stopping_are_notified(systemd, start, notify):
+    server = start({"timeouts.drain": 600}, env={"NOTIFY_SOCKET": notify.name})
+    notify.wait("READY=1")
+    notify.wait("STATUS=")
+    assert not any(line.startswith("STOPPING") for line in notify.told)
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGTERM)
+    notify.wait("STOPPING=1")
+    client.echo()
+    client.close()
+    assert server.wait_exit() == 0
+
+
+def test_a_notify_socket_that_nobody_reads_does_no_harm(systemd, start, tmp_path):
+    server = start(env={"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    server.connect().echo()
+
+
+def handing_over(*sockets):
+    """A command prefix that gives these sockets to the program as systemd does: 3, 4, ..."""
+    numbers = [sock.fileno() for sock in sockets]
+    return {"wrapper": exec_wrapper(
+        "import fcntl\n"
+        f"high = [fcntl.fcntl(n, fcntl.F_DUPFD_CLOEXEC, 100) for n in {numbers}]\n"
+        "for i, n in enumerate(high): os.dup2(n, 3 + i)\n"
+        f"os.environ.update(LISTEN_FDS='{len(numbers)}', LISTEN_PID=str(os.getpid()))"),
+        "pass_fds": numbers}
+
+
+def test_a_handed_over_socket_is_served_and_named(systemd, start):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        server = start({"listen.addresses": ["127.0.0.9"]}, **handing_over(sock))
+        assert server.addresses == [sock.getsockname()]
+    server.connect().echo()
+
+
+def test_several_handed_over_sockets_are_all_served(systemd, start):
+    with socket.create_server(("127.0.0.1", 0)) as first, \
+            socket.create_server(("::1", 0), family=socket.AF_INET6) as second:
+        server = start(**handing_over(first, second))
+        assert server.addresses == [first.getsockname()[:2], second.getsockname()[:2]]
+    for address in server.addresses:
+        server.connect(address).echo()
+
+
+def test_a_handed_over_socket_that_blocks_does_not_block_the_acceptor(systemd, start):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(True)
+        server = start(**handing_over(sock))
+    client = server.connect()
+    client.echo()
+    client.close()
+    assert server.stop() < seconds(2)
+
+
+def listening_unix():
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(f"\0echopool-test-unix-{os.getpid()}")
+    sock.listen()
+    return sock
+
+
+WRONG_SOCKETS = {
+    "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    "not-listening": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+    "unix": listening_unix,
+    "file": lambda: open("/dev/null", "rb"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_SOCKETS)
+def test_what_is_not_a_listening_tcp_socket_is_refused_with_a_sentence(systemd, kind):
+    with WRONG_SOCKETS[kind]() as wrong:
+        result = run_program(**handing_over(wrong))
+    assert result.returncode == 1
+    [line] = [line for line in error_lines(result) if line.startswith("error:")]
+    assert re.search(r"listening (TCP|stream) socket", line), line
+
+
+def test_sockets_meant_for_another_process_are_left_alone(systemd, start):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        options = handing_over(sock)
+        options["wrapper"][-1] = options["wrapper"][-1].replace("str(os.getpid())", "'1'")
+        server = start(**options)
+        assert server.addresses != [sock.getsockname()]
+
+
+def test_built_without_systemd_says_so(no_systemd, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        handed = run_program(**handing_over(sock))
+    notified = run_program("-o", "listen.port=0", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    for result, name in ((handed, "LISTEN_FDS"), (notified, "NOTIFY_SOCKET")):
+        assert result.returncode == 1
+        [line] = [line for line in error_lines(result) if line.startswith("error:")]
+        assert name in line and "systemd" in line
+
+
+class JournalPipe:
+    """A pipe for stderr, and the JOURNAL_STREAM that says whether it is the journal's."""
+
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+        status = os.fstat(self.writer)
+        self.stream = f"{status.st_dev}:{status.st_ino}"
+
+    def lines(self):
+        os.set_blocking(self.reader, False)
+        return os.read(self.reader, 65536).decode().splitlines()
+
+    def close(self):
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+@pytest.fixture
+def pipe():
+    journal = JournalPipe()
+    yield journal
+    journal.close()
+
+
+def test_the_journal_gets_its_prefixes(launch, pipe):
+    server = launch({"log.connections": True}, stderr=pipe.writer,
+                    env={"JOURNAL_STREAM": pipe.stream}).wait_listening()
+    server.connect().echo()
+    server.send_signal(signal.SIGHUP)
+    lines = []
+
+    def all_seen():
+        lines.extend(pipe.lines() if readable(pipe.reader) else [])
+        return any(line.startswith("<4>") for line in lines) and len(lines) >= 3
+
+    wait_for(all_seen)
+    assert any(re.match("<6>(info: )?ready on ", line) for line in lines)
+    assert all(re.match("<[3467]>", line) for line in lines), lines
+
+
+def readable(descriptor):
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def test_another_stream_gets_none(launch, pipe):
+    server = launch(stderr=pipe.writer, env={"JOURNAL_STREAM": "1:1"}).wait_listening()
+    wait_for(lambda: readable(pipe.reader))
+    assert all(line.startswith("info: ") for line in pipe.lines())
+    server.connect().echo()

@@ -1,0 +1,26 @@
+"""A pool whose threads the system refuses."""
+
+import os
+import re
+
+from harness import error_lines, exec_wrapper, run_program
+
+MANY = 64
+FEW = 20
+UNUSED_USER = 54321
+
+
+def limited_to(threads):
+    """A command prefix: a user who may have so many threads (root is not bound by that limit)."""
+    become = f"os.setgroups([]); os.setgid({UNUSED_USER}); os.setuid({UNUSED_USER}); "
+    return exec_wrapper((become if os.geteuid() == 0 else "") + "import resource as r; "
+                        f"r.setrlimit(r.RLIMIT_NPROC, ({threads}, {threads}))")
+
+
+def test_a_pool_that_cannot_start_says_which_error_and_exits_1(public_program):
+    result = run_program("-o", f"pool.workers={MANY}", "-o", "listen.port=0",
+                         wrapper=limited_to(FEW), program=public_program, cwd="/")
+    assert result.returncode == 1
+    [line] = [line for line in error_lines(result) if line.startswith("error:")]
+    assert "Resource temporarily unavailable" in line
+    assert re.search(rf"\b{MANY}\b", line), line
