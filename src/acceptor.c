@@ -40,9 +40,13 @@ enum verdict {
 };
 
 struct acceptor {
-	struct acceptor_options options;
+	struct acceptor_options options; /* the acceptor's own; main fills it before the start */
 	struct bell bell;
-	pthread_t thread;
+	pthread_t thread; /* main thread */
+
+	struct lock lock; /* for the next two; never held together with another */
+	struct condition changed;
+	const struct acceptor_options *next; /* main's, until the acceptor has taken it: NULL */
 
 	/*
 	 * Set by the main thread before it rings the bell, read by the acceptor after it was woken;
@@ -54,7 +58,9 @@ struct acceptor {
 
 	/* Counted by the acceptor, read by any thread; see stats.h. */
 	_Atomic uint64_t accepted;
+	_Atomic uint64_t refused[ACCESS_VERDICTS];
 	_Atomic uint64_t rejected;
+	_Atomic uint64_t expired;
 	_Atomic uint64_t failed;
 
 	/* The acceptor's own. */
@@ -107,7 +113,7 @@ static void sleep_ms(struct acceptor *a, int ms)
 	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
 
 	if (poll(&bell, 1, ms) < 0 && errno != EINTR)
-		must(errno, "poll");
+		fail(errno, "poll");
 }
 
 /* A pause that grows as long as the error lasts, with one line each. */
@@ -133,28 +139,66 @@ static void stop_for_bug(struct acceptor *a, int error)
 {
 	log_error("accept: %s; this is a bug in echopool, it accepts no more and drains",
 		  strerror(error));
+	/* It stays to answer its bell. */
+	a->options.listeners.count = 0;
 	atomic_store_explicit(&a->broken, true, memory_order_release);
 	bell_ring(a->options.broken);
+}
+
+/* Closes a connection that no worker has seen. */
+static void turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
+{
+	char peer[ADDRESS_TEXT_BYTES];
+
+	close(arrival->fd); /* nothing was read or written, so no error matters */
+	arrival->fd = -1;
+	if (a->options.log_connections)
+		log_info("connection closed peer=%s received=0 sent=0 seconds=%.3f reason=%s",
+			 address_format(&arrival->peer, peer),
+			 (double)(clock_now_ns() - arrival->accepted_ns) / (double)NS_PER_S,
+			 reason);
 }
 
 /* Hands an accepted connection to the queue, or turns it away. */
 static void admit(struct acceptor *a, const struct listener *l, struct arrival *arrival)
 {
+	static const char *const reasons[ACCESS_VERDICTS] = {
+		[ACCESS_DENIED] = "denied",
+		[ACCESS_TOO_MANY] = "too-many-of-its-address",
+		[ACCESS_NO_MEMORY] = "no-memory",
+	};
 	char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
+	enum access_verdict v;
 
 	if (a->options.log_connections)
 		log_info("connection accepted peer=%s local=%s",
 			 address_format(&arrival->peer, peer), address_format(&l->address, local));
-	if (queue_push(a->options.queue, arrival)) {
+	v = access_admit(a->options.access, &arrival->peer);
+	if (v != ACCESS_ADMITTED) {
+		stat_add(&a->refused[v], 1);
+		turn_away(a, arrival, reasons[v]);
+	} else if (queue_push(a->options.queue, arrival)) {
 		stat_add(&a->accepted, 1);
-		return;
+	} else {
+		stat_add(&a->rejected, 1);
+		access_release(a->options.access, &arrival->peer);
+		turn_away(a, arrival, "queue-full");
 	}
-	stat_add(&a->rejected, 1);
-	close(arrival->fd); /* nothing was read or written, so no error matters */
-	if (a->options.log_connections)
-		log_info(
-			"connection closed peer=%s received=0 sent=0 seconds=0.000 reason=queue-full",
-			peer);
+}
+
+/* Closes what has waited in the queue for too long. Returns when the next one will have. */
+static uint64_t expire(struct acceptor *a)
+{
+	uint64_t deadline_ns;
+	struct arrival arrival;
+
+	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
+			    &deadline_ns)) {
+		stat_add(&a->expired, 1);
+		access_release(a->options.access, &arrival.peer);
+		turn_away(a, &arrival, "queue-timeout");
+	}
+	return deadline_ns;
 }
 
 static enum verdict accept_one(struct acceptor *a, const struct listener *l)
@@ -185,68 +229,111 @@ static enum verdict accept_one(struct acceptor *a, const struct listener *l)
 	return v;
 }
 
-/* How many may be accepted before asking again; waits for room when the settings say so. */
+/* Whether the next connection of the same listener is worth a try at once. */
+static bool may_go_on(enum verdict v)
+{
+	return v == VERDICT_TAKEN || v == VERDICT_NEXT || v == VERDICT_SLOW;
+}
+
+/*
+ * How many may be accepted before asking again. Waits for room when the settings say so, and closes
+ * meanwhile what has waited too long; 0: there is none, and something else to look at.
+ */
 static uint32_t may_accept(struct acceptor *a)
 {
 	uint32_t room = ACCEPTS_PER_TURN;
 
 	if (a->options.queue_full == QUEUE_FULL_WAIT)
-		room = queue_wait_for_room(a->options.queue);
+		room = queue_wait_for_room(a->options.queue, expire(a));
 	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
 }
 
-/* One turn at a listener that is readable. False: the acceptor cannot go on. */
-static bool accept_from(struct acceptor *a, const struct listener *l)
+/* One turn at a listener that is readable. */
+static void accept_from(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t most = may_accept(a);
 	enum verdict v = VERDICT_TAKEN;
 
-	for (uint32_t i = 0; i < most && v != VERDICT_EMPTY && !is_stopping(a); i++) {
+	for (uint32_t i = 0; i < most && may_go_on(v) && !is_stopping(a); i++)
 		v = accept_one(a, l);
-		if (v == VERDICT_BROKEN)
-			return false;
-		if (v == VERDICT_PAUSE)
-			break;
-	}
-	return true;
 }
 
 /*
  * Closing a listener resets what it has completed and nobody accepted. So what is there, and fits,
- * is taken first; the backlog, a bound that the kernel keeps, ends it.
+ * is taken first. Whoever closes it makes room for a backlog before, which also bounds this.
  */
 static void accept_the_rest(struct acceptor *a, const struct listener *l)
 {
 	uint32_t room = queue_room(a->options.queue);
 	enum verdict v = VERDICT_TAKEN;
 
-	while (room-- && (v == VERDICT_TAKEN || v == VERDICT_NEXT))
+	while (room-- && may_go_on(v))
 		v = accept_one(a, l);
+}
+
+static void accept_the_rest_except(struct acceptor *a, const struct listeners *keep)
+{
+	const struct listeners *l = &a->options.listeners;
+
+	for (unsigned int i = 0; i < l->count; i++)
+		if (!listeners_have(keep, l->items[i].fd))
+			accept_the_rest(a, &l->items[i]);
+}
+
+/* Goes by the options that acceptor_change() left, if it did; it waits until they are taken. */
+static void follow_change(struct acceptor *a)
+{
+	const struct acceptor_options *next;
+
+	lock_acquire(&a->lock);
+	next = a->next;
+	lock_release(&a->lock);
+	if (!next)
+		return;
+	accept_the_rest_except(a, &next->listeners);
+	a->options = *next;
+	lock_acquire(&a->lock);
+	a->next = NULL;
+	condition_signal(&a->changed);
+	lock_release(&a->lock);
+}
+
+/* Waits for connections or the bell, and takes one turn. */
+static void wait_and_accept(struct acceptor *a)
+{
+	const struct listeners *l = &a->options.listeners;
+	const unsigned int count = l->count;
+	const uint64_t deadline_ns = expire(a);
+	struct pollfd fds[LISTENERS_MAX + 1];
+
+	for (unsigned int i = 0; i < count; i++)
+		fds[i] = (struct pollfd){.fd = l->items[i].fd, .events = POLLIN};
+	fds[count] = (struct pollfd){.fd = a->bell.fd, .events = POLLIN};
+	if (poll(fds, count + 1, clock_timeout_ms(deadline_ns, clock_now_ns())) < 0) {
+		if (errno != EINTR)
+			fail(errno, "poll");
+		return;
+	}
+	if (fds[count].revents) {
+		bell_clear(&a->bell);
+		follow_change(a);
+		return; /* the listeners may be others now */
+	}
+	/* One that turns out to be broken takes the others away, too. */
+	for (unsigned int i = 0; i < l->count; i++)
+		if (fds[i].revents)
+			accept_from(a, &l->items[i]);
 }
 
 static void *acceptor_run(void *argument)
 {
+	static const struct listeners none = {.count = 0};
 	struct acceptor *a = argument;
-	const struct listeners *l = a->options.listeners;
-	struct pollfd fds[LISTENERS_MAX + 1];
 
 	thread_set_name("acceptor");
-	for (unsigned int i = 0; i < l->count; i++)
-		fds[i] = (struct pollfd){.fd = l->items[i].fd, .events = POLLIN};
-	fds[l->count] = (struct pollfd){.fd = a->bell.fd, .events = POLLIN};
-
-	while (!is_stopping(a)) {
-		if (poll(fds, l->count + 1, -1) < 0) {
-			if (errno != EINTR)
-				must(errno, "poll");
-			continue;
-		}
-		for (unsigned int i = 0; i < l->count; i++)
-			if (fds[i].revents && !accept_from(a, &l->items[i]))
-				return NULL;
-	}
-	for (unsigned int i = 0; i < l->count; i++)
-		accept_the_rest(a, &l->items[i]);
+	while (!is_stopping(a))
+		wait_and_accept(a);
+	accept_the_rest_except(a, &none);
 	return NULL;
 }
 
@@ -260,6 +347,8 @@ struct acceptor *acceptor_start(const struct acceptor_options *options)
 		return NULL;
 	}
 	a->options = *options;
+	lock_init(&a->lock);
+	condition_init(&a->changed);
 	if (!bell_open(&a->bell)) {
 		log_error("cannot make the acceptor's bell: %s", strerror(errno));
 		goto failed;
@@ -276,17 +365,32 @@ failed:
 	return NULL;
 }
 
+void acceptor_change(struct acceptor *a, const struct acceptor_options *options)
+{
+	lock_acquire(&a->lock);
+	a->next = options;
+	bell_ring(&a->bell);
+	lock_release(&a->lock);
+	queue_interrupt(options->queue);
+	lock_acquire(&a->lock);
+	while (a->next)
+		condition_wait(&a->changed, &a->lock);
+	lock_release(&a->lock);
+}
+
 void acceptor_stop(struct acceptor *a)
 {
 	atomic_store_explicit(&a->stopping, true, memory_order_release);
 	bell_ring(&a->bell);
-	queue_end_waiting(a->options.queue);
+	queue_interrupt(a->options.queue);
 	thread_join(a->thread);
 }
 
 void acceptor_free(struct acceptor *a)
 {
 	bell_close(&a->bell);
+	condition_destroy(&a->changed);
+	lock_destroy(&a->lock);
 	free(a);
 }
 
@@ -297,9 +401,16 @@ bool acceptor_is_broken(const struct acceptor *a)
 
 struct acceptor_figures acceptor_figures(const struct acceptor *a)
 {
-	return (struct acceptor_figures){
+	struct acceptor_figures f = {
 		.accepted = stat_get(&a->accepted),
+		.denied = stat_get(&a->refused[ACCESS_DENIED]),
+		.too_many = stat_get(&a->refused[ACCESS_TOO_MANY]),
+		.no_memory = stat_get(&a->refused[ACCESS_NO_MEMORY]),
 		.rejected = stat_get(&a->rejected),
+		.expired = stat_get(&a->expired),
 		.failed = stat_get(&a->failed),
 	};
+
+	f.refused = f.denied + f.too_many + f.no_memory;
+	return f;
 }

@@ -34,7 +34,7 @@ void bell_ring(const struct bell *bell)
 	while (n < 0 && errno == EINTR);
 	/* EAGAIN: the counter is full, so it has been rung already. */
 	if (n < 0 && errno != EAGAIN)
-		must(errno, "write to an eventfd");
+		fail(errno, "write to an eventfd");
 }
 
 void bell_clear(const struct bell *bell)
@@ -47,5 +47,5 @@ void bell_clear(const struct bell *bell)
 	while (n < 0 && errno == EINTR);
 	/* EAGAIN: it was silent. */
 	if (n < 0 && errno != EAGAIN)
-		must(errno, "read from an eventfd");
+		fail(errno, "read from an eventfd");
 }

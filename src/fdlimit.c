@@ -19,7 +19,7 @@ uint64_t fdlimit_raise(void)
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		must(errno, "getrlimit");
+		fail(errno, "getrlimit");
 	if (limit.rlim_cur < limit.rlim_max) {
 		const struct rlimit raised = {limit.rlim_max, limit.rlim_max};
 

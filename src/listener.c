@@ -1,5 +1,5 @@
 /*
- * Listening sockets; see the header. Called by the main thread at start.
+ * Listening sockets; see the header. Called by the main thread at start and on reload.
  *
  * Options that every connection needs are set on the listener: on Linux an accepted socket inherits
  * them, which saves a call or three for each connection.
@@ -40,7 +40,8 @@ static bool set_connection_options(int fd, const struct settings *s)
 }
 
 /* Returns a listening socket, or -1 with errno set and *step naming what failed. */
-static int open_one(const union address *a, const struct settings *s, const char **step)
+static int open_one(const union address *a, const struct settings *s, bool share_port,
+		    const char **step)
 {
 	int fd, error;
 
@@ -50,6 +51,8 @@ static int open_one(const union address *a, const struct settings *s, const char
 		return -1;
 	*step = "cannot set the options of";
 	if (!set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1))
+		goto failed;
+	if (share_port && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
 		goto failed;
 	/* Else "::" would take 0.0.0.0 too, and the list of addresses would not say what listens.
 	 */
@@ -112,7 +115,72 @@ static bool add(struct listeners *l, int fd)
 
 enum open_result { OPEN_DONE, OPEN_PORT_TAKEN, OPEN_FAILED };
 
-static enum open_result open_address(struct listeners *l, const struct settings *s,
+/* What a set of listeners is opened from. */
+struct opening {
+	const struct settings *settings;
+	const struct listeners *now; /* those that may stay; empty at start */
+	uint16_t port;               /* 0: a free one */
+};
+
+/* Whether the settings name this address and port. */
+static bool is_wanted(const struct opening *o, const union address *a)
+{
+	const struct string_list *addresses = &o->settings->listen.addresses;
+
+	for (size_t i = 0; i < addresses->count; i++) {
+		union address wanted;
+
+		if (address_parse(addresses->items[i], o->port, &wanted) &&
+		    address_equal(&wanted, a))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Lets other sockets of this user be bound beside those that will go, for a moment. Without
+ * SO_REUSEPORT on both, 0.0.0.0 and 127.0.0.1 exclude each other on one port.
+ */
+static void share_ports(const struct opening *o, bool share)
+{
+	for (unsigned int i = 0; i < o->now->count; i++) {
+		const struct listener *l = &o->now->items[i];
+
+		if (!is_wanted(o, &l->address) &&
+		    !set_option(l->fd, SOL_SOCKET, SO_REUSEPORT, share))
+			log_warning("cannot change SO_REUSEPORT of a listener: %s",
+				    strerror(errno));
+	}
+}
+
+/* Opens a listener; one that only ours stand in the way of is bound beside them. */
+static int open_beside(const struct opening *o, const union address *a, const char **step)
+{
+	int fd = open_one(a, o->settings, false, step);
+	int error = errno;
+
+	if (fd >= 0 || error != EADDRINUSE || o->now->count == 0)
+		return fd;
+	share_ports(o, true);
+	fd = open_one(a, o->settings, true, step);
+	error = errno;
+	share_ports(o, false);
+	if (fd >= 0 && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0))
+		log_warning("cannot change SO_REUSEPORT of a listener: %s", strerror(errno));
+	errno = error;
+	return fd;
+}
+
+/* The socket that is bound to this address already, or -1. */
+static int find_bound(const struct listeners *l, const union address *a)
+{
+	for (unsigned int i = 0; i < l->count; i++)
+		if (address_equal(&l->items[i].address, a))
+			return l->items[i].fd;
+	return -1;
+}
+
+static enum open_result open_address(struct listeners *l, const struct opening *o,
 				     const char *address, uint16_t port, bool port_is_chosen)
 {
 	char text[ADDRESS_TEXT_BYTES];
@@ -124,13 +192,16 @@ static enum open_result open_address(struct listeners *l, const struct settings 
 		log_error("listen.addresses: \"%s\" is not a numeric address", address);
 		return OPEN_FAILED;
 	}
-	fd = open_one(&a, s, &step);
+	fd = find_bound(o->now, &a);
+	if (fd < 0)
+		fd = open_beside(o, &a, &step);
 	error = errno;
 	if (fd >= 0 && add(l, fd))
 		return OPEN_DONE;
 	if (fd >= 0) {
 		log_error("cannot tell the address of a listener: %s", strerror(errno));
-		close(fd);
+		if (!listeners_have(o->now, fd))
+			close(fd);
 		return OPEN_FAILED;
 	}
 	address_format(&a, text);
@@ -144,22 +215,37 @@ static enum open_result open_address(struct listeners *l, const struct settings 
 	return OPEN_FAILED;
 }
 
-/* Opens all, or leaves none open. With port 0 the first decides the port of the others. */
-static enum open_result open_all(struct listeners *l, const struct settings *s)
+/* Opens all, or leaves open what was. With port 0 the first decides the port of the others. */
+static enum open_result open_all(struct listeners *l, const struct opening *o)
 {
+	const struct string_list *addresses = &o->settings->listen.addresses;
 	enum open_result result = OPEN_DONE;
 
 	l->count = 0;
-	for (size_t i = 0; i < s->listen.addresses.count && result == OPEN_DONE; i++) {
-		const bool chosen = s->listen.port == 0 && l->count > 0;
-		const uint16_t port = chosen ? address_port(&l->items[0].address)
-					     : (uint16_t)s->listen.port;
+	for (size_t i = 0; i < addresses->count && result == OPEN_DONE; i++) {
+		const bool chosen = o->port == 0 && l->count > 0;
+		const uint16_t port = chosen ? address_port(&l->items[0].address) : o->port;
 
-		result = open_address(l, s, s->listen.addresses.items[i], port, chosen);
+		result = open_address(l, o, addresses->items[i], port, chosen);
 	}
-	if (result != OPEN_DONE)
-		listeners_close(l);
+	if (result != OPEN_DONE) {
+		listeners_close_except(l, o->now);
+		l->count = 0;
+	}
 	return result;
+}
+
+static bool open_set(struct listeners *l, const struct opening *o)
+{
+	enum open_result result = OPEN_PORT_TAKEN;
+
+	for (int i = 0; i < FREE_PORT_ATTEMPTS && result == OPEN_PORT_TAKEN; i++)
+		result = open_all(l, o);
+	if (result == OPEN_PORT_TAKEN)
+		log_error("listen.port: no port is free on all the addresses");
+	else if (result == OPEN_DONE && l->count == 0)
+		log_error("listen.addresses: none of them can be listened on");
+	return result == OPEN_DONE && l->count > 0;
 }
 
 /* The kernel cuts a backlog to this without a word (listen(2)). Where it cannot be read: no limit.
@@ -190,16 +276,52 @@ static void warn_if_backlog_is_cut(uint32_t backlog)
 
 bool listeners_open(struct listeners *l, const struct settings *s)
 {
-	enum open_result result = OPEN_PORT_TAKEN;
+	static const struct listeners none = {.count = 0};
+	const struct opening o = {
+		.settings = s,
+		.now = &none,
+		.port = (uint16_t)s->listen.port,
+	};
 
 	warn_if_backlog_is_cut(s->listen.backlog);
-	for (int i = 0; i < FREE_PORT_ATTEMPTS && result == OPEN_PORT_TAKEN; i++)
-		result = open_all(l, s);
-	if (result == OPEN_PORT_TAKEN)
-		log_error("listen.port: no port is free on all the addresses");
-	else if (result == OPEN_DONE && l->count == 0)
-		log_error("listen.addresses: none of them can be listened on");
-	return result == OPEN_DONE && l->count > 0;
+	return open_set(l, &o);
+}
+
+bool listeners_change(const struct listeners *now, struct listeners *next, const struct settings *s,
+		      bool port_stays)
+{
+	struct opening o = {.settings = s, .now = now, .port = (uint16_t)s->listen.port};
+
+	if (o.port == 0 && port_stays && now->count)
+		o.port = address_port(&now->items[0].address);
+	warn_if_backlog_is_cut(s->listen.backlog);
+	return open_set(next, &o);
+}
+
+bool listeners_have(const struct listeners *l, int fd)
+{
+	for (unsigned int i = 0; i < l->count; i++)
+		if (l->items[i].fd == fd)
+			return true;
+	return false;
+}
+
+void listeners_close_except(const struct listeners *l, const struct listeners *keep)
+{
+	for (unsigned int i = 0; i < l->count; i++)
+		if (!listeners_have(keep, l->items[i].fd))
+			close(l->items[i].fd); /* a listener has nothing to flush */
+}
+
+void listeners_tune(const struct listeners *l, const struct settings *s)
+{
+	for (unsigned int i = 0; i < l->count; i++) {
+		const int fd = l->items[i].fd;
+
+		/* listen(2) on a socket that listens changes its backlog. */
+		if (listen(fd, (int)s->listen.backlog) != 0 || !set_connection_options(fd, s))
+			log_warning("cannot change the options of a listener: %s", strerror(errno));
+	}
 }
 
 static bool is_listening_tcp(int fd)
@@ -243,16 +365,19 @@ bool listeners_inherit(struct listeners *l, const struct settings *s, int first,
 			  LISTENERS_MAX);
 	for (unsigned int i = 0; i < count && good; i++)
 		good = inherit_one(l, s, first + (int)i);
-	if (!good)
+	if (!good) {
 		for (unsigned int i = 0; i < count; i++)
 			close(first + (int)i);
+		l->count = 0;
+	}
 	return good;
 }
 
 void listeners_close(struct listeners *l)
 {
-	for (unsigned int i = 0; i < l->count; i++)
-		close(l->items[i].fd); /* a listener has nothing to flush */
+	static const struct listeners none = {.count = 0};
+
+	listeners_close_except(l, &none);
 	l->count = 0;
 }
 

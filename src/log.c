@@ -31,13 +31,23 @@ enum log_way {
 	LOG_WAY_SYSLOG, /* datagrams to /dev/log */
 };
 
-/* Written by log_open() and log_close() while no other thread runs; read by every thread. */
-static struct {
+/* Where lines go. Each is filled before `current` points to it, and then left alone until
+ * log_close(). */
+struct sink {
 	enum log_way way;
-	enum log_level level;
 	int fd;
-	bool journal; /* the journal reads stderr and understands <N> */
-} sink = {.way = LOG_WAY_POLLED, .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO};
+	bool journal; /* the journal reads it and understands <N> */
+};
+
+static struct sink plain_sink = {.way = LOG_WAY_POLLED, .fd = STDERR_FILENO};
+static struct sink stderr_sink = {.fd = -1};
+static struct sink syslog_sink = {.fd = -1};
+
+/* Written by the main thread with release, read by all with acquire: they see a sink that is
+ * filled. */
+static _Atomic(const struct sink *) current = &plain_sink;
+/* A number that nothing else depends on: relaxed. */
+static atomic_uint current_level = LOG_LEVEL_INFO;
 
 /* Lines lost since the last that could be written. Only counts, so relaxed order suffices. */
 static atomic_uint lost_lines;
@@ -65,103 +75,110 @@ static bool is_journal(const struct stat *st)
 	return stream && strcmp(stream, ours) == 0;
 }
 
-static void open_stderr(void)
+static const struct sink *open_stderr(void)
 {
+	struct sink *sink = &stderr_sink;
 	struct stat st;
 
-	sink.fd = STDERR_FILENO;
-	sink.way = LOG_WAY_POLLED;
+	if (sink->fd >= 0)
+		return sink;
+	sink->fd = STDERR_FILENO;
+	sink->way = LOG_WAY_POLLED;
 	if (fstat(STDERR_FILENO, &st) != 0)
-		return;
-	sink.journal = is_journal(&st);
+		return sink;
+	sink->journal = is_journal(&st);
 	if (S_ISSOCK(st.st_mode)) {
-		sink.way = LOG_WAY_SOCKET;
+		sink->way = LOG_WAY_SOCKET;
 	} else if (S_ISREG(st.st_mode)) {
-		sink.way = LOG_WAY_FILE;
+		sink->way = LOG_WAY_FILE;
 	} else {
 		int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
-		if (fd < 0)
-			return;
-		sink.fd = fd;
-		sink.way = LOG_WAY_OWN;
+		if (fd >= 0) {
+			sink->fd = fd;
+			sink->way = LOG_WAY_OWN;
+		}
 	}
+	return sink;
 }
 
-static void open_syslog(void)
+static const struct sink *open_syslog(void)
 {
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sink *sink = &syslog_sink;
 
-	if (fd < 0) {
-		open_stderr();
-		log_error("log.target: no socket for syslog, the log stays on stderr: %s",
-			  strerror(errno));
-		return;
-	}
-	sink.fd = fd;
-	sink.way = LOG_WAY_SYSLOG;
+	if (sink->fd >= 0)
+		return sink;
+	sink->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	sink->way = LOG_WAY_SYSLOG;
+	if (sink->fd >= 0)
+		return sink;
+	log_error("log.target: no socket for syslog, the log stays on stderr: %s", strerror(errno));
+	return open_stderr();
 }
 
 void log_open(enum log_target target, enum log_level level)
 {
-	log_close();
-	sink.level = level;
-	if (target == LOG_TARGET_SYSLOG)
-		open_syslog();
-	else
-		open_stderr();
+	const struct sink *sink = target == LOG_TARGET_SYSLOG ? open_syslog() : open_stderr();
+
+	atomic_store_explicit(&current_level, level, memory_order_relaxed);
+	atomic_store_explicit(&current, sink, memory_order_release);
+}
+
+static void close_sink(struct sink *sink)
+{
+	/* A log line is lost at most when close fails, and there is nowhere to say it. */
+	if (sink->fd > STDERR_FILENO)
+		close(sink->fd);
+	*sink = (struct sink){.fd = -1};
 }
 
 void log_close(void)
 {
-	/* Log data is lost at most when close fails, and there is nowhere to say it. */
-	if (sink.fd != STDERR_FILENO)
-		close(sink.fd);
-	sink.fd = STDERR_FILENO;
-	sink.way = LOG_WAY_POLLED;
-	sink.journal = false;
+	atomic_store_explicit(&current, &plain_sink, memory_order_release);
+	close_sink(&stderr_sink);
+	close_sink(&syslog_sink);
 }
 
 /* The datagram is addressed each time, so that a restarted syslog daemon is found again. */
-static ssize_t send_syslog(const char *line, size_t bytes)
+static ssize_t send_syslog(const struct sink *sink, const char *line, size_t bytes)
 {
 	static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 
-	return sendto(sink.fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL,
+	return sendto(sink->fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL,
 		      (const struct sockaddr *)&address, sizeof(address));
 }
 
 /* At most PIPE_BUF bytes fit whole wherever poll(2) reports room (pipe(7)). */
-static ssize_t write_polled(const char *line, size_t bytes)
+static ssize_t write_polled(const struct sink *sink, const char *line, size_t bytes)
 {
-	struct pollfd room = {.fd = sink.fd, .events = POLLOUT};
+	struct pollfd room = {.fd = sink->fd, .events = POLLOUT};
 	ssize_t n = -1;
 
 	lock_acquire(&polled_lock);
 	if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT))
-		n = write(sink.fd, line, bytes);
+		n = write(sink->fd, line, bytes);
 	lock_release(&polled_lock);
 	return n;
 }
 
-static bool write_line(const char *line, size_t bytes)
+static bool write_line(const struct sink *sink, const char *line, size_t bytes)
 {
 	ssize_t n = -1;
 
 	do {
-		switch (sink.way) {
+		switch (sink->way) {
 		case LOG_WAY_FILE:
 		case LOG_WAY_OWN:
-			n = write(sink.fd, line, bytes);
+			n = write(sink->fd, line, bytes);
 			break;
 		case LOG_WAY_SOCKET:
-			n = send(sink.fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+			n = send(sink->fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 			break;
 		case LOG_WAY_POLLED:
-			n = write_polled(line, bytes);
+			n = write_polled(sink, line, bytes);
 			break;
 		case LOG_WAY_SYSLOG:
-			n = send_syslog(line, bytes);
+			n = send_syslog(sink, line, bytes);
 			break;
 		}
 	} while (n < 0 && errno == EINTR);
@@ -169,11 +186,11 @@ static bool write_line(const char *line, size_t bytes)
 }
 
 /* Writes what stands before the text into line and returns its length. */
-static size_t put_prefix(char *line, size_t size, enum log_level level)
+static size_t put_prefix(const struct sink *sink, char *line, size_t size, enum log_level level)
 {
 	int n;
 
-	if (sink.way == LOG_WAY_SYSLOG) {
+	if (sink->way == LOG_WAY_SYSLOG) {
 		/* RFC 3164, in the form that syslog(3) gives it for the local daemon. */
 		time_t now = time(NULL);
 		struct tm local;
@@ -184,7 +201,7 @@ static size_t put_prefix(char *line, size_t size, enum log_level level)
 		n = snprintf(line, size,
 			     "<%d>%s echopool[%d]: %s: ", LOG_DAEMON | levels[level].priority, when,
 			     (int)getpid(), levels[level].name);
-	} else if (sink.journal) {
+	} else if (sink->journal) {
 		n = snprintf(line, size, "<%d>%s: ", levels[level].priority, levels[level].name);
 	} else {
 		n = snprintf(line, size, "%s: ", levels[level].name);
@@ -197,17 +214,18 @@ static bool put_line(enum log_level level, const char *format, va_list arguments
 	__attribute__((format(printf, 2, 0)));
 static bool put_line(enum log_level level, const char *format, va_list arguments)
 {
+	const struct sink *sink = atomic_load_explicit(&current, memory_order_acquire);
 	char line[LOG_LINE_BYTES];
-	size_t used = put_prefix(line, sizeof(line), level);
+	size_t used = put_prefix(sink, line, sizeof(line), level);
 	const size_t room = sizeof(line) - used - 1;
 	int n = vsnprintf(line + used, room, format, arguments);
 
 	if (n < 0)
 		return false;
 	used += (size_t)n < room ? (size_t)n : room - 1;
-	if (sink.way != LOG_WAY_SYSLOG)
+	if (sink->way != LOG_WAY_SYSLOG)
 		line[used++] = '\n';
-	return write_line(line, used);
+	return write_line(sink, line, used);
 }
 
 static bool put_linef(enum log_level level, const char *format, ...)
@@ -241,7 +259,7 @@ static void log_line(enum log_level level, const char *format, va_list arguments
 {
 	const int saved = errno;
 
-	if (level <= sink.level) {
+	if (level <= atomic_load_explicit(&current_level, memory_order_relaxed)) {
 		if (put_line(level, format, arguments))
 			tell_lost_lines();
 		else
@@ -252,10 +270,11 @@ static void log_line(enum log_level level, const char *format, va_list arguments
 
 void log_bare(enum log_level level, const char *text)
 {
+	const struct sink *sink = atomic_load_explicit(&current, memory_order_acquire);
 	char line[LOG_LINE_BYTES];
 	int n;
 
-	if (sink.journal)
+	if (sink->journal)
 		n = snprintf(line, sizeof(line), "<%d>%s", levels[level].priority, text);
 	else
 		n = snprintf(line, sizeof(line), "%s", text);
@@ -263,7 +282,7 @@ void log_bare(enum log_level level, const char *text)
 		return;
 	n = n < (int)sizeof(line) - 1 ? n : (int)sizeof(line) - 2;
 	line[n] = '\n';
-	write_line(line, (size_t)n + 1);
+	write_line(sink, line, (size_t)n + 1);
 }
 
 #define DEFINE_LOG(name, level)                     \

@@ -50,11 +50,11 @@ static const char help[] =
 	"once it listens.\n"
 	"\n"
 	"  echopool                                        try it: 127.0.0.1 and ::1, port 7007\n"
-	"  echopool -c /etc/echopool/echopool.conf -t      check a file before a restart\n"
+	"  echopool -c /etc/echopool/echopool.conf -t      check a file before a reload \n"
 	"  echopool -o pool.workers=8 -o 'listen.addresses=[\"0.0.0.0\"]'\n"
 	"\n"
-	"Signals: SIGTERM or SIGINT drains and stops, a second one stops at once; SIGUSR1 logs\n"
-	"the figures of each worker and of the queue.\n"
+	"Signals: SIGHUP reads the file again and applies it; SIGTERM or SIGINT drains and stops,\n"
+	"a second one stops at once; SIGUSR1 logs the figures of each worker and of the queue.\n"
 	"Exit status: 0 stopped by a signal; 1 the system refused something; 2 wrong usage or a\n"
 	"wrong file.\n"
 	"\n"
@@ -149,18 +149,23 @@ static void tell(const struct config_messages *messages)
 		log_bare(messages->items[i].level, messages->items[i].text);
 }
 
-static int serve(const struct settings *s)
+static int serve(const struct options *o, struct settings *s)
 {
+	const struct config_source source = {
+		.file = o->file,
+		.overrides = o->overrides,
+		.override_count = o->override_count,
+	};
 	int status;
 
 	server_block_signals();
 	log_open(s->log.target, s->log.level);
-	status = server_run(s);
+	status = server_run(s, &source);
 	log_close();
 	return status;
 }
 
-static int test_or_serve(const struct options *o, const struct settings *s)
+static int test_or_serve(const struct options *o, struct settings *s)
 {
 	if (o->print) {
 		settings_print(s, stdout);
@@ -170,7 +175,7 @@ static int test_or_serve(const struct options *o, const struct settings *s)
 		printf("%s: no errors\n", o->file ? o->file : "defaults");
 		return finish_output();
 	}
-	return serve(s);
+	return serve(o, s);
 }
 
 static int run(const struct options *o)
@@ -181,6 +186,8 @@ static int run(const struct options *o)
 	int status = EXIT_WRONG;
 
 	tell(&messages);
+	if (!right && messages.count == 0)
+		log_error("no memory for the settings");
 	config_messages_free(&messages);
 	if (right)
 		status = test_or_serve(o, &s);

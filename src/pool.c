@@ -1,6 +1,6 @@
 /*
- * The workers together: start with roll-back, and join. Called by the main thread; a worker that
- * ends counts itself out in worker_ended().
+ * The workers together: start with roll-back, resize, join. Called by the main thread; a worker
+ * that ends counts itself out in worker_ended().
  */
 #include "echopool/pool.h"
 
@@ -12,13 +12,23 @@
 #include "echopool/log.h"
 
 struct pool {
-	/* Main thread; fixed once the pool has started. */
+	/* Main thread. */
 	unsigned int count;
 	const struct bell *all_ended;
+	struct wait_totals left_waits; /* counted by workers that have left */
+	struct worker *workers[POOL_WORKERS_MAX];
 	/* Each worker takes one away as it ends; whoever takes the last rings. */
 	atomic_uint running;
-	struct worker *workers[];
 };
+
+struct pool *pool_new(const struct bell *all_ended)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (p)
+		p->all_ended = all_ended;
+	return p;
+}
 
 /* In the worker's thread. Acquire and release, so that the bell comes after every worker's last
  * act. */
@@ -49,32 +59,55 @@ static int start_next(struct pool *p, const struct worker_options *options)
 	return 0;
 }
 
-struct pool *pool_start(unsigned int workers, const struct worker_options *options,
-			const struct bell *all_ended)
+/* Joins all workers from number keep on, which must be about to end, and forgets them. */
+static void join_from(struct pool *p, unsigned int keep)
 {
+	for (unsigned int i = keep; i < p->count; i++) {
+		worker_join(p->workers[i]);
+		stats_sum_waits(worker_stats(p->workers[i]), &p->left_waits);
+		worker_free(p->workers[i]);
+	}
+	p->count = keep;
+}
+
+static void shrink(struct pool *p, unsigned int workers, struct queue *queue)
+{
+	/* All are dismissed before one is waited for, so that none hands over to another that goes.
+	 */
+	for (unsigned int i = workers; i < p->count; i++)
+		queue_dismiss(queue, i);
+	join_from(p, workers);
+}
+
+static bool grow(struct pool *p, unsigned int workers, const struct worker_options *options)
+{
+	const unsigned int before = p->count;
 	struct worker_options own = *options;
-	struct pool *p = calloc(1, sizeof(*p) + workers * sizeof(struct worker *));
 	int error;
 
-	if (!p) {
-		log_error("no memory for a pool of %u workers", workers);
-		return NULL;
-	}
-	p->all_ended = all_ended;
 	own.on_end = worker_ended;
 	own.on_end_argument = p;
 	while (p->count < workers) {
 		error = start_next(p, &own);
-		if (error) {
-			log_error(
-				"cannot start worker %u of %u: %s; lower pool.workers, or raise the limit on processes, descriptors or memory",
-				p->count + 1, workers, strerror(error));
+		if (error == 0)
+			continue;
+		log_error(
+			"cannot start worker %u of %u: %s; lower pool.workers, or raise the limit on processes, descriptors or memory",
+			p->count + 1, workers, strerror(error));
+		if (before == 0)
 			queue_stop(options->queue);
-			pool_free(p);
-			return NULL;
-		}
+		shrink(p, before, options->queue);
+		return false;
 	}
-	return p;
+	return true;
+}
+
+bool pool_resize(struct pool *p, unsigned int workers, const struct worker_options *options)
+{
+	if (workers >= p->count)
+		return grow(p, workers, options);
+	shrink(p, workers, options->queue);
+	return true;
 }
 
 bool pool_has_ended(const struct pool *p)
@@ -84,10 +117,7 @@ bool pool_has_ended(const struct pool *p)
 
 void pool_free(struct pool *p)
 {
-	for (unsigned int i = 0; i < p->count; i++)
-		worker_join(p->workers[i]);
-	for (unsigned int i = 0; i < p->count; i++)
-		worker_free(p->workers[i]);
+	join_from(p, 0);
 	free(p);
 }
 
@@ -99,4 +129,11 @@ unsigned int pool_workers(const struct pool *p)
 const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int index)
 {
 	return worker_stats(p->workers[index]);
+}
+
+void pool_sum_waits(const struct pool *p, struct wait_totals *totals)
+{
+	*totals = p->left_waits;
+	for (unsigned int i = 0; i < p->count; i++)
+		stats_sum_waits(worker_stats(p->workers[i]), totals);
 }

@@ -1,59 +1,72 @@
 /*
  * The bounded queue: a ring under one lock, a condition variable for idle workers (not_empty) and
  * one for the acceptor (not_full), and the rule by which workers are woken. The acceptor pushes,
- * workers take, the main thread closes.
+ * workers take, the main thread dismisses workers and closes.
  *
  * Why no wake-up is lost. Everything that the rule looks at (the ring, who sleeps, what each worker
- * holds) changes only under the lock, and each of these changes is followed, before the lock is
- * released, by the wake-up that it calls for:
+ * holds, what was handed to it) changes only under the lock, and each of these changes is followed,
+ * before the lock is released, by the wake-up that it calls for:
  *
- *  - A worker that holds nothing sleeps on not_empty and looks at the ring under the lock before
- * and after each wait, so a push either is seen by it or finds it among the sleepers and signals
- * it.
+ *  - A worker that holds nothing sleeps on not_empty. It waits for: ring not empty, or its own
+ * hand-over list not empty, or leave, or end; and looks at all of them under the lock before and
+ * after each wait. A push signals a sleeper; the others, which concern one certain worker or all,
+ * broadcast.
  *  - A worker that holds connections sleeps in epoll_wait. If it has room, a push rings its bell,
- * and a bell stays rung until the worker has come to queue_take(), so the place need not be awake
- * to hear it. `rung` is cleared under the lock before the ring is looked at: a later push rings
+ * and a bell stays rung until the worker has come to queue_take(), so the worker need not be asleep
+ * to hear it. `rung` is cleared under the lock before anything is looked at: a later push rings
  * again.
- *  - If no worker has room, nobody is woken, and the connection waits. A worker makes room only by
- *    telling a smaller `held` in queue_take(), where it looks at the ring under the same lock:
- * either it sees the connection, or the push comes after and sees its room.
+ *  - If no worker has room, the connection waits. The push that finds the ring empty rings every
+ * bell, so that the full workers know that others wait. A worker makes room only by telling a
+ * smaller `held` in queue_take(), where it looks at the ring under the same lock: either it sees
+ * the connection, or the push comes after and sees its room.
  *  - One wake-up per push is not enough, as two pushes may choose the same worker, which takes only
- *    QUEUE_TAKE_MAX. So a taker that leaves something wakes the next worker by the same rule.
- * Hence, whenever the lock is free: ring not empty and some worker with room implies that a worker
- * with room has been woken and has not looked yet. Each look takes something or finds the ring
- * empty.
- *  - The acceptor waits for room on not_full and looks before each wait; a take that makes room
+ *    QUEUE_TAKE_MAX. So a taker that leaves something, and a worker that leaves for good, wakes the
+ * next by the same rule. Hence, whenever the lock is free: ring not empty and some worker with room
+ * implies that a worker with room has been woken and has not looked yet. Each look takes something
+ * or finds the ring empty.
+ *  - The acceptor waits for room on not_full and looks before each wait; whatever makes room
  * signals it. Stop and close set their flag under the lock and then wake everybody, sleepers and
  * bells.
+ *
+ * tests/model checks the same with spin.
  */
 #include "echopool/queue.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "echopool/clock.h"
 #include "echopool/thread.h"
 
 /* A worker as the queue sees it; under the queue's lock. */
 struct place {
-	uint32_t held;
-	uint32_t worker_connections; /* 0: nobody is here */
-	const struct bell *bell;
-	bool rung; /* the bell was rung, and the worker has not looked at the queue since */
+	const struct bell *bell; /* NULL: nobody is here */
+	uint32_t held;           /* told by the worker, and handed to it since */
+	uint32_t worker_connections;
+	uint32_t evicting; /* closing for others that wait; it comes back for them */
+	bool rung;         /* the bell was rung, and the worker has not looked since */
+	bool asleep;       /* on not_empty */
+	bool leaving;
+	struct queue_link *handed; /* connections for it that it has not fetched yet */
+	uint32_t handed_count;
 };
 
-/* All is under lock but limit and place_count, which never change. */
+/* All is under lock but place_count, which never changes. */
 struct queue {
 	struct lock lock;
 	struct condition not_empty; /* workers that hold nothing */
 	struct condition not_full;  /* the acceptor */
 	struct arrival *ring;
+	uint32_t capacity; /* of the ring; at least limit */
 	uint32_t limit;
 	uint32_t head;
 	uint32_t count;
+	uint32_t evicting;     /* the sum of the places' */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
 	bool stopped;
-	bool waiting_ended;
+	bool interrupted;
 	unsigned int place_count;
 	struct place places[];
 };
@@ -69,6 +82,7 @@ struct queue *queue_new(uint32_t limit, unsigned int places)
 		free(q);
 		return NULL;
 	}
+	q->capacity = limit;
 	q->limit = limit;
 	q->place_count = places;
 	lock_init(&q->lock);
@@ -84,8 +98,11 @@ static struct arrival queue_pop(struct queue *q)
 	struct arrival a = q->ring[q->head];
 
 	q->ring[q->head].fd = -1;
-	q->head = q->head + 1 == q->limit ? 0 : q->head + 1;
+	q->head = q->head + 1 == q->capacity ? 0 : q->head + 1;
 	q->count--;
+	/* It was full, or over a lowered limit: the acceptor may wait. */
+	if (q->count + 1 >= q->limit)
+		condition_signal(&q->not_full);
 	return a;
 }
 
@@ -105,17 +122,42 @@ void queue_free(struct queue *q)
 	free(q);
 }
 
-void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
-		     const struct bell *bell)
+/* Moves what waits into a larger ring. */
+static bool grow_ring(struct queue *q, uint32_t capacity) REQUIRES(q->lock);
+static bool grow_ring(struct queue *q, uint32_t capacity)
 {
-	lock_acquire(&q->lock);
-	q->places[place] = (struct place){.worker_connections = worker_connections, .bell = bell};
-	lock_release(&q->lock);
+	const uint32_t old_capacity = q->capacity;
+	const uint32_t to_end = old_capacity - q->head;
+	struct arrival *ring = calloc(capacity, sizeof(ring[0]));
+
+	if (!ring)
+		return false;
+	memcpy(ring, q->ring + q->head, to_end * sizeof(ring[0]));
+	memcpy(ring + to_end, q->ring, q->head * sizeof(ring[0]));
+	free(q->ring);
+	q->ring = ring;
+	q->head = 0;
+	q->capacity = capacity;
+	return true;
 }
 
-void queue_clear_place(struct queue *q, unsigned int place)
+bool queue_set_limit(struct queue *q, uint32_t limit)
 {
-	queue_set_place(q, place, 0, NULL);
+	bool fits;
+
+	lock_acquire(&q->lock);
+	fits = limit <= q->capacity || grow_ring(q, limit);
+	if (fits) {
+		q->limit = limit;
+		condition_signal(&q->not_full);
+	}
+	lock_release(&q->lock);
+	return fits;
+}
+
+static bool has_room(const struct place *p)
+{
+	return p->bell && !p->leaving && p->held < p->worker_connections;
 }
 
 /* The place with room that holds fewest, or NULL. */
@@ -127,36 +169,75 @@ static struct place *least_loaded(struct queue *q)
 	for (unsigned int i = 0; i < q->place_count; i++) {
 		struct place *p = &q->places[i];
 
-		if (p->held < p->worker_connections && (!best || p->held < best->held))
+		if (has_room(p) && (!best || p->held < best->held))
 			best = p;
 	}
 	return best;
 }
 
-/* Wakes the worker that should take next, if any has room. */
-static void wake_one(struct queue *q) REQUIRES(q->lock);
-static void wake_one(struct queue *q)
+static void ring(struct place *p)
+{
+	if (p->rung)
+		return;
+	p->rung = true;
+	bell_ring(p->bell);
+}
+
+static void ring_all(struct queue *q) REQUIRES(q->lock);
+static void ring_all(struct queue *q)
+{
+	for (unsigned int i = 0; i < q->place_count; i++)
+		if (q->places[i].bell)
+			ring(&q->places[i]);
+}
+
+/* Wakes the worker that should take next. False: none has room. */
+static bool wake_one(struct queue *q) REQUIRES(q->lock);
+static bool wake_one(struct queue *q)
 {
 	struct place *p;
 
 	if (q->sleepers) {
 		condition_signal(&q->not_empty);
-		return;
+		return true;
 	}
 	p = least_loaded(q);
-	if (p && !p->rung) {
-		p->rung = true;
-		bell_ring(p->bell);
-	}
+	if (p)
+		ring(p);
+	return p != NULL;
 }
 
-static void wake_all(struct queue *q) REQUIRES(q->lock);
-static void wake_all(struct queue *q)
+/* What the worker there was woken for, and did not take, is for another. */
+static void clear_place(struct queue *q, unsigned int place) REQUIRES(q->lock);
+static void clear_place(struct queue *q, unsigned int place)
 {
-	condition_broadcast(&q->not_empty);
+	q->places[place] = (struct place){0};
+	if (q->count)
+		wake_one(q);
+}
+
+void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
+		     const struct bell *bell)
+{
+	lock_acquire(&q->lock);
+	q->places[place] = (struct place){.worker_connections = worker_connections, .bell = bell};
+	lock_release(&q->lock);
+}
+
+void queue_clear_place(struct queue *q, unsigned int place)
+{
+	lock_acquire(&q->lock);
+	clear_place(q, place);
+	lock_release(&q->lock);
+}
+
+void queue_set_worker_connections(struct queue *q, uint32_t worker_connections)
+{
+	lock_acquire(&q->lock);
 	for (unsigned int i = 0; i < q->place_count; i++)
-		if (q->places[i].bell)
-			bell_ring(q->places[i].bell);
+		q->places[i].worker_connections = worker_connections;
+	ring_all(q);
+	lock_release(&q->lock);
 }
 
 bool queue_push(struct queue *q, struct arrival *a)
@@ -167,23 +248,30 @@ bool queue_push(struct queue *q, struct arrival *a)
 	room = q->count < q->limit;
 	if (room) {
 		/* 64 bits: head + count may pass 2^32. */
-		q->ring[((uint64_t)q->head + q->count) % q->limit] = *a;
+		q->ring[((uint64_t)q->head + q->count) % q->capacity] = *a;
 		q->count++;
 		a->fd = -1;
-		wake_one(q);
+		if (!wake_one(q) && q->count == 1)
+			ring_all(q);
 	}
 	lock_release(&q->lock);
 	return room;
 }
 
-uint32_t queue_wait_for_room(struct queue *q)
+static uint32_t room_now(const struct queue *q)
+{
+	return q->count < q->limit ? q->limit - q->count : 0;
+}
+
+uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns)
 {
 	uint32_t room;
 
 	lock_acquire(&q->lock);
-	while (q->count == q->limit && !q->waiting_ended)
-		condition_wait(&q->not_full, &q->lock);
-	room = q->waiting_ended ? 0 : q->limit - q->count;
+	while (!room_now(q) && !q->interrupted && clock_now_ns() < deadline_ns)
+		condition_wait_until(&q->not_full, &q->lock, deadline_ns);
+	room = q->interrupted ? 0 : room_now(q);
+	q->interrupted = false;
 	lock_release(&q->lock);
 	return room;
 }
@@ -193,69 +281,177 @@ uint32_t queue_room(struct queue *q)
 	uint32_t room;
 
 	lock_acquire(&q->lock);
-	room = q->limit - q->count;
+	room = room_now(q);
 	lock_release(&q->lock);
 	return room;
 }
 
-void queue_end_waiting(struct queue *q)
+void queue_interrupt(struct queue *q)
 {
 	lock_acquire(&q->lock);
-	q->waiting_ended = true;
+	q->interrupted = true;
 	condition_signal(&q->not_full);
 	lock_release(&q->lock);
+}
+
+bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct arrival *a,
+		  uint64_t *deadline_ns)
+{
+	bool expired = false;
+
+	*deadline_ns = UINT64_MAX;
+	lock_acquire(&q->lock);
+	if (q->count && timeout_ms) {
+		*deadline_ns = q->ring[q->head].accepted_ns + timeout_ms * NS_PER_MS;
+		expired = *deadline_ns <= now_ns;
+	}
+	if (expired)
+		*a = queue_pop(q);
+	lock_release(&q->lock);
+	return expired;
 }
 
 static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_batch *batch)
 	REQUIRES(q->lock);
 static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_batch *batch)
 {
-	const bool was_full = q->count == q->limit;
-
-	while (q->count && batch->count < QUEUE_TAKE_MAX && p->held < p->worker_connections) {
+	while (q->count && batch->count < QUEUE_TAKE_MAX && has_room(p)) {
 		batch->arrivals[batch->count++] = queue_pop(q);
 		p->held++;
 	}
-	if (was_full && batch->count)
-		condition_signal(&q->not_full);
 	if (q->count)
 		wake_one(q);
 }
 
-void queue_take(struct queue *q, unsigned int place, uint32_t held, struct queue_batch *batch)
+/* For those that wait, less those for whom another worker makes room already. */
+static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
+			 struct queue_batch *batch) REQUIRES(q->lock);
+static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
+			 struct queue_batch *batch)
+{
+	const uint32_t wanted = q->count > q->evicting ? q->count - q->evicting : 0;
+
+	batch->pressed = q->count && !has_room(p);
+	if (!batch->pressed)
+		return;
+	batch->evict = offered < wanted ? offered : wanted;
+	p->evicting = batch->evict;
+	q->evicting += batch->evict;
+}
+
+/* Takes note of what the worker tells and gives it what was meant for it alone. */
+static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
+	REQUIRES(q->lock);
+static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
+{
+	while (held == 0 && q->count == 0 && !p->handed && !p->leaving && !q->closed) {
+		q->sleepers++;
+		p->asleep = true;
+		condition_wait(&q->not_empty, &q->lock);
+		p->asleep = false;
+		q->sleepers--;
+	}
+	p->rung = false;
+	q->evicting -= p->evicting;
+	p->evicting = 0;
+	batch->handed = p->handed;
+	p->held = held + p->handed_count;
+	p->handed = NULL;
+	p->handed_count = 0;
+	batch->leaving = p->leaving;
+	batch->stopped = q->stopped;
+}
+
+void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+		struct queue_batch *batch)
 {
 	struct place *p = &q->places[place];
 
 	batch->count = 0;
+	batch->evict = 0;
+	batch->pressed = false;
 	lock_acquire(&q->lock);
-	p->held = held;
-	p->rung = false;
-	while (held == 0 && q->count == 0 && !q->closed) {
-		q->sleepers++;
-		condition_wait(&q->not_empty, &q->lock);
-		q->sleepers--;
-	}
-	batch->stopped = q->stopped;
-	if (!q->stopped)
+	p->held = held + p->handed_count;
+	meet(q, p, held, batch);
+	if (!q->stopped && !p->leaving) {
 		take_as_many_as_fit(q, p, batch);
+		ask_to_evict(q, p, offered, batch);
+	}
 	batch->ended = q->closed && q->count == 0;
 	lock_release(&q->lock);
+}
+
+/* Wakes the worker at p, wherever it sleeps. */
+static void wake(struct queue *q, struct place *p) REQUIRES(q->lock);
+static void wake(struct queue *q, struct place *p)
+{
+	if (p->asleep)
+		condition_broadcast(&q->not_empty);
+	else
+		ring(p);
+}
+
+void queue_dismiss(struct queue *q, unsigned int place)
+{
+	lock_acquire(&q->lock);
+	q->places[place].leaving = true;
+	wake(q, &q->places[place]);
+	lock_release(&q->lock);
+}
+
+/* Who stays and holds fewest, room or not. */
+static struct place *fewest(struct queue *q) REQUIRES(q->lock);
+static struct place *fewest(struct queue *q)
+{
+	struct place *best = NULL;
+
+	for (unsigned int i = 0; i < q->place_count; i++) {
+		struct place *p = &q->places[i];
+
+		if (p->bell && !p->leaving && (!best || p->held < best->held))
+			best = p;
+	}
+	return best;
+}
+
+void queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links)
+{
+	lock_acquire(&q->lock);
+	while (links) {
+		struct queue_link *link = links;
+		struct place *p = fewest(q);
+
+		links = link->next;
+		link->next = p->handed;
+		p->handed = link;
+		p->handed_count++;
+		p->held++;
+		wake(q, p);
+	}
+	clear_place(q, place);
+	lock_release(&q->lock);
+}
+
+static void end(struct queue *q) REQUIRES(q->lock);
+static void end(struct queue *q)
+{
+	q->closed = true;
+	condition_broadcast(&q->not_empty);
+	ring_all(q);
 }
 
 void queue_close(struct queue *q)
 {
 	lock_acquire(&q->lock);
-	q->closed = true;
-	wake_all(q);
+	end(q);
 	lock_release(&q->lock);
 }
 
 void queue_stop(struct queue *q)
 {
 	lock_acquire(&q->lock);
-	q->closed = true;
 	q->stopped = true;
-	wake_all(q);
+	end(q);
 	lock_release(&q->lock);
 }
 

@@ -23,10 +23,10 @@ static uint64_t all_ended(const struct worker_stats *w)
  */
 static uint64_t held_now(const struct worker_stats *w)
 {
-	const uint64_t ended = all_ended(w);
-	const uint64_t taken = stat_get(&w->taken);
+	const uint64_t gone = all_ended(w) + stat_get(&w->handed_out);
+	const uint64_t come = stat_get(&w->taken) + stat_get(&w->handed_in);
 
-	return taken > ended ? taken - ended : 0;
+	return come > gone ? come - gone : 0;
 }
 
 uint64_t report_connections(const struct pool *pool)
@@ -41,11 +41,14 @@ uint64_t report_connections(const struct pool *pool)
 static void log_worker(unsigned int index, const struct worker_stats *w)
 {
 	log_info("worker=%u connections=%" PRIu64 " taken=%" PRIu64 " closed=%" PRIu64
-		 " client=%" PRIu64 " reset=%" PRIu64 " error=%" PRIu64 " drain=%" PRIu64
-		 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
+		 " client=%" PRIu64 " reset=%" PRIu64 " error=%" PRIu64 " idle=%" PRIu64
+		 " idle_when_full=%" PRIu64 " write_timeout=%" PRIu64 " drain=%" PRIu64
+		 " handed_in=%" PRIu64 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
 		 index, held_now(w), stat_get(&w->taken), all_ended(w),
 		 stat_get(&w->ended[CONN_END_CLIENT]), stat_get(&w->ended[CONN_END_RESET]),
-		 stat_get(&w->ended[CONN_END_ERROR]), stat_get(&w->ended[CONN_END_DRAIN]),
+		 stat_get(&w->ended[CONN_END_ERROR]), stat_get(&w->ended[CONN_END_IDLE]),
+		 stat_get(&w->ended[CONN_END_IDLE_WHEN_FULL]), stat_get(&w->ended[CONN_END_WRITE]),
+		 stat_get(&w->ended[CONN_END_DRAIN]), stat_get(&w->handed_in),
 		 stat_get(&w->received_bytes), stat_get(&w->sent_bytes));
 }
 
@@ -53,22 +56,20 @@ void report_log(struct report *r, const struct acceptor *acceptor, struct queue 
 		const struct pool *pool)
 {
 	const struct acceptor_figures f = acceptor_figures(acceptor);
-	struct wait_totals sum = {{0}};
-	struct wait_totals waits;
+	struct wait_totals sum, waits;
 
-	for (unsigned int i = 0; i < pool_workers(pool); i++) {
-		const struct worker_stats *w = pool_worker_stats(pool, i);
-
-		log_worker(i, w);
-		stats_sum_waits(w, &sum);
-	}
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		log_worker(i, pool_worker_stats(pool, i));
+	pool_sum_waits(pool, &sum);
 	waits = sum;
 	wait_totals_subtract(&waits, &r->earlier);
 	r->earlier = sum;
-	log_info("queue waiting=%" PRIu32 " accepted=%" PRIu64 " rejected=%" PRIu64
-		 " failed=%" PRIu64 " wait_us_p50=%" PRIu64 " wait_us_p99=%" PRIu64
-		 " wait_us_max=%" PRIu64,
-		 queue_waiting(queue), f.accepted, f.rejected, f.failed,
-		 wait_totals_quantile(&waits, 0.50), wait_totals_quantile(&waits, 0.99),
-		 wait_totals_quantile(&waits, 1.0));
+	log_info("queue waiting=%" PRIu32 " accepted=%" PRIu64 " refused=%" PRIu64
+		 " rejected=%" PRIu64 " expired=%" PRIu64 " failed=%" PRIu64 " denied=%" PRIu64
+		 " too_many=%" PRIu64 " no_memory=%" PRIu64 " wait_us_p50=%" PRIu64
+		 " wait_us_p99=%" PRIu64 " wait_us_max=%" PRIu64,
+		 queue_waiting(queue), f.accepted, f.refused, f.rejected, f.expired, f.failed,
+		 f.denied, f.too_many, f.no_memory, wait_totals_quantile(&waits, 0.50),
+		 wait_totals_quantile(&waits, 0.99), wait_totals_quantile(&waits, 1.0));
+	log_info("reload applied=%" PRIu64 " refused=%" PRIu64, r->reloads, r->refused_reloads);
 }

@@ -11,7 +11,10 @@
 
 #ifdef HAVE_LIBSYSTEMD
 
+#include <inttypes.h>
 #include <systemd/sd-daemon.h>
+
+#include "echopool/clock.h"
 
 bool systemd_is_missing(void)
 {
@@ -30,22 +33,26 @@ int systemd_listen_fds(int *first)
 	return n;
 }
 
-static void notify(const char *state, const char *status)
+static void notified(const char *state, int result)
 {
-	int n = sd_notifyf(0, "%s=1\nSTATUS=%s", state, status);
-
-	if (n < 0)
-		log_warning("cannot tell systemd %s: %s", state, strerror(-n));
+	if (result < 0)
+		log_warning("cannot tell systemd %s: %s", state, strerror(-result));
 }
 
 void systemd_notify_ready(const char *status)
 {
-	notify("READY", status);
+	notified("READY", sd_notifyf(0, "READY=1\nSTATUS=%s", status));
+}
+
+void systemd_notify_reloading(void)
+{
+	notified("RELOADING",
+		 sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_now_ns() / 1000));
 }
 
 void systemd_notify_stopping(const char *status)
 {
-	notify("STOPPING", status);
+	notified("STOPPING", sd_notifyf(0, "STOPPING=1\nSTATUS=%s", status));
 }
 
 #else
@@ -81,6 +88,10 @@ int systemd_listen_fds(int *first)
 void systemd_notify_ready(const char *status)
 {
 	(void)status;
+}
+
+void systemd_notify_reloading(void)
+{
 }
 
 void systemd_notify_stopping(const char *status)

@@ -3,10 +3,13 @@
  */
 #include "echopool/thread.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "echopool/clock.h"
 
 /*
  * Workers keep their buffers on the heap, so a small stack holds them; a fixed size makes the
@@ -15,10 +18,8 @@
  */
 #define THREAD_STACK_BYTES (512UL * 1024)
 
-void must(int error, const char *what)
+void fail(int error, const char *what)
 {
-	if (error == 0)
-		return;
 	fprintf(stderr, "error: %s: %s; this is a bug in echopool\n", what, strerror(error));
 	abort();
 }
@@ -74,6 +75,20 @@ void condition_broadcast(struct condition *c)
 void condition_wait(struct condition *c, struct lock *l)
 {
 	must(pthread_cond_wait(&c->cond, &l->mutex), "pthread_cond_wait");
+}
+
+void condition_wait_until(struct condition *c, struct lock *l, uint64_t deadline_ns)
+{
+	const struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / NS_PER_S),
+					  .tv_nsec = (long)(deadline_ns % NS_PER_S)};
+	int error;
+
+	if (deadline_ns == UINT64_MAX) {
+		condition_wait(c, l);
+		return;
+	}
+	error = pthread_cond_timedwait(&c->cond, &l->mutex, &deadline);
+	must(error == ETIMEDOUT ? 0 : error, "pthread_cond_timedwait");
 }
 
 int thread_start(pthread_t *thread, void *(*body)(void *), void *argument)

@@ -1,5 +1,6 @@
 /*
- * The acceptor: one thread that accepts from every listener and pushes on the queue.
+ * The acceptor: one thread that accepts from every listener, checks who it is, and pushes on the
+ * queue.
  */
 #ifndef ECHOPOOL_ACCEPTOR_H
 #define ECHOPOOL_ACCEPTOR_H
@@ -7,15 +8,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "echopool/access.h"
 #include "echopool/listener.h"
 #include "echopool/queue.h"
 #include "echopool/settings.h"
 
-/* What the acceptor is told at its start; the pointers outlive it. */
+/* What the acceptor goes by; the pointers outlive it. */
 struct acceptor_options {
-	const struct listeners *listeners; /* nobody closes them while it runs */
+	struct listeners listeners; /* nobody closes them while it goes by them */
 	struct queue *queue;
+	struct access *access;
 	enum queue_full queue_full;
+	uint32_t queue_ms; /* a connection waits in the queue at most so long; 0: as long as it
+			      takes */
 	bool log_connections;
 	const struct bell *broken; /* rung if it cannot go on (acceptor_is_broken()) */
 };
@@ -23,7 +28,12 @@ struct acceptor_options {
 /* Its figures since the start. */
 struct acceptor_figures {
 	uint64_t accepted; /* pushed on the queue */
+	uint64_t refused;  /* closed at once by access or limits: the sum of the next three */
+	uint64_t denied;
+	uint64_t too_many; /* limits.connections_per_ip */
+	uint64_t no_memory;
 	uint64_t rejected; /* closed at once, as the queue was full */
+	uint64_t expired;  /* closed after timeouts.queue in the queue */
 	uint64_t failed;   /* accept4 answered an error; see the log */
 };
 
@@ -31,6 +41,13 @@ struct acceptor;
 
 /* Starts the thread. Returns NULL when it cannot; the log has said why. Main thread. */
 struct acceptor *acceptor_start(const struct acceptor_options *options);
+
+/*
+ * Has the acceptor go by other options. Of the listeners that are not among the new ones it first
+ * accepts what the kernel's backlog holds, as far as the queue has room. When this returns, it does
+ * not touch them any more. Main thread.
+ */
+void acceptor_change(struct acceptor *a, const struct acceptor_options *options);
 
 /*
  * Stops accepting: takes what the kernel's backlog holds, as far as the queue has room, ends the

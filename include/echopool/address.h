@@ -34,6 +34,9 @@ bool address_parse(const char *text, uint16_t port, union address *out);
 /* The length to give to bind(2). */
 socklen_t address_length(const union address *a);
 
+/* Whether both are the same address and port. */
+bool address_equal(const union address *a, const union address *b);
+
 /* The port, in host order; 0 for a family that has none. */
 uint16_t address_port(const union address *a);
 

@@ -4,6 +4,7 @@
 #ifndef ECHOPOOL_CLOCK_H
 #define ECHOPOOL_CLOCK_H
 
+#include <limits.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -17,6 +18,22 @@ static inline uint64_t clock_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * The time until deadline_ns as poll(2) and epoll_wait(2) want it: milliseconds rounded up, so that
+ * nobody wakes just before it; -1 for UINT64_MAX, which is never.
+ */
+static inline int clock_timeout_ms(uint64_t deadline_ns, uint64_t now_ns)
+{
+	uint64_t ms;
+
+	if (deadline_ns == UINT64_MAX)
+		return -1;
+	if (deadline_ns <= now_ns)
+		return 0;
+	ms = (deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 #endif

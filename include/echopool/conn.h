@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "echopool/address.h"
+#include "echopool/idle.h"
 #include "echopool/queue.h"
 #include "echopool/stats.h"
 
@@ -33,9 +34,20 @@ struct conn {
 	uint64_t sent_bytes;
 	uint64_t accepted_ns;
 	union address peer;
-	struct conn *next;  /* in the list of its worker */
-	struct conn **link; /* what points here in that list */
+	struct idle_entry idle; /* in its worker's list of those that read, or of those that owe */
+	struct queue_link link; /* on the way from a worker that leaves to another */
 };
+
+/* The connection that has this entry, or this link. */
+static inline struct conn *conn_of_idle(struct idle_entry *idle)
+{
+	return (struct conn *)((char *)idle - offsetof(struct conn, idle));
+}
+
+static inline struct conn *conn_of_link(struct queue_link *link)
+{
+	return (struct conn *)((char *)link - offsetof(struct conn, link));
+}
 
 /*
  * Takes the arrival's descriptor over (a->fd becomes -1) into a new connection that wants to read.

@@ -41,6 +41,24 @@ bool listeners_inherit(struct listeners *l, const struct settings *s, int first,
 /* Closes them all. What the kernel has completed and nobody accepted is reset. */
 void listeners_close(struct listeners *l);
 
+/*
+ * Makes next the listeners for other settings: a socket of now that is already bound to what is
+ * wanted is in both, the others of next are new. port_stays keeps the port of now where the
+ * settings say 0. Returns false, with nothing changed, when one cannot be had; the log has said
+ * which and why.
+ */
+bool listeners_change(const struct listeners *now, struct listeners *next, const struct settings *s,
+		      bool port_stays);
+
+/* Whether this socket is among them. */
+bool listeners_have(const struct listeners *l, int fd);
+
+/* Closes those that are not in keep, which is all that stays open of the two. */
+void listeners_close_except(const struct listeners *l, const struct listeners *keep);
+
+/* Gives sockets that stay the backlog and the connection options of the settings. */
+void listeners_tune(const struct listeners *l, const struct settings *s);
+
 /* Writes "127.0.0.1:7007, [::1]:7007" into text, cut to bytes. */
 void listeners_format(const struct listeners *l, char *text, size_t bytes);
 

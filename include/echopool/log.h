@@ -15,11 +15,14 @@
 
 /*
  * Directs the log to target and writes lines of level and the graver ones. Until the first call,
- * lines from LOG_LEVEL_INFO on go to stderr. Called by the main thread while no other thread runs.
+ * lines from LOG_LEVEL_INFO on go to stderr. May be called again while other threads log: what a
+ * target needed stays open. Main thread.
  */
 void log_open(enum log_target target, enum log_level level);
 
-/* Closes what log_open() opened; lines go to stderr again. Same thread as log_open(). */
+/*
+ * Closes what log_open() opened; lines go to stderr again. Main thread, while no other thread runs.
+ */
 void log_close(void);
 
 /*

@@ -3,7 +3,7 @@
  * worker is woken. Its lock is never held together with another.
  *
  * One thread pushes (the acceptor); the workers take, each through its own place, a number below
- * the number of places that the queue was made with.
+ * the number of places that the queue was made with; the main thread changes limits and ends it.
  */
 #ifndef ECHOPOOL_QUEUE_H
 #define ECHOPOOL_QUEUE_H
@@ -24,12 +24,22 @@ struct arrival {
 	uint64_t accepted_ns; /* CLOCK_MONOTONIC */
 };
 
+/* The part of a served connection by which a worker that leaves hands it to another. */
+struct queue_link {
+	struct queue_link *next;
+};
+
 /* What queue_take() found. */
 struct queue_batch {
 	struct arrival arrivals[QUEUE_TAKE_MAX]; /* the taker owns the descriptors now */
 	unsigned int count;
-	bool ended;   /* the queue is closed and empty: nothing will ever come */
-	bool stopped; /* queue_stop() was called: end now, whatever is held */
+	struct queue_link
+		*handed; /* connections of workers that left, however many; the taker's now */
+	bool pressed;    /* others wait, and this worker has no room for them */
+	uint32_t evict;  /* how many of those it offered it is to close for them */
+	bool leaving;    /* hand over what is held (queue_hand_over()) and end */
+	bool ended;      /* the queue is closed and empty: nothing will ever come */
+	bool stopped;    /* queue_stop() was called: end now, whatever is held */
 };
 
 struct queue;
@@ -44,11 +54,23 @@ struct queue *queue_new(uint32_t limit, unsigned int places);
 void queue_free(struct queue *q);
 
 /*
+ * Changes the limit; what waits beyond a lowered one goes on waiting. Returns false, and changes
+ * nothing, when memory is short. Main thread.
+ */
+bool queue_set_limit(struct queue *q, uint32_t limit);
+
+/*
  * Says that the worker at place holds nothing yet, serves at most worker_connections at once, and
  * is woken by bell while it sleeps outside of queue_take(). Before the worker's thread starts.
  */
 void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
 		     const struct bell *bell);
+
+/*
+ * Changes how many each of the workers serves, which binds what they take from now on, and rings
+ * every bell, so that each worker looks at its settings anew. Main thread.
+ */
+void queue_set_worker_connections(struct queue *q, uint32_t worker_connections);
 
 /* Says that nobody is at place any more; its bell is not rung again. After the worker's thread. */
 void queue_clear_place(struct queue *q, unsigned int place);
@@ -60,23 +82,45 @@ void queue_clear_place(struct queue *q, unsigned int place);
 bool queue_push(struct queue *q, struct arrival *a);
 
 /*
- * Waits until the queue has room and returns how many connections fit; they stay free, as only the
- * acceptor pushes. Returns 0 once queue_end_waiting() has been called. The acceptor.
+ * Waits until the queue has room, and returns for how many; they stay free, as only the acceptor
+ * pushes. Returns 0 when deadline_ns has passed, or for queue_interrupt(). The acceptor.
  */
-uint32_t queue_wait_for_room(struct queue *q);
+uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns);
 
 /* The same without waiting: how many fit now. The acceptor. */
 uint32_t queue_room(struct queue *q);
 
-/* Ends queue_wait_for_room(), now and for good. Any thread. */
-void queue_end_waiting(struct queue *q);
+/* Ends the acceptor's wait for room, or else its next one, once. Any thread. */
+void queue_interrupt(struct queue *q);
+
+/*
+ * Takes the oldest arrival out when it has waited for timeout_ms, and returns true; the caller owns
+ * its descriptor. Else returns false, and in *deadline_ns when that will be; UINT64_MAX: nothing
+ * waits, or the timeout is 0. The acceptor.
+ */
+bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct arrival *a,
+		  uint64_t *deadline_ns);
 
 /*
  * Tells how many connections the worker at place holds, and takes the next ones from the queue, as
  * far as it has room and there are any. A worker that holds nothing sleeps until there is something
- * to take or the queue has ended. Sets all of batch. That place's worker.
+ * to take or the queue has ended. offered is how many it could close for others that wait; all
+ * workers together are asked to close no more than wait. Sets all of batch. That place's worker.
  */
-void queue_take(struct queue *q, unsigned int place, uint32_t held, struct queue_batch *batch);
+void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+		struct queue_batch *batch);
+
+/*
+ * Asks the worker at place to leave: its next queue_take() says so, and it is given nothing more.
+ * Main thread; another worker must stay.
+ */
+void queue_dismiss(struct queue *q, unsigned int place);
+
+/*
+ * Hands the connections of a worker that leaves to those that stay, each to the one that then holds
+ * fewest, and clears place. The worker at place, as its last act here.
+ */
+void queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links);
 
 /* No more pushes: takers get what is waiting, and then the end. Any thread. */
 void queue_close(struct queue *q);

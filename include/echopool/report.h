@@ -7,14 +7,17 @@
 #include "echopool/acceptor.h"
 #include "echopool/pool.h"
 
-/* What the last report saw, so that the next tells the waits since then. Starts as zero. */
+/* What reports tell of beside the parts' own figures. Starts as zero. */
 struct report {
+	uint64_t reloads;         /* applied */
+	uint64_t refused_reloads; /* wrong files, and what the system refused */
+	/* What the last report saw, so that the next tells the waits since then. */
 	struct wait_totals earlier;
 };
 
 /*
- * Logs one line for each worker and one for the queue. Counts are since the start, the quantiles of
- * the wait from accept to worker since the previous report.
+ * Logs one line for each worker, one for the queue and one for reloads. Counts are since the start,
+ * the quantiles of the wait from accept to worker since the previous report.
  */
 void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
 		const struct pool *pool);

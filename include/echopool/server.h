@@ -4,6 +4,7 @@
 #ifndef ECHOPOOL_SERVER_H
 #define ECHOPOOL_SERVER_H
 
+#include "echopool/reload.h"
 #include "echopool/settings.h"
 
 /*
@@ -14,9 +15,10 @@ void server_block_signals(void);
 
 /*
  * Serves until SIGTERM or SIGINT has ended it. Returns the exit status: 0 when a signal ended it, 1
- * when the system refused something, which the log has told. Main thread, after
- * server_block_signals().
+ * when the system refused something, which the log has told. s is what holds at the start; after a
+ * reload it is what holds then, and the caller frees it. source is what SIGHUP reads again. Main
+ * thread, after server_block_signals().
  */
-int server_run(const struct settings *s);
+int server_run(struct settings *s, const struct config_source *source);
 
 #endif

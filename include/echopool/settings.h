@@ -87,7 +87,6 @@ struct setting {
 	uint32_t max;    /* likewise */
 	const char *const
 		*words; /* SETTING_WORD: what may be written; a list: its default. NULL-ended */
-	bool no_effect; /* this version only checks it, which is said when it is changed */
 };
 
 /* Large enough for any setting's range in words. */
@@ -102,9 +101,6 @@ const struct setting *settings_find(const char *path);
 
 /* True when path is a group of the table ("pool"). */
 bool settings_is_group(const char *path);
-
-/* True when s holds the default of this setting. */
-bool setting_is_default(const struct setting *setting, const struct settings *s);
 
 /* Writes what may be written for a setting, "a whole number from 0 to 1024"; returns out. */
 const char *setting_range(const struct setting *setting, char out[static SETTING_RANGE_BYTES]);
@@ -126,6 +122,17 @@ bool string_list_add(struct string_list *list, const char *text);
 
 /* Frees what the list owns; it is then empty. */
 void string_list_free(struct string_list *list);
+
+/* Whether both hold the same value of this setting. */
+bool setting_equal(const struct setting *setting, const struct settings *a,
+		   const struct settings *b);
+
+/* Large enough for a value in a log line; a longer one is cut and ends in "...". */
+#define SETTING_TEXT_BYTES 512
+
+/* The value of one setting as it would be written in a file, in text, which is returned. */
+const char *setting_text(const struct setting *setting, const struct settings *s,
+			 char text[static SETTING_TEXT_BYTES]);
 
 /* Writes the value of one setting as it would be written in a file. */
 void setting_print_value(const struct setting *setting, const struct settings *s, FILE *out);

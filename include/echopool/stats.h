@@ -28,16 +28,21 @@ struct wait_totals {
 
 /* Why a connection ended. */
 enum conn_end {
-	CONN_END_CLIENT, /* it closed its side and has got every byte back */
-	CONN_END_RESET,  /* it reset the connection */
-	CONN_END_ERROR,  /* the network or the system ended it */
-	CONN_END_DRAIN,  /* it was still open when the server stopped */
+	CONN_END_CLIENT,         /* it closed its side and has got every byte back */
+	CONN_END_RESET,          /* it reset the connection */
+	CONN_END_ERROR,          /* the network or the system ended it */
+	CONN_END_IDLE,           /* nothing came for timeouts.idle */
+	CONN_END_IDLE_WHEN_FULL, /* nothing came for timeouts.idle_when_full, and others waited */
+	CONN_END_WRITE,          /* nothing owed could be written for timeouts.write */
+	CONN_END_DRAIN,          /* it was still open when the server stopped */
 	CONN_END_COUNT
 };
 
 struct worker_stats {
 	/* All are written by their worker only. */
 	alignas(CACHE_LINE_BYTES) _Atomic uint64_t taken; /* connections, from the queue */
+	_Atomic uint64_t handed_in;                       /* connections, from workers that left */
+	_Atomic uint64_t handed_out;                      /* connections, to others as it left */
 	_Atomic uint64_t ended[CONN_END_COUNT];
 	_Atomic uint64_t received_bytes;
 	_Atomic uint64_t sent_bytes;

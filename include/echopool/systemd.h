@@ -24,6 +24,7 @@ int systemd_listen_fds(int *first);
 /* Each tells the state; status is one line for `systemctl status`. A failure is logged as a
  * warning. */
 void systemd_notify_ready(const char *status);
+void systemd_notify_reloading(void);
 void systemd_notify_stopping(const char *status);
 
 #endif

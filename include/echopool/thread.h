@@ -8,6 +8,7 @@
 #define ECHOPOOL_THREAD_H
 
 #include <pthread.h>
+#include <stdint.h>
 
 #if defined(__clang__)
 #define THREAD_ANNOTATION(x) __attribute__((x))
@@ -30,8 +31,15 @@ struct condition {
 	pthread_cond_t cond;
 };
 
-/* Ends the process with a line naming what when error is not 0. */
-void must(int error, const char *what);
+/* Ends the process with a line that names what was attempted, and error, an errno value. */
+_Noreturn void fail(int error, const char *what);
+
+/* The same, unless error is 0. */
+static inline void must(int error, const char *what)
+{
+	if (error)
+		fail(error, what);
+}
 
 void lock_init(struct lock *l);
 void lock_destroy(struct lock *l);
@@ -45,6 +53,12 @@ void condition_broadcast(struct condition *c);
 
 /* Wakes may be spurious: call it in a loop that looks at the condition itself. */
 void condition_wait(struct condition *c, struct lock *l) REQUIRES(l);
+
+/*
+ * The same until deadline_ns of CLOCK_MONOTONIC at the latest; UINT64_MAX: no deadline. The caller
+ * looks at the clock, or again at the condition, to tell why it returned.
+ */
+void condition_wait_until(struct condition *c, struct lock *l, uint64_t deadline_ns) REQUIRES(l);
 
 /*
  * Starts a thread of echopool's fixed stack size. Returns 0 or the errno value of

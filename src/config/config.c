@@ -157,18 +157,6 @@ static void check_idle(struct loader *l)
 		     s->timeouts.idle_when_full_ms / 1000.0, s->timeouts.idle_ms / 1000.0);
 }
 
-static void warn_of_no_effect(struct loader *l)
-{
-	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
-		const struct setting *setting = &settings_table[i];
-
-		if (setting->no_effect && l->seen[i].written &&
-		    !setting_is_default(setting, l->settings))
-			findings_add(&l->findings, LOG_LEVEL_WARNING, l->seen[i].where,
-				     setting->path, "has no effect in this version");
-	}
-}
-
 /* Returns path as it is shown in messages, to be freed; NULL: memory is short. */
 static char *shown_path(const char *path)
 {
@@ -200,7 +188,6 @@ bool config_load(struct settings *s, const char *path, char *const overrides[],
 		apply_override(&l, overrides[i], i);
 	findings_pass(&l.findings);
 	check_idle(&l);
-	warn_of_no_effect(&l);
 out:;
 	bool good = !findings_failed(&l.findings);
 	if (!good)

@@ -4,8 +4,7 @@
  * threads.
  *
  * To add a setting: its field in struct settings, its line here, its line in config/echopool.conf,
- * in echopool.conf(5) and in the README. To make one work: remove its no_effect, and the sentence
- * that says so in those documents.
+ * in echopool.conf(5) and in the README.
  */
 #include "echopool/settings.h"
 
@@ -27,51 +26,49 @@ static const char *const log_level_words[] = {"error", "warning", "info", "debug
 
 #define AT(field) offsetof(struct settings, field)
 
-/* The last argument of each: it has no effect yet. */
-#define INTEGER(path, field, preset, min, max, no_effect)                           \
-	{                                                                           \
-		path, SETTING_INTEGER, AT(field), preset, min, max, NULL, no_effect \
+#define INTEGER(path, field, preset, min, max)                           \
+	{                                                                \
+		path, SETTING_INTEGER, AT(field), preset, min, max, NULL \
 	}
-#define SECONDS(path, field, preset, no_effect)                                        \
-	{                                                                              \
-		path, SETTING_SECONDS, AT(field), (preset)*1000, 0, 0, NULL, no_effect \
+#define SECONDS(path, field, preset)                                        \
+	{                                                                   \
+		path, SETTING_SECONDS, AT(field), (preset)*1000, 0, 0, NULL \
 	}
-#define BOOL(path, field, preset, no_effect)                                 \
-	{                                                                    \
-		path, SETTING_BOOL, AT(field), preset, 0, 0, NULL, no_effect \
+#define BOOL(path, field, preset)                                 \
+	{                                                         \
+		path, SETTING_BOOL, AT(field), preset, 0, 0, NULL \
 	}
-#define WORD(path, field, preset, words, no_effect)                           \
-	{                                                                     \
-		path, SETTING_WORD, AT(field), preset, 0, 0, words, no_effect \
+#define WORD(path, field, preset, words)                           \
+	{                                                          \
+		path, SETTING_WORD, AT(field), preset, 0, 0, words \
 	}
-#define LIST(kind, path, field, preset, min, max, no_effect)          \
-	{                                                             \
-		path, kind, AT(field), 0, min, max, preset, no_effect \
+#define LIST(kind, path, field, preset, min, max)          \
+	{                                                  \
+		path, kind, AT(field), 0, min, max, preset \
 	}
 
 const struct setting settings_table[SETTINGS_COUNT] = {
-	LIST(SETTING_ADDRESSES, "listen.addresses", listen.addresses, default_addresses, 1, 16,
-	     false),
-	INTEGER("listen.port", listen.port, 7007, 0, 65535, false),
-	INTEGER("listen.backlog", listen.backlog, 1024, 1, 65535, false),
-	INTEGER("pool.workers", pool.workers, 0, 0, 1024, false),
-	INTEGER("pool.worker_connections", pool.worker_connections, 4096, 1, 1000000, false),
-	INTEGER("pool.queue_limit", pool.queue_limit, 1024, 1, 1000000, false),
-	WORD("pool.queue_full", pool.queue_full, QUEUE_FULL_WAIT, queue_full_words, false),
-	INTEGER("limits.buffer_bytes", limits.buffer_bytes, 65536, 1024, 16777216, false),
-	INTEGER("limits.connections_per_ip", limits.connections_per_ip, 0, 0, 1000000, true),
-	SECONDS("timeouts.idle", timeouts.idle_ms, 300, true),
-	SECONDS("timeouts.idle_when_full", timeouts.idle_when_full_ms, 5, true),
-	SECONDS("timeouts.queue", timeouts.queue_ms, 30, true),
-	SECONDS("timeouts.write", timeouts.write_ms, 30, true),
-	SECONDS("timeouts.drain", timeouts.drain_ms, 10, false),
-	BOOL("tcp.nodelay", tcp.nodelay, true, false),
-	BOOL("tcp.keepalive", tcp.keepalive, true, false),
-	LIST(SETTING_RULES, "access.allow", access.allow, default_allow, 1, 1024, true),
-	LIST(SETTING_RULES, "access.deny", access.deny, default_deny, 0, 1024, true),
-	WORD("log.target", log.target, LOG_TARGET_STDERR, log_target_words, false),
-	WORD("log.level", log.level, LOG_LEVEL_INFO, log_level_words, false),
-	BOOL("log.connections", log.connections, false, false),
+	LIST(SETTING_ADDRESSES, "listen.addresses", listen.addresses, default_addresses, 1, 16),
+	INTEGER("listen.port", listen.port, 7007, 0, 65535),
+	INTEGER("listen.backlog", listen.backlog, 1024, 1, 65535),
+	INTEGER("pool.workers", pool.workers, 0, 0, 1024),
+	INTEGER("pool.worker_connections", pool.worker_connections, 4096, 1, 1000000),
+	INTEGER("pool.queue_limit", pool.queue_limit, 1024, 1, 1000000),
+	WORD("pool.queue_full", pool.queue_full, QUEUE_FULL_WAIT, queue_full_words),
+	INTEGER("limits.buffer_bytes", limits.buffer_bytes, 65536, 1024, 16777216),
+	INTEGER("limits.connections_per_ip", limits.connections_per_ip, 0, 0, 1000000),
+	SECONDS("timeouts.idle", timeouts.idle_ms, 300),
+	SECONDS("timeouts.idle_when_full", timeouts.idle_when_full_ms, 5),
+	SECONDS("timeouts.queue", timeouts.queue_ms, 30),
+	SECONDS("timeouts.write", timeouts.write_ms, 30),
+	SECONDS("timeouts.drain", timeouts.drain_ms, 10),
+	BOOL("tcp.nodelay", tcp.nodelay, true),
+	BOOL("tcp.keepalive", tcp.keepalive, true),
+	LIST(SETTING_RULES, "access.allow", access.allow, default_allow, 1, 1024),
+	LIST(SETTING_RULES, "access.deny", access.deny, default_deny, 0, 1024),
+	WORD("log.target", log.target, LOG_TARGET_STDERR, log_target_words),
+	WORD("log.level", log.level, LOG_LEVEL_INFO, log_level_words),
+	BOOL("log.connections", log.connections, false),
 };
 
 const struct setting *settings_find(const char *path)
@@ -190,20 +187,6 @@ void settings_free(struct settings *s)
 	*s = (struct settings){0};
 }
 
-bool setting_is_default(const struct setting *setting, const struct settings *s)
-{
-	const struct string_list *list = list_of(setting, s);
-	size_t i;
-
-	if (!setting_is_list(setting))
-		return setting_number(setting, s) == setting->preset;
-	for (i = 0; i < list->count && setting->words[i] != NULL; i++) {
-		if (strcmp(list->items[i], setting->words[i]) != 0)
-			return false;
-	}
-	return i == list->count && setting->words[i] == NULL;
-}
-
 /* Writes "wait" or "reject", as a list in words. */
 static void write_words(const char *const *words, char out[static SETTING_RANGE_BYTES])
 {
@@ -286,6 +269,36 @@ void setting_print_value(const struct setting *setting, const struct settings *s
 		print_list(list_of(setting, s), out);
 		break;
 	}
+}
+
+bool setting_equal(const struct setting *setting, const struct settings *a,
+		   const struct settings *b)
+{
+	const struct string_list *x = list_of(setting, a);
+	const struct string_list *y = list_of(setting, b);
+
+	if (!setting_is_list(setting))
+		return setting_number(setting, a) == setting_number(setting, b);
+	for (size_t i = 0; i < x->count && i < y->count; i++) {
+		if (strcmp(x->items[i], y->items[i]) != 0)
+			return false;
+	}
+	return x->count == y->count;
+}
+
+const char *setting_text(const struct setting *setting, const struct settings *s,
+			 char text[static SETTING_TEXT_BYTES])
+{
+	static const char cut[] = "...";
+	FILE *out = fmemopen(text, SETTING_TEXT_BYTES, "w");
+
+	text[0] = '\0';
+	if (out == NULL)
+		return text;
+	setting_print_value(setting, s, out);
+	if (fclose(out) != 0 || strlen(text) == SETTING_TEXT_BYTES - 1)
+		memcpy(text + SETTING_TEXT_BYTES - sizeof(cut), cut, sizeof(cut));
+	return text;
 }
 
 void settings_print(const struct settings *s, FILE *out)

@@ -53,7 +53,7 @@ static void take(struct queue *q, unsigned int place, uint32_t held, int first, 
 {
 	struct queue_batch batch;
 
-	queue_take(q, place, held, &batch);
+	queue_take(q, place, held, 0, &batch);
 	assert_int_equal(batch.count, count);
 	for (unsigned int i = 0; i < count; i++)
 		assert_int_equal(batch.arrivals[i].fd, FD_BASE + first + (int)i);
@@ -163,7 +163,9 @@ static void test_rings_no_worker_without_room(void **state)
 	take(f.queue, 2, 1, 0, 1);
 	push(f.queue, 1);
 	for (unsigned int i = 0; i < BELLS; i++)
-		assert_false(rung(&f, i));
+		assert_true(rung(&f, i)); /* only to learn that others wait */
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 2, 1, 0);
 	take(f.queue, 3, 1, 1, 1); /* one of its two has gone: it looks, and takes */
 	close_queue(&f);
 }
@@ -219,14 +221,14 @@ static void test_closed_gives_what_waits_and_then_the_end(void **state)
 	queue_close(f.queue);
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_true(rung(&f, i)); /* all must learn it */
-	queue_take(f.queue, 0, 0, &batch);
+	queue_take(f.queue, 0, 0, 0, &batch);
 	assert_int_equal(batch.count, QUEUE_TAKE_MAX);
 	assert_false(batch.ended);
-	queue_take(f.queue, 1, 0, &batch);
+	queue_take(f.queue, 1, 0, 0, &batch);
 	assert_int_equal(batch.count, 1);
 	assert_true(batch.ended);
 	assert_false(batch.stopped);
-	queue_take(f.queue, 2, 0, &batch); /* does not sleep */
+	queue_take(f.queue, 2, 0, 0, &batch); /* does not sleep */
 	assert_int_equal(batch.count, 0);
 	assert_true(batch.ended);
 	close_queue(&f);
@@ -248,7 +250,7 @@ static void test_stopped_gives_nothing_more(void **state)
 	assert_true(queue_push(q, &a));
 	queue_stop(q);
 	assert_true(is_ready(bell.fd, POLLIN));
-	queue_take(q, 0, 0, &batch);
+	queue_take(q, 0, 0, 0, &batch);
 	assert_true(batch.stopped);
 	assert_int_equal(batch.count, 0);
 	assert_true(is_open(pair.ours));
@@ -264,7 +266,7 @@ static void *take_in_a_thread(void *argument)
 	struct fixture *f = argument;
 	struct queue_batch *batch = malloc(sizeof(*batch));
 
-	queue_take(f->queue, 0, 0, batch);
+	queue_take(f->queue, 0, 0, 0, batch);
 	return batch;
 }
 
@@ -309,7 +311,7 @@ static void *wait_for_room_in_a_thread(void *argument)
 {
 	struct fixture *f = argument;
 
-	return (void *)(uintptr_t)queue_wait_for_room(f->queue);
+	return (void *)(uintptr_t)queue_wait_for_room(f->queue, UINT64_MAX);
 }
 
 static void test_the_acceptor_wakes_for_room(void **state)
@@ -330,7 +332,7 @@ static void test_the_acceptor_wakes_for_room(void **state)
 	close_queue(&f);
 }
 
-static void test_the_acceptor_wakes_for_the_end(void **state)
+static void test_the_acceptor_wakes_for_an_interrupt(void **state)
 {
 	struct fixture f;
 	pthread_t thread;
@@ -340,10 +342,205 @@ static void test_the_acceptor_wakes_for_the_end(void **state)
 	open_queue(&f, 1, 1);
 	push(f.queue, 0);
 	assert_int_equal(pthread_create(&thread, NULL, wait_for_room_in_a_thread, &f), 0);
-	queue_end_waiting(f.queue);
+	queue_interrupt(f.queue);
 	assert_int_equal(pthread_join(thread, &room), 0);
 	assert_int_equal((uintptr_t)room, 0);
 	take(f.queue, 0, 0, 0, 1);
+	close_queue(&f);
+}
+
+static void test_a_push_to_full_workers_tells_them_all_once(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 1);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1, 0, 0);
+	push(f.queue, 0);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_true(rung(&f, i));
+	queue_take(f.queue, 0, 1, 0, &batch);
+	assert_true(batch.pressed);
+	push(f.queue, 1); /* they know already */
+	assert_false(rung(&f, 0));
+	take(f.queue, 0, 0, 0, 1);
+	take(f.queue, 1, 0, 1, 1);
+	queue_take(f.queue, 2, 1, 5, &batch);
+	assert_false(batch.pressed);
+	assert_int_equal(batch.evict, 0);
+	close_queue(&f);
+}
+
+static void test_workers_are_asked_to_evict_no_more_than_wait(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 4, 0, 0);
+	for (int i = 0; i < 5; i++)
+		push(f.queue, i);
+	queue_take(f.queue, 0, 4, 2, &batch);
+	assert_int_equal(batch.evict, 2);
+	queue_take(f.queue, 1, 4, 4, &batch);
+	assert_int_equal(batch.evict, 3);
+	queue_take(f.queue, 2, 4, 4, &batch);
+	assert_int_equal(batch.evict, 0);
+	take(f.queue, 0, 2, 0, 2); /* it has made room, and takes */
+	queue_take(f.queue, 2, 4, 4, &batch);
+	assert_int_equal(batch.evict, 0); /* three wait, and 1 makes room for three */
+	take(f.queue, 1, 1, 2, 3);
+	close_queue(&f);
+}
+
+static void test_the_head_expires_by_its_own_age(void **state)
+{
+	const uint64_t ms = 1000000;
+	struct arrival a = {.fd = FD_BASE, .accepted_ns = 100 * ms};
+	struct fixture f;
+	uint64_t deadline;
+
+	(void)state;
+	open_queue(&f, 10, 1);
+	assert_false(queue_expire(f.queue, 50, 1000 * ms, &a, &deadline));
+	assert_int_equal(deadline, UINT64_MAX);
+	queue_push(f.queue, &a);
+	a = (struct arrival){.fd = FD_BASE + 1, .accepted_ns = 120 * ms};
+	queue_push(f.queue, &a);
+	assert_false(queue_expire(f.queue, 0, 1000 * ms, &a, &deadline));
+	assert_int_equal(deadline, UINT64_MAX);
+	assert_false(queue_expire(f.queue, 50, 150 * ms - 1, &a, &deadline));
+	assert_int_equal(deadline, 150 * ms);
+	assert_true(queue_expire(f.queue, 50, 150 * ms, &a, &deadline));
+	assert_int_equal(a.fd, FD_BASE);
+	assert_false(queue_expire(f.queue, 50, 150 * ms, &a, &deadline));
+	assert_int_equal(deadline, 170 * ms);
+	take(f.queue, 0, 0, 1, 1);
+	close_queue(&f);
+}
+
+static void test_another_limit_keeps_what_waits_in_order(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 100);
+	for (int i = 0; i < 3; i++)
+		push(f.queue, i);
+	take(f.queue, 0, 0, 0, 3); /* so that the ring's head is not its start */
+	for (int i = 0; i < 4; i++)
+		assert_true(push(f.queue, i));
+	assert_true(queue_set_limit(f.queue, 6));
+	assert_true(push(f.queue, 4));
+	assert_true(push(f.queue, 5));
+	assert_false(push(f.queue, 6));
+	assert_true(queue_set_limit(f.queue, 2));
+	assert_int_equal(queue_room(f.queue), 0);
+	take(f.queue, 0, 96, 0, 4);
+	assert_int_equal(queue_room(f.queue), 0);
+	take(f.queue, 1, 99, 4, 1);
+	assert_int_equal(queue_room(f.queue), 1);
+	take(f.queue, 1, 1, 5, 1);
+	close_queue(&f);
+}
+
+static void test_a_lower_worker_limit_binds_what_comes_after(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	take(f.queue, 0, 3, 0, 0);
+	queue_set_worker_connections(f.queue, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_true(rung(&f, i)); /* their settings are others now */
+	push(f.queue, 0);
+	take(f.queue, 0, 3, 0, 0);
+	take(f.queue, 0, 1, 0, 1);
+	close_queue(&f);
+}
+
+static void test_a_dismissed_worker_gets_nothing_and_hands_over(void **state)
+{
+	struct queue_link links[3] = {{&links[1]}, {&links[2]}, {NULL}};
+	struct queue_batch batch;
+	unsigned int handed = 0;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 2);
+	take(f.queue, 0, 2, 0, 0);
+	take(f.queue, 1, 1, 0, 0);
+	take(f.queue, 2, 2, 0, 0);
+	take(f.queue, 3, 2, 0, 0);
+	queue_dismiss(f.queue, 3);
+	assert_true(rung(&f, 3));
+	push(f.queue, 0);
+	assert_true(rung(&f, 1));
+	queue_take(f.queue, 3, 1, 0, &batch);
+	assert_true(batch.leaving);
+	assert_int_equal(batch.count, 0);
+	queue_hand_over(f.queue, 3, links);
+	/* Each goes to the one that then holds fewest, past its limit: 1 to 1, then 0, 1 or 2. */
+	for (unsigned int i = 0; i < 3; i++) {
+		queue_take(f.queue, i, i == 1 ? 1 : 2, 0, &batch);
+		assert_false(batch.leaving);
+		for (struct queue_link *l = batch.handed; l; l = l->next)
+			handed++;
+		if (i == 1)
+			assert_non_null(batch.handed);
+		else
+			assert_int_equal(batch.count, 0);
+	}
+	assert_int_equal(handed, 3);
+	close_queue(&f);
+}
+
+static void test_a_worker_that_leaves_passes_its_wake_up_on(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	take(f.queue, 0, 3, 0, 0);
+	for (unsigned int i = 1; i < BELLS; i++)
+		take(f.queue, i, i + 1, 0, 0);
+	take(f.queue, 1, 1, 0, 0);
+	push(f.queue, 0);
+	assert_true(rung(&f, 1)); /* it holds fewest, but before it looks: */
+	queue_dismiss(f.queue, 1);
+	queue_take(f.queue, 1, 0, 0, &batch);
+	assert_true(batch.leaving);
+	queue_hand_over(f.queue, 1, NULL);
+	assert_true(rung(&f, 0) || rung(&f, 2));
+	take(f.queue, 0, 3, 0, 1);
+	close_queue(&f);
+}
+
+static void test_a_sleeping_worker_wakes_for_a_hand_over(void **state)
+{
+	struct queue_link link = {NULL};
+	struct queue_batch *batch;
+	struct fixture f;
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	for (unsigned int i = 1; i < BELLS; i++)
+		take(f.queue, i, 1, 0, 0);
+	assert_int_equal(pthread_create(&thread, NULL, take_in_a_thread, &f), 0);
+	queue_dismiss(f.queue, 1);
+	queue_hand_over(f.queue, 1, &link);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	batch = result;
+	assert_ptr_equal(batch->handed, &link);
+	free(batch);
 	close_queue(&f);
 }
 
@@ -370,7 +567,7 @@ static void *storm_taker(void *argument)
 	int last = -1;
 
 	do {
-		queue_take(s->f.queue, place, held, &batch);
+		queue_take(s->f.queue, place, held, 0, &batch);
 		for (unsigned int i = 0; i < batch.count; i++) {
 			const int number = batch.arrivals[i].fd - FD_BASE;
 
@@ -399,7 +596,7 @@ static void test_a_storm_is_taken_once_and_in_order(void **state)
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, storm_taker, s), 0);
 	for (int i = 0; i < STORM; i++) {
-		while (queue_wait_for_room(s->f.queue) == 0)
+		while (queue_wait_for_room(s->f.queue, UINT64_MAX) == 0)
 			;
 		assert_true(push(s->f.queue, i));
 	}
@@ -429,7 +626,15 @@ int main(void)
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_push),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_the_end),
 		cmocka_unit_test(test_the_acceptor_wakes_for_room),
-		cmocka_unit_test(test_the_acceptor_wakes_for_the_end),
+		cmocka_unit_test(test_the_acceptor_wakes_for_an_interrupt),
+		cmocka_unit_test(test_a_push_to_full_workers_tells_them_all_once),
+		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
+		cmocka_unit_test(test_the_head_expires_by_its_own_age),
+		cmocka_unit_test(test_another_limit_keeps_what_waits_in_order),
+		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
+		cmocka_unit_test(test_a_dismissed_worker_gets_nothing_and_hands_over),
+		cmocka_unit_test(test_a_worker_that_leaves_passes_its_wake_up_on),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_hand_over),
 		cmocka_unit_test(test_a_storm_is_taken_once_and_in_order),
 	};
 

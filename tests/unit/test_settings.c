@@ -69,8 +69,6 @@ static void the_defaults_are_those_of_the_design(void **state)
 	assert_int_equal(s.timeouts.idle_ms, 300000);
 	assert_true(s.tcp.nodelay);
 	assert_int_equal(s.log.level, LOG_LEVEL_INFO);
-	for (size_t i = 0; i < SETTINGS_COUNT; i++)
-		assert_true(setting_is_default(&settings_table[i], &s));
 	free(text);
 	settings_free(&s);
 	assert_null(s.listen.addresses.items);
@@ -121,21 +119,43 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"log.level=debug",
 		"log.connections=true",
 	};
-	struct settings s;
+	struct settings s, defaults;
 
 	(void)state;
 	assert_int_equal(sizeof(changes) / sizeof(changes[0]), SETTINGS_COUNT);
+	assert_true(settings_init(&defaults));
 	assert_true(settings_init(&s));
 	expect_round_trip(&s);
 	settings_free(&s);
 	load_overrides(&s, changes, SETTINGS_COUNT);
-	for (size_t i = 0; i < SETTINGS_COUNT; i++)
-		assert_false(setting_is_default(&settings_table[i], &s));
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		assert_false(setting_equal(&settings_table[i], &s, &defaults));
+		assert_true(setting_equal(&settings_table[i], &s, &s));
+	}
+	settings_free(&defaults);
 	assert_int_equal(s.listen.backlog, 255);
 	assert_int_equal(s.timeouts.queue_ms, 20);
 	assert_int_equal(s.timeouts.write_ms, 1999);
 	assert_int_equal(s.log.target, LOG_TARGET_SYSLOG);
 	expect_round_trip(&s);
+	settings_free(&s);
+}
+
+static void a_value_as_text_is_cut_where_it_is_long(void **state)
+{
+	char text[SETTING_TEXT_BYTES];
+	struct settings s;
+
+	(void)state;
+	assert_true(settings_init(&s));
+	assert_string_equal(setting_text(settings_find("listen.addresses"), &s, text),
+			    "[ \"127.0.0.1\", \"::1\" ]");
+	assert_string_equal(setting_text(settings_find("pool.queue_full"), &s, text), "\"wait\"");
+	for (int i = 0; i < 100; i++)
+		assert_true(string_list_add(&s.access.deny, "192.0.2.0/24"));
+	setting_text(settings_find("access.deny"), &s, text);
+	assert_int_equal(strlen(text), SETTING_TEXT_BYTES - 1);
+	assert_string_equal(text + SETTING_TEXT_BYTES - 4, "...");
 	settings_free(&s);
 }
 
@@ -326,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_defaults_are_those_of_the_design),
 		cmocka_unit_test(printed_lines_read_back_as_overrides),
+		cmocka_unit_test(a_value_as_text_is_cut_where_it_is_long),
 		cmocka_unit_test(the_table_is_found_by_path),
 		cmocka_unit_test(the_range_names_every_word),
 		cmocka_unit_test(whole_numbers_never_wrap),

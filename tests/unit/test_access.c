@@ -1,0 +1,207 @@
+/*
+ * Who may connect, and how many of one address.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmocka_setup.h"
+#include "echopool/access.h"
+
+/* Settings with these rules, each list ended by NULL; NULL for the default. */
+static struct settings rules(const char *const *allow, const char *const *deny, uint32_t per_ip)
+{
+	struct settings s;
+
+	assert_true(settings_init(&s));
+	if (allow)
+		string_list_free(&s.access.allow);
+	for (; allow && *allow; allow++)
+		assert_true(string_list_add(&s.access.allow, *allow));
+	for (; deny && *deny; deny++)
+		assert_true(string_list_add(&s.access.deny, *deny));
+	s.limits.connections_per_ip = per_ip;
+	return s;
+}
+
+static struct access *make(const char *const *allow, const char *const *deny, uint32_t per_ip)
+{
+	struct settings s = rules(allow, deny, per_ip);
+	struct access *a = access_new(&s);
+
+	assert_non_null(a);
+	settings_free(&s);
+	return a;
+}
+
+static union address from(const char *text)
+{
+	union address a;
+
+	assert_true(address_parse(text, 12345, &a));
+	return a;
+}
+
+static enum access_verdict admit(struct access *a, const char *text)
+{
+	const union address peer = from(text);
+
+	return access_admit(a, &peer);
+}
+
+static void release(struct access *a, const char *text)
+{
+	const union address peer = from(text);
+
+	access_release(a, &peer);
+}
+
+static void test_the_default_admits_everyone(void **state)
+{
+	struct access *a = make(NULL, NULL, 0);
+
+	(void)state;
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "2001:db8::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "::ffff:192.0.2.1"), ACCESS_ADMITTED);
+	access_free(a);
+}
+
+static void test_only_what_is_allowed_is_admitted(void **state)
+{
+	static const char *const allow[] = {"10.1.2.0/23", "2001:db8::/33", "192.0.2.7", NULL};
+	struct access *a = make(allow, NULL, 0);
+
+	(void)state;
+	assert_int_equal(admit(a, "10.1.2.0"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "10.1.3.255"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "10.1.4.0"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "10.1.1.255"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "192.0.2.7"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.6"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "2001:db8:7fff::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "2001:db8:8000::1"), ACCESS_DENIED);
+	access_free(a);
+}
+
+static void test_deny_wins(void **state)
+{
+	static const char *const allow[] = {"10.0.0.0/8", NULL};
+	static const char *const deny[] = {"10.0.0.0/9", "10.255.0.1", NULL};
+	struct access *a = make(allow, deny, 0);
+
+	(void)state;
+	assert_int_equal(admit(a, "10.127.255.255"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "10.128.0.0"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "10.255.0.1"), ACCESS_DENIED);
+	access_free(a);
+}
+
+static void test_ipv4_mapped_into_ipv6_is_ipv4(void **state)
+{
+	static const char *const deny[] = {"10.0.0.0/8", "::ffff:172.16.0.0/108", NULL};
+	struct access *a = make(NULL, deny, 0);
+
+	(void)state;
+	assert_int_equal(admit(a, "::ffff:10.1.1.1"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "172.31.0.1"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "::ffff:172.31.0.1"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "172.32.0.1"), ACCESS_ADMITTED);
+	access_free(a);
+}
+
+static void test_a_rule_for_ipv6_says_nothing_of_ipv4(void **state)
+{
+	static const char *const deny[] = {"::/0", NULL};
+	struct access *a = make(NULL, deny, 0);
+
+	(void)state;
+	assert_int_equal(admit(a, "2001:db8::1"), ACCESS_DENIED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "::ffff:192.0.2.1"), ACCESS_ADMITTED);
+	access_free(a);
+}
+
+static void test_a_limit_refuses_only_the_excess_of_one_address(void **state)
+{
+	struct access *a = make(NULL, NULL, 2);
+
+	(void)state;
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "::ffff:192.0.2.1"), ACCESS_ADMITTED); /* the same */
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_TOO_MANY);
+	assert_int_equal(admit(a, "192.0.2.2"), ACCESS_ADMITTED);
+	release(a, "192.0.2.1");
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_TOO_MANY);
+	access_free(a);
+}
+
+static void test_a_denied_connection_is_not_counted(void **state)
+{
+	static const char *const deny[] = {"192.0.2.1", NULL};
+	struct access *a = make(NULL, deny, 1);
+	struct settings s = rules(NULL, NULL, 1);
+
+	(void)state;
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_DENIED);
+	assert_true(access_update(a, &s));
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	settings_free(&s);
+	access_free(a);
+}
+
+static void test_a_new_limit_knows_those_that_were_there(void **state)
+{
+	struct access *a = make(NULL, NULL, 0);
+	struct settings s = rules(NULL, NULL, 2);
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_true(access_update(a, &s));
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_TOO_MANY);
+	release(a, "192.0.2.1");
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_TOO_MANY);
+	release(a, "192.0.2.1");
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	settings_free(&s);
+	access_free(a);
+}
+
+/* More addresses than there are chains, all there at once, and all gone again. */
+static void test_many_addresses_are_kept_apart(void **state)
+{
+	struct access *a = make(NULL, NULL, 1);
+	char text[32];
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 20000; i++) {
+			snprintf(text, sizeof(text), "10.0.%d.%d", i / 256, i % 256);
+			assert_int_equal(admit(a, text), ACCESS_ADMITTED);
+			assert_int_equal(admit(a, text), ACCESS_TOO_MANY);
+		}
+		for (int i = 0; i < 20000; i++) {
+			snprintf(text, sizeof(text), "10.0.%d.%d", i / 256, i % 256);
+			release(a, text);
+		}
+	}
+	access_free(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_default_admits_everyone),
+		cmocka_unit_test(test_only_what_is_allowed_is_admitted),
+		cmocka_unit_test(test_deny_wins),
+		cmocka_unit_test(test_ipv4_mapped_into_ipv6_is_ipv4),
+		cmocka_unit_test(test_a_rule_for_ipv6_says_nothing_of_ipv4),
+		cmocka_unit_test(test_a_limit_refuses_only_the_excess_of_one_address),
+		cmocka_unit_test(test_a_denied_connection_is_not_counted),
+		cmocka_unit_test(test_a_new_limit_knows_those_that_were_there),
+		cmocka_unit_test(test_many_addresses_are_kept_apart),
+	};
+
+	return cmocka_run_group_tests_name("access", tests, NULL, NULL);
+}
