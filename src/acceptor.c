@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "echopool/clock.h"
+#include "echopool/conn.h"
 #include "echopool/log.h"
 #include "echopool/stats.h"
 #include "echopool/thread.h"
@@ -64,8 +65,9 @@ struct acceptor {
 	_Atomic uint64_t failed;
 
 	/* The acceptor's own. */
-	int pause_ms;   /* the last pause; 0: accept4 succeeded since */
-	int slow_error; /* what a run of VERDICT_SLOW was about; 0: accept4 succeeded since */
+	int pause_ms;     /* the last pause; 0: accept4 succeeded since */
+	int told_error;   /* what the last line about a pause was about */
+	uint64_t told_ns; /* and when that was */
 };
 
 /* The one place where an errno of accept4(2) becomes what to do. */
@@ -116,22 +118,34 @@ static void sleep_ms(struct acceptor *a, int ms)
 		fail(errno, "poll");
 }
 
-/* A pause that grows as long as the error lasts, with one line each. */
+/* Tells why it pauses, once a second at most: clients that come and go may make many short pauses.
+ */
+static void tell_pause(struct acceptor *a, int error)
+{
+	const uint64_t now_ns = clock_now_ns();
+
+	if (is_stopping(a) || (error == a->told_error && now_ns - a->told_ns < NS_PER_S))
+		return;
+	a->told_error = error;
+	a->told_ns = now_ns;
+	log_warning("accept: %s; pausing for %d ms and longer until it succeeds", strerror(error),
+		    PAUSE_MIN_MS);
+}
+
+/* A pause that grows as long as the error lasts. */
 static void pause_growing(struct acceptor *a, int error)
 {
 	a->pause_ms = a->pause_ms ? a->pause_ms * 2 : PAUSE_MIN_MS;
 	if (a->pause_ms > PAUSE_MAX_MS)
 		a->pause_ms = PAUSE_MAX_MS;
-	log_warning("accept: %s; trying again in %d ms", strerror(error), a->pause_ms);
+	tell_pause(a, error);
 	sleep_ms(a, a->pause_ms);
 }
 
-/* A short pause for each of a run of errors, with a line for the run. */
+/* A short pause for each of a run of errors. */
 static void pause_briefly(struct acceptor *a, int error)
 {
-	if (error != a->slow_error)
-		log_warning("accept: %s; going on slowly until one succeeds", strerror(error));
-	a->slow_error = error;
+	tell_pause(a, error);
 	sleep_ms(a, PAUSE_MIN_MS);
 }
 
@@ -148,15 +162,10 @@ static void stop_for_bug(struct acceptor *a, int error)
 /* Closes a connection that no worker has seen. */
 static void turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
 {
-	char peer[ADDRESS_TEXT_BYTES];
-
 	close(arrival->fd); /* nothing was read or written, so no error matters */
 	arrival->fd = -1;
 	if (a->options.log_connections)
-		log_info("connection closed peer=%s received=0 sent=0 seconds=%.3f reason=%s",
-			 address_format(&arrival->peer, peer),
-			 (double)(clock_now_ns() - arrival->accepted_ns) / (double)NS_PER_S,
-			 reason);
+		conn_log_closed(&arrival->peer, 0, 0, arrival->accepted_ns, reason, 0);
 }
 
 /* Hands an accepted connection to the queue, or turns it away. */
@@ -212,14 +221,15 @@ static enum verdict accept_one(struct acceptor *a, const struct listener *l)
 	if (arrival.fd >= 0) {
 		arrival.accepted_ns = clock_now_ns();
 		a->pause_ms = 0;
-		a->slow_error = 0;
 		admit(a, l, &arrival);
 		return VERDICT_TAKEN;
 	}
 	error = errno;
 	v = judge(error);
-	if (v != VERDICT_EMPTY)
-		stat_add(&a->failed, 1);
+	if (v == VERDICT_EMPTY)
+		return v;
+	stat_add(&a->failed, 1);
+	log_debug("accept: %s", strerror(error));
 	if (v == VERDICT_PAUSE)
 		pause_growing(a, error);
 	else if (v == VERDICT_SLOW)
@@ -260,14 +270,14 @@ static void accept_from(struct acceptor *a, const struct listener *l)
 
 /*
  * Closing a listener resets what it has completed and nobody accepted. So what is there, and fits,
- * is taken first. Whoever closes it makes room for a backlog before, which also bounds this.
+ * is taken first: a backlog at most, so that new clients cannot keep this going.
  */
 static void accept_the_rest(struct acceptor *a, const struct listener *l)
 {
-	uint32_t room = queue_room(a->options.queue);
+	const uint32_t room = queue_room(a->options.queue);
 	enum verdict v = VERDICT_TAKEN;
 
-	while (room-- && may_go_on(v))
+	for (uint32_t i = 0; i < room && i <= a->options.backlog && may_go_on(v); i++)
 		v = accept_one(a, l);
 }
 
@@ -388,6 +398,12 @@ void acceptor_stop(struct acceptor *a)
 
 void acceptor_free(struct acceptor *a)
 {
+	struct arrival arrival;
+
+	while (queue_take_back(a->options.queue, &arrival)) {
+		access_release(a->options.access, &arrival.peer);
+		turn_away(a, &arrival, conn_end_name(CONN_END_DRAIN));
+	}
 	bell_close(&a->bell);
 	condition_destroy(&a->changed);
 	lock_destroy(&a->lock);

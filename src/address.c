@@ -79,13 +79,21 @@ uint16_t address_port(const union address *a)
 	return 0;
 }
 
+/* An IPv4 client that came to a dual-stack socket, as systemd may hand over, is an IPv4 client. */
+static bool is_mapped(const union address *a)
+{
+	return a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr);
+}
+
 const char *address_format(const union address *a, char text[static ADDRESS_TEXT_BYTES])
 {
 	char host[INET6_ADDRSTRLEN];
 	char scope[16] = "";
 
-	if (a->any.sa_family == AF_INET &&
-	    inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host)) != NULL) {
+	if (is_mapped(a) && inet_ntop(AF_INET, a->v6.sin6_addr.s6_addr + 12, host, sizeof(host))) {
+		snprintf(text, ADDRESS_TEXT_BYTES, "%s:%u", host, address_port(a));
+	} else if (a->any.sa_family == AF_INET &&
+		   inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host)) != NULL) {
 		snprintf(text, ADDRESS_TEXT_BYTES, "%s:%u", host, address_port(a));
 	} else if (a->any.sa_family == AF_INET6 &&
 		   inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof(host)) != NULL) {

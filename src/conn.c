@@ -8,6 +8,7 @@
 #include "echopool/conn.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -112,21 +113,16 @@ enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_b
 	return c->owed ? pay(c, stats) : echo(c, buffer, buffer_bytes, stats);
 }
 
-static void log_end(const struct conn *c, enum conn_end end)
+void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,
+		     uint64_t accepted_ns, const char *reason, int error)
 {
-	const double seconds = (double)(clock_now_ns() - c->accepted_ns) / (double)NS_PER_S;
-	char peer[ADDRESS_TEXT_BYTES];
+	const double seconds = (double)(clock_now_ns() - accepted_ns) / (double)NS_PER_S;
+	char text[ADDRESS_TEXT_BYTES];
 
-	address_format(&c->peer, peer);
-	if (end == CONN_END_ERROR)
-		log_info(
-			"connection closed peer=%s received=%ju sent=%ju seconds=%.3f reason=%s error=\"%s\"",
-			peer, (uintmax_t)c->received_bytes, (uintmax_t)c->sent_bytes, seconds,
-			conn_end_name(end), strerror(c->error));
-	else
-		log_info("connection closed peer=%s received=%ju sent=%ju seconds=%.3f reason=%s",
-			 peer, (uintmax_t)c->received_bytes, (uintmax_t)c->sent_bytes, seconds,
-			 conn_end_name(end));
+	log_info("connection closed peer=%s received=%" PRIu64 " sent=%" PRIu64
+		 " seconds=%.3f reason=%s%s%s%s",
+		 address_format(peer, text), received_bytes, sent_bytes, seconds, reason,
+		 error ? " error=\"" : "", error ? strerror(error) : "", error ? "\"" : "");
 }
 
 void conn_close(struct conn *c, enum conn_end end, bool log_connections, struct worker_stats *stats)
@@ -134,7 +130,8 @@ void conn_close(struct conn *c, enum conn_end end, bool log_connections, struct 
 	close(c->fd); /* the descriptor is gone whatever it answers: never again (close(2)) */
 	stat_add(&stats->ended[end], 1);
 	if (log_connections)
-		log_end(c, end);
+		conn_log_closed(&c->peer, c->received_bytes, c->sent_bytes, c->accepted_ns,
+				conn_end_name(end), end == CONN_END_ERROR ? c->error : 0);
 	free(c->owed);
 	free(c);
 }

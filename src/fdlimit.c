@@ -1,16 +1,18 @@
 /*
- * Division of the descriptor limit; see the header. Pure but for fdlimit_raise().
+ * Division of the descriptor limit; see the header. Called by the main thread.
  */
 #include "echopool/fdlimit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sys/resource.h>
 
 #include "echopool/thread.h"
 
 /*
- * Descriptors that are neither listeners nor the workers': 0 to 2, the log, signals, two bells, the
- * connection in the acceptor's hand, and what a library may hold for a moment, rounded up.
+ * Descriptors that are neither listeners nor the workers': the log, signals, two bells, the
+ * connection in the acceptor's hand, a reload's file and pipes, and what a library may hold for a
+ * moment, rounded up.
  */
 #define RESERVE_FIXED 16
 
@@ -30,10 +32,27 @@ uint64_t fdlimit_raise(void)
 	return limit.rlim_cur;
 }
 
+unsigned int fdlimit_count_open(void)
+{
+	unsigned int count = 0;
+	struct dirent *entry;
+	DIR *directory = opendir("/proc/self/fd");
+
+	/* Without /proc: the standard ones. */
+	if (!directory)
+		return 3;
+	while ((entry = readdir(directory)))
+		if (entry->d_name[0] != '.')
+			count++;
+	closedir(directory);
+	return count - 1; /* the directory's own */
+}
+
 /* Listeners, epoll sets and bells exist twice for the moment of a change. */
 static uint64_t reserve(const struct fd_demand *demand)
 {
-	return RESERVE_FIXED + 2 * (uint64_t)demand->listeners + 4 * (uint64_t)demand->workers;
+	return RESERVE_FIXED + (uint64_t)demand->open + 2 * (uint64_t)demand->listeners +
+	       4 * (uint64_t)demand->workers;
 }
 
 static uint32_t smaller(uint64_t a, uint32_t b)

@@ -24,7 +24,7 @@
 #include "echopool/thread.h"
 
 enum log_way {
-	LOG_WAY_FILE,   /* a regular file: write(2) does not wait */
+	LOG_WAY_FILE,   /* a regular file: write(2) waits at most for the file system */
 	LOG_WAY_SOCKET, /* a socket, as the journal gives: MSG_DONTWAIT */
 	LOG_WAY_OWN, /* a pipe, terminal or device, opened anew so that O_NONBLOCK is ours alone */
 	LOG_WAY_POLLED, /* the same, where opening anew is refused */
@@ -36,7 +36,8 @@ enum log_way {
 struct sink {
 	enum log_way way;
 	int fd;
-	bool journal; /* the journal reads it and understands <N> */
+	bool journal;  /* the journal reads it and understands <N> */
+	bool terminal; /* it is one */
 };
 
 static struct sink plain_sink = {.way = LOG_WAY_POLLED, .fd = STDERR_FILENO};
@@ -49,8 +50,13 @@ static _Atomic(const struct sink *) current = &plain_sink;
 /* A number that nothing else depends on: relaxed. */
 static atomic_uint current_level = LOG_LEVEL_INFO;
 
+static const struct sockaddr_un syslog_address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+
 /* Lines lost since the last that could be written. Only counts, so relaxed order suffices. */
 static atomic_uint lost_lines;
+
+/* A line was written in part. Only a hint, so relaxed. */
+static atomic_bool line_is_open;
 
 /* Keeps poll(2) and write(2) of one thread together in LOG_WAY_POLLED. */
 static struct lock polled_lock = {PTHREAD_MUTEX_INITIALIZER};
@@ -87,6 +93,7 @@ static const struct sink *open_stderr(void)
 	if (fstat(STDERR_FILENO, &st) != 0)
 		return sink;
 	sink->journal = is_journal(&st);
+	sink->terminal = isatty(STDERR_FILENO);
 	if (S_ISSOCK(st.st_mode)) {
 		sink->way = LOG_WAY_SOCKET;
 	} else if (S_ISREG(st.st_mode)) {
@@ -116,10 +123,27 @@ static const struct sink *open_syslog(void)
 	return open_stderr();
 }
 
+/* A log that nobody takes should not come as a surprise. */
+static void warn_if_nobody_listens(void)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)&syslog_address, sizeof(syslog_address)) != 0)
+		log_warning(
+			"log.target: no syslog daemon answers at %s (%s); lines are lost until one does",
+			syslog_address.sun_path, strerror(errno));
+	close(fd);
+}
+
 void log_open(enum log_target target, enum log_level level)
 {
 	const struct sink *sink = target == LOG_TARGET_SYSLOG ? open_syslog() : open_stderr();
 
+	if (sink->way == LOG_WAY_SYSLOG &&
+	    atomic_load_explicit(&current, memory_order_relaxed) != sink)
+		warn_if_nobody_listens();
 	atomic_store_explicit(&current_level, level, memory_order_relaxed);
 	atomic_store_explicit(&current, sink, memory_order_release);
 }
@@ -142,47 +166,73 @@ void log_close(void)
 /* The datagram is addressed each time, so that a restarted syslog daemon is found again. */
 static ssize_t send_syslog(const struct sink *sink, const char *line, size_t bytes)
 {
-	static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-
 	return sendto(sink->fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL,
-		      (const struct sockaddr *)&address, sizeof(address));
+		      (const struct sockaddr *)&syslog_address, sizeof(syslog_address));
 }
 
-/* At most PIPE_BUF bytes fit whole wherever poll(2) reports room (pipe(7)). */
+static bool has_room(int fd)
+{
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
+
+	return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
+}
+
+/*
+ * Where a pipe has room at all, PIPE_BUF bytes fit whole (pipe(7)). A terminal promises a byte
+ * only, so it is given one at a time.
+ */
 static ssize_t write_polled(const struct sink *sink, const char *line, size_t bytes)
 {
-	struct pollfd room = {.fd = sink->fd, .events = POLLOUT};
-	ssize_t n = -1;
+	const size_t step = sink->terminal ? 1 : bytes;
+	size_t written = 0;
+	ssize_t n = 0;
 
 	lock_acquire(&polled_lock);
-	if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT))
-		n = write(sink->fd, line, bytes);
+	while (written < bytes && n >= 0 && has_room(sink->fd)) {
+		n = write(sink->fd, line + written, step);
+		if (n > 0)
+			written += (size_t)n;
+	}
 	lock_release(&polled_lock);
-	return n;
+	return written ? (ssize_t)written : -1;
 }
 
-static bool write_line(const struct sink *sink, const char *line, size_t bytes)
+static ssize_t write_some(const struct sink *sink, const char *line, size_t bytes)
 {
-	ssize_t n = -1;
+	switch (sink->way) {
+	case LOG_WAY_SOCKET:
+		return send(sink->fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+	case LOG_WAY_POLLED:
+		return write_polled(sink, line, bytes);
+	case LOG_WAY_SYSLOG:
+		return send_syslog(sink, line, bytes);
+	default:
+		return write(sink->fd, line, bytes);
+	}
+}
 
-	do {
-		switch (sink->way) {
-		case LOG_WAY_FILE:
-		case LOG_WAY_OWN:
-			n = write(sink->fd, line, bytes);
-			break;
-		case LOG_WAY_SOCKET:
-			n = send(sink->fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
-			break;
-		case LOG_WAY_POLLED:
-			n = write_polled(sink, line, bytes);
-			break;
-		case LOG_WAY_SYSLOG:
-			n = send_syslog(sink, line, bytes);
-			break;
-		}
-	} while (n < 0 && errno == EINTR);
-	return n == (ssize_t)bytes;
+/*
+ * Writes a line; line[-1] is writable. What a line that was cut short has left open is ended first.
+ * Two threads may do so at once, which costs an empty line.
+ */
+static bool write_line(const struct sink *sink, char *line, size_t bytes)
+{
+	const bool end_the_last =
+		atomic_exchange_explicit(&line_is_open, false, memory_order_relaxed);
+	ssize_t n;
+
+	if (end_the_last) {
+		*--line = '\n';
+		bytes++;
+	}
+	do
+		n = write_some(sink, line, bytes);
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)bytes)
+		return true;
+	if (n > 0 || end_the_last)
+		atomic_store_explicit(&line_is_open, true, memory_order_relaxed);
+	return false;
 }
 
 /* Writes what stands before the text into line and returns its length. */
@@ -215,9 +265,10 @@ static bool put_line(enum log_level level, const char *format, va_list arguments
 static bool put_line(enum log_level level, const char *format, va_list arguments)
 {
 	const struct sink *sink = atomic_load_explicit(&current, memory_order_acquire);
-	char line[LOG_LINE_BYTES];
-	size_t used = put_prefix(sink, line, sizeof(line), level);
-	const size_t room = sizeof(line) - used - 1;
+	char buffer[LOG_LINE_BYTES];
+	char *line = buffer + 1; /* see write_line() */
+	size_t used = put_prefix(sink, line, sizeof(buffer) - 1, level);
+	const size_t room = sizeof(buffer) - 1 - used - 1;
 	int n = vsnprintf(line + used, room, format, arguments);
 
 	if (n < 0)
@@ -271,16 +322,18 @@ static void log_line(enum log_level level, const char *format, va_list arguments
 void log_bare(enum log_level level, const char *text)
 {
 	const struct sink *sink = atomic_load_explicit(&current, memory_order_acquire);
-	char line[LOG_LINE_BYTES];
+	char buffer[LOG_LINE_BYTES];
+	char *line = buffer + 1; /* see write_line() */
+	const int room = (int)sizeof(buffer) - 2;
 	int n;
 
 	if (sink->journal)
-		n = snprintf(line, sizeof(line), "<%d>%s", levels[level].priority, text);
+		n = snprintf(line, (size_t)room, "<%d>%s", levels[level].priority, text);
 	else
-		n = snprintf(line, sizeof(line), "%s", text);
+		n = snprintf(line, (size_t)room, "%s", text);
 	if (n < 0)
 		return;
-	n = n < (int)sizeof(line) - 1 ? n : (int)sizeof(line) - 2;
+	n = n < room ? n : room - 1;
 	line[n] = '\n';
 	write_line(sink, line, (size_t)n + 1);
 }

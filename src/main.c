@@ -142,11 +142,18 @@ static int parse_options(int argc, char *argv[], struct options *o)
 	return -1;
 }
 
-/* Errors and warnings about the settings stand alone, in the form that editors jump to. */
-static void tell(const struct config_messages *messages)
+/*
+ * Messages about the settings stand alone, in the form that editors jump to. But a warning of a
+ * server that will run is an event of its log.
+ */
+static void tell(const struct config_messages *messages, bool will_serve)
 {
-	for (size_t i = 0; i < messages->count; i++)
-		log_bare(messages->items[i].level, messages->items[i].text);
+	for (size_t i = 0; i < messages->count; i++) {
+		if (will_serve)
+			log_warning("%s", messages->items[i].text);
+		else
+			log_bare(messages->items[i].level, messages->items[i].text);
+	}
 }
 
 static int serve(const struct options *o, struct settings *s)
@@ -156,13 +163,8 @@ static int serve(const struct options *o, struct settings *s)
 		.overrides = o->overrides,
 		.override_count = o->override_count,
 	};
-	int status;
 
-	server_block_signals();
-	log_open(s->log.target, s->log.level);
-	status = server_run(s, &source);
-	log_close();
-	return status;
+	return server_run(s, &source);
 }
 
 static int test_or_serve(const struct options *o, struct settings *s)
@@ -181,11 +183,19 @@ static int test_or_serve(const struct options *o, struct settings *s)
 static int run(const struct options *o)
 {
 	struct config_messages messages = {0};
+	const bool serves = !o->test && !o->print;
 	struct settings s;
-	bool right = config_load(&s, o->file, o->overrides, o->override_count, &messages);
 	int status = EXIT_WRONG;
+	bool right;
 
-	tell(&messages);
+	/* From here on a signal waits for the server, also while the file is read. */
+	if (serves)
+		server_block_signals();
+	right = config_load(&s, o->file, o->overrides, o->override_count, &messages);
+	/* On stderr until it is ready: what keeps it from starting is told where it was started. */
+	if (right && serves)
+		log_open(LOG_TARGET_STDERR, s.log.level);
+	tell(&messages, right && serves);
 	if (!right && messages.count == 0)
 		log_error("no memory for the settings");
 	config_messages_free(&messages);
@@ -200,8 +210,10 @@ int main(int argc, char *argv[])
 	struct options o = {0};
 	int status;
 
-	if (!fill_standard_descriptors())
+	if (!fill_standard_descriptors()) {
+		fprintf(stderr, "echopool: cannot open /dev/null: %s\n", strerror(errno));
 		return EXIT_REFUSED;
+	}
 	log_open(LOG_TARGET_STDERR, LOG_LEVEL_INFO);
 	o.overrides = calloc((size_t)argc, sizeof(o.overrides[0]));
 	if (!o.overrides) {

@@ -8,25 +8,26 @@
  * before the lock is released, by the wake-up that it calls for:
  *
  *  - A worker that holds nothing sleeps on not_empty. It waits for: ring not empty, or its own
- * hand-over list not empty, or leave, or end; and looks at all of them under the lock before and
- * after each wait. A push signals a sleeper; the others, which concern one certain worker or all,
- * broadcast.
+ *    hand-over list not empty, or leave, or end; and looks at all of them under the lock before and
+ *    after each wait. A push signals a sleeper; the others, which concern one certain worker or
+ *    all, broadcast.
  *  - A worker that holds connections sleeps in epoll_wait. If it has room, a push rings its bell,
- * and a bell stays rung until the worker has come to queue_take(), so the worker need not be asleep
- * to hear it. `rung` is cleared under the lock before anything is looked at: a later push rings
- * again.
+ *    and a bell stays rung until the worker has come to queue_take(), so the worker need not be
+ *    asleep to hear it. `rung` is cleared under the lock before anything is looked at: a later push
+ *    rings again.
  *  - If no worker has room, the connection waits. The push that finds the ring empty rings every
- * bell, so that the full workers know that others wait. A worker makes room only by telling a
- * smaller `held` in queue_take(), where it looks at the ring under the same lock: either it sees
- * the connection, or the push comes after and sees its room.
+ *    bell, so that the full workers know that others wait. A worker makes room only by telling a
+ *    smaller `held` in queue_take(), where it looks at the ring under the same lock: either it sees
+ *    the connection, or the push comes after and sees its room. So it never sleeps between ending a
+ *    connection and telling it.
  *  - One wake-up per push is not enough, as two pushes may choose the same worker, which takes only
  *    QUEUE_TAKE_MAX. So a taker that leaves something, and a worker that leaves for good, wakes the
- * next by the same rule. Hence, whenever the lock is free: ring not empty and some worker with room
- * implies that a worker with room has been woken and has not looked yet. Each look takes something
- * or finds the ring empty.
+ *    next by the same rule. Hence, whenever the lock is free: ring not empty and some worker with
+ *    room implies that a worker with room has been woken and has not looked yet. Each look takes
+ *    something or finds the ring empty.
  *  - The acceptor waits for room on not_full and looks before each wait; whatever makes room
- * signals it. Stop and close set their flag under the lock and then wake everybody, sleepers and
- * bells.
+ *    signals it. Stop and close set their flag under the lock and then wake everybody, sleepers and
+ *    bells.
  *
  * tests/model checks the same with spin.
  */
@@ -309,6 +310,18 @@ bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct 
 		*a = queue_pop(q);
 	lock_release(&q->lock);
 	return expired;
+}
+
+bool queue_take_back(struct queue *q, struct arrival *a)
+{
+	bool any;
+
+	lock_acquire(&q->lock);
+	any = q->count > 0;
+	if (any)
+		*a = queue_pop(q);
+	lock_release(&q->lock);
+	return any;
 }
 
 static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_batch *batch)

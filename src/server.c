@@ -59,9 +59,6 @@ void server_block_signals(void)
 	/* Sockets are written with MSG_NOSIGNAL; this is for the log's pipe. */
 	if (sigaction(SIGPIPE, &ignore, NULL) != 0)
 		fail(errno, "sigaction");
-	/* nohup leaves SIGHUP ignored, and an ignored signal never reaches a signalfd. */
-	if (sigaction(SIGHUP, &normal, NULL) != 0)
-		fail(errno, "sigaction");
 	/* Were it ignored, the child that reads the file could not be waited for. */
 	if (sigaction(SIGCHLD, &normal, NULL) != 0)
 		fail(errno, "sigaction");
@@ -234,6 +231,10 @@ int server_run(struct settings *s, const struct config_source *source)
 	v.failed = !open_events(&v) || !service_start(&v.service, s, &v.bell);
 	if (!v.failed) {
 		tell_ready(&v);
+		if (s->log.target == LOG_TARGET_SYSLOG) {
+			log_open(s->log.target, s->log.level);
+			tell_ready(&v);
+		}
 		run(&v);
 		log_info("stopped accepted=%" PRIu64,
 			 acceptor_figures(v.service.acceptor).accepted);

@@ -38,10 +38,11 @@ static unsigned int workers_of(const struct settings *s)
 }
 
 /* Gives queue and workers their share of the descriptors, and tells when it is less than asked. */
-static bool divide_descriptors(const struct settings *s, unsigned int listeners,
-			       struct fd_share *share)
+static bool divide_descriptors(const struct service *v, const struct settings *s,
+			       unsigned int listeners, struct fd_share *share)
 {
 	const struct fd_demand demand = {
+		.open = v->open_before,
 		.listeners = listeners,
 		.workers = workers_of(s),
 		.worker_connections = s->pool.worker_connections,
@@ -112,6 +113,7 @@ static struct acceptor_options acceptor_options(const struct service *v)
 		.listeners = v->listeners,
 		.queue = v->queue,
 		.access = v->access,
+		.backlog = s->listen.backlog,
 		.queue_full = s->pool.queue_full,
 		.queue_ms = s->timeouts.queue_ms,
 		.log_connections = s->log.connections,
@@ -144,8 +146,11 @@ static bool start_threads(struct service *v)
 bool service_start(struct service *v, struct settings *s, const struct bell *bell)
 {
 	*v = (struct service){.settings = s, .bell = bell};
+	/* First of all: opening the rest takes descriptors. */
+	fdlimit_raise();
+	v->open_before = fdlimit_count_open();
 	tune(&v->tuning, s);
-	return open_listeners(v) && divide_descriptors(s, v->listeners.count, &v->share) &&
+	return open_listeners(v) && divide_descriptors(v, s, v->listeners.count, &v->share) &&
 	       make_parts(v) && start_threads(v);
 }
 
@@ -188,7 +193,7 @@ static bool prepare(struct service *v, struct change *c)
 {
 	if (!change_listeners(v, c))
 		return false;
-	if (!divide_descriptors(c->settings, c->listeners.count, &c->share))
+	if (!divide_descriptors(v, c->settings, c->listeners.count, &c->share))
 		goto failed;
 	if (!queue_set_limit(v->queue, c->share.queue_limit)) {
 		log_error("no memory for a queue of %" PRIu32 " connections", c->share.queue_limit);
@@ -310,12 +315,12 @@ void service_end(struct service *v)
 {
 	if (v->listeners.count && v->acceptor)
 		acceptor_stop(v->acceptor);
-	if (v->acceptor)
-		acceptor_free(v->acceptor);
 	if (v->queue)
 		queue_stop(v->queue);
 	if (v->pool)
 		pool_free(v->pool);
+	if (v->acceptor)
+		acceptor_free(v->acceptor);
 	if (v->queue)
 		queue_free(v->queue);
 	if (v->access)

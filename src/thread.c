@@ -4,12 +4,12 @@
 #include "echopool/thread.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "echopool/clock.h"
+#include "echopool/log.h"
 
 /*
  * Workers keep their buffers on the heap, so a small stack holds them; a fixed size makes the
@@ -20,7 +20,7 @@
 
 void fail(int error, const char *what)
 {
-	fprintf(stderr, "error: %s: %s; this is a bug in echopool\n", what, strerror(error));
+	log_error("%s: %s; this is a bug in echopool", what, strerror(error));
 	abort();
 }
 

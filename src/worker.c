@@ -61,6 +61,11 @@ static uint32_t tuned(const atomic_uint *number)
 	return atomic_load_explicit(number, memory_order_relaxed);
 }
 
+static bool logs_connections(const struct worker *w)
+{
+	return atomic_load_explicit(&w->options.tuning->log_connections, memory_order_relaxed);
+}
+
 static bool watch_bell(struct worker *w)
 {
 	/* Edge-triggered, so that it need not be read; a null pointer tells it from connections. */
@@ -134,9 +139,7 @@ static void let_go(struct worker *w, struct conn *c, enum conn_end end)
 	idle_remove(&c->idle);
 	w->held--;
 	w->look = true;
-	conn_close(c, end,
-		   atomic_load_explicit(&w->options.tuning->log_connections, memory_order_relaxed),
-		   &w->stats);
+	conn_close(c, end, logs_connections(w), &w->stats);
 	access_release(w->options.access, &peer);
 }
 
@@ -159,9 +162,13 @@ static void adopt(struct worker *w, struct arrival *a)
 	stat_add(&w->stats.taken, 1);
 	if (!c) {
 		close(a->fd); /* nothing was read from it, so no error matters */
+		a->fd = -1;
 		access_release(w->options.access, &a->peer);
 		stat_add(&w->stats.ended[CONN_END_ERROR], 1);
 		w->look = true;
+		if (logs_connections(w))
+			conn_log_closed(&a->peer, 0, 0, a->accepted_ns,
+					conn_end_name(CONN_END_ERROR), ENOMEM);
 		return;
 	}
 	w->held++;
@@ -369,7 +376,8 @@ static void *worker_run(void *argument)
 		if ((w->look || w->held == 0) && !take(w))
 			break;
 		tune_buffer(w);
-		if (w->held)
+		/* What take() itself ended has made room: look again before sleeping. */
+		if (w->held && !w->look)
 			wait_and_serve(w);
 	}
 	let_all_go(w, &w->reading);

@@ -18,6 +18,7 @@ struct acceptor_options {
 	struct listeners listeners; /* nobody closes them while it goes by them */
 	struct queue *queue;
 	struct access *access;
+	uint32_t backlog; /* of the listeners */
 	enum queue_full queue_full;
 	uint32_t queue_ms; /* a connection waits in the queue at most so long; 0: as long as it
 			      takes */
@@ -55,7 +56,8 @@ void acceptor_change(struct acceptor *a, const struct acceptor_options *options)
  */
 void acceptor_stop(struct acceptor *a);
 
-/* Frees an acceptor that was stopped. */
+/* Frees an acceptor that was stopped, having closed what still waits in the queue: no worker takes
+ * it. */
 void acceptor_free(struct acceptor *a);
 
 /* Whether accept4 answered what only a bug explains, so that nothing is accepted any more. Any

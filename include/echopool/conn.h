@@ -69,4 +69,11 @@ enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_b
 void conn_close(struct conn *c, enum conn_end end, bool log_connections,
 		struct worker_stats *stats);
 
+/*
+ * Logs the line that ends a connection; error, an errno value, is 0 where there is none to tell.
+ * Any thread: connections that no worker has seen end with it too.
+ */
+void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,
+		     uint64_t accepted_ns, const char *reason, int error);
+
 #endif

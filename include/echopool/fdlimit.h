@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct fd_demand {
+	unsigned int open; /* before the server opened any: fdlimit_count_open() */
 	unsigned int listeners;
 	unsigned int workers;
 	uint32_t worker_connections; /* asked for each worker */
@@ -23,6 +24,9 @@ struct fd_share {
 
 /* Raises the soft limit to the hard one and returns what holds (getrlimit(2)). */
 uint64_t fdlimit_raise(void);
+
+/* How many descriptors this process has open, whoever left them to it. */
+unsigned int fdlimit_count_open(void);
 
 /*
  * Divides limit: a reserve first, at most a quarter of the rest to the queue, equal shares of what

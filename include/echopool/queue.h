@@ -102,6 +102,12 @@ bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct 
 		  uint64_t *deadline_ns);
 
 /*
+ * Takes the oldest arrival out, and returns true; the caller owns its descriptor. False: nothing
+ * waits. Any thread.
+ */
+bool queue_take_back(struct queue *q, struct arrival *a);
+
+/*
  * Tells how many connections the worker at place holds, and takes the next ones from the queue, as
  * far as it has room and there are any. A worker that holds nothing sleeps until there is something
  * to take or the queue has ended. offered is how many it could close for others that wait; all

@@ -18,6 +18,7 @@
 struct service {
 	struct settings *settings; /* in effect; the caller's */
 	const struct bell *bell;   /* rung when all workers have ended, or the acceptor is broken */
+	unsigned int open_before;  /* descriptors, before the service opened its own */
 	bool inherited;            /* the listeners came from systemd */
 	struct listeners listeners;
 	struct fd_share share;

@@ -71,36 +71,61 @@ static bool store_word(const struct setting *setting, struct settings *s, const 
 	return refuse(setting, v, v->kind == VALUE_WORD ? " without quotes" : "", f);
 }
 
-/* True when an element before this one is the same address, however it is written. */
-static bool is_repeated(const struct value *array, const struct value *element,
-			const union address *address)
+static bool is_wildcard(const union address *a)
+{
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == INADDR_ANY;
+	return IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr);
+}
+
+/* The kernel lets only one of them listen on a port. */
+static bool exclude_each_other(const union address *a, const union address *b)
+{
+	return address_equal(a, b) ||
+	       (a->any.sa_family == b->any.sa_family && (is_wildcard(a) || is_wildcard(b)));
+}
+
+/* The element before this one that takes its address already, or NULL. */
+static const struct value *excluded_by(const struct value *array, const struct value *element,
+				       const union address *address)
 {
 	for (const struct value *e = array->elements; e < element; e++) {
 		union address other;
 
 		if (e->kind == VALUE_STRING && address_parse(e->string, 0, &other) &&
-		    memcmp(&other, address, sizeof(other)) == 0)
-			return true;
+		    exclude_each_other(&other, address))
+			return e;
 	}
-	return false;
+	return NULL;
+}
+
+/* False for what cannot be bound on its own: an IPv4 address mapped into IPv6 is one that it is not. */
+static bool parse_listen_address(const struct value *element, union address *address)
+{
+	return element->kind == VALUE_STRING && address_parse(element->string, 0, address) &&
+	       !(address->any.sa_family == AF_INET6 &&
+		 IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr));
 }
 
 static bool check_address(const struct setting *setting, const struct value *array,
 			  const struct value *element, struct findings *f)
 {
-	char found[QUOTE_BYTES];
+	char found[QUOTE_BYTES], other[QUOTE_BYTES];
+	const struct value *before;
 	union address address;
 
-	if (element->kind != VALUE_STRING || !address_parse(element->string, 0, &address)) {
+	if (!parse_listen_address(element, &address)) {
 		findings_add(f, LOG_LEVEL_ERROR, element->where, setting->path,
 			     "found %s; right is a numeric address, as \"127.0.0.1\" or \"::1\"",
 			     value_found(element, found));
 		return false;
 	}
-	if (is_repeated(array, element, &address)) {
+	before = excluded_by(array, element, &address);
+	if (before != NULL) {
 		findings_add(f, LOG_LEVEL_ERROR, element->where, setting->path,
-			     "found %s a second time; right is each address once",
-			     value_found(element, found));
+			     "found %s beside %s; right is each address once, and \"0.0.0.0\" or "
+			     "\"::\" without others of its family",
+			     value_found(element, found), value_found(before, other));
 		return false;
 	}
 	return true;

@@ -32,11 +32,16 @@ def reset(sock):
 
 
 class Client:
-    """One blocking client; every wait is bounded by timeout (seconds)."""
+    """One blocking client, on a connected socket that has a timeout."""
 
-    def __init__(self, address, timeout):
-        self.sock = socket.create_connection(address, timeout=timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, sock):
+        self.sock = sock
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @classmethod
+    def connect(cls, address, timeout):
+        """A client whose every wait ends after timeout seconds."""
+        return cls(socket.create_connection(address, timeout=timeout))
 
     @property
     def name(self):

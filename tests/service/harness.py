@@ -173,11 +173,9 @@ class Server:
 
     def __init__(self, directory, settings=None, *, overrides=(), env=None, wrapper=(),
                  stderr=None, **popen):
-        chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0} | (settings or {})
-        file = directory / "echopool.conf"
-        file.write_text(configuration(chosen))
-        file.chmod(0o644)
-        command = [*wrapper, PROGRAM, "-c", str(file)]
+        self.file = directory / "echopool.conf"
+        self.configure(settings or {})
+        command = [*wrapper, PROGRAM, "-c", str(self.file)]
         for override in overrides:
             command += ["-o", override]
         self.clients = []
@@ -190,16 +188,45 @@ class Server:
         self.addresses = []
         self.limits = {}
         self.first_descriptors = None
+        self.first_parts = 0
+
+    def configure(self, settings):
+        """Puts a file with these settings, and a free port of 127.0.0.1, in place of the old."""
+        chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0} | settings
+        new = self.file.with_suffix(".new")
+        new.write_text(configuration(chosen))
+        new.chmod(0o644)
+        new.replace(self.file)
 
     def wait_ready(self):
         """Waits for the line that says the program listens, and keeps what it says."""
-        ready = self.log.wait(r"ready on (.*?);(.*)", timeout=20)[0]
-        for text in ready[1].split(", "):
-            host, port = text.rsplit(":", 1)
-            self.addresses.append((host.strip("[]"), int(port)))
-        self.limits = key_values(ready[2])
+        self._read_ready()
         self.first_descriptors = self.descriptors()
+        self.first_parts = self._parts_with_descriptors()
         return self
+
+    def _read_ready(self, start=0):
+        """Waits for a ready line and keeps what it says."""
+        ready = self.log.wait(r"ready on (.*?);(.*)", start=start, timeout=20)[0]
+        texts = [text.rsplit(":", 1) for text in ready[1].split(", ")]
+        self.addresses = [(host.strip("[]"), int(port)) for host, port in texts]
+        self.limits = key_values(ready[2])
+
+    def _parts_with_descriptors(self):
+        """How many descriptors the listeners and workers need that the ready line told."""
+        return len(self.addresses) + 2 * self.limits["workers"] if self.limits else 0
+
+    def reload(self, settings=None):
+        """Sends SIGHUP, after configure() where there are settings; returns the lines it logs.
+
+        The file was read, and applied or refused, when this returns.
+        """
+        if settings is not None:
+            self.configure(settings)
+        start = self.log.mark()
+        self.send_signal(signal.SIGHUP)
+        self._read_ready(start)
+        return self.log.matching("", start)
 
     def wait_listening(self):
         """As wait_ready, for a program whose log cannot be read: finds its IPv4 port in /proc."""
@@ -223,7 +250,7 @@ class Server:
 
     def connect(self, address=None):
         """A new client of this server; it is closed when the test ends."""
-        client = Client(address or self.address, timeout=seconds(20))
+        client = Client.connect(address or self.address, timeout=seconds(20))
         self.clients.append(client)
         return client
 
@@ -287,7 +314,7 @@ class Server:
     def refuses(self, address=None):
         """True when nobody listens any more."""
         try:
-            Client(address or self.address, timeout=seconds(1)).close()
+            Client.connect(address or self.address, timeout=seconds(1)).close()
         except ConnectionRefusedError:
             return True
         except (ConnectionResetError, TimeoutError):
@@ -332,7 +359,8 @@ class Server:
         status = self.process.poll()
         assert status is None, f"the server died with {status}; the log:\n" + self._log_tail()
         if self.first_descriptors is not None:
-            allowed = len(self.first_descriptors)
+            grown = self._parts_with_descriptors() - self.first_parts
+            allowed = len(self.first_descriptors) + grown
             try:
                 wait_for(lambda: len(self.descriptors()) <= allowed)
             except AssertionError:

@@ -30,6 +30,20 @@ def test_the_third_client_of_two_workers_waits_until_one_leaves(start):
     second.echo()
 
 
+def test_one_who_waits_is_served_when_a_worker_that_serves_others_gets_room(start):
+    server = start({"pool.workers": 1, **TEXTBOOK, "pool.worker_connections": 3})
+    served = [server.connect() for _ in range(3)]
+    for client in served:
+        client.echo()
+    fourth = server.connect()
+    fourth.send(b"fourth")
+    wait_for(lambda: waiting(server) == 1)
+    served.pop().close()
+    assert fourth.receive(6) == b"fourth"
+    for client in served:
+        client.echo()
+
+
 def test_those_who_wait_are_served_in_the_order_in_which_they_came(start):
     server = start({"pool.workers": 1, **TEXTBOOK})
     holder = server.connect()

@@ -50,24 +50,6 @@ def readme_settings():
     return {path: default.strip("`") for path, default in rows}
 
 
-def without_effect():
-    """The settings about which the program warns when they are not at their default."""
-    changed = {"timeouts.idle_when_full": "4"}
-    found = set()
-    for path, value in printed().items():
-        other = changed.get(path) or {"0": "1", "[ ]": '[ "::1" ]'}.get(value)
-        if other is None:
-            other = {"[": '[ "::1" ]', "t": "false", "f": "true"}.get(value[0], "2000")
-        if value[0] == '"':
-            continue
-        run = subprocess.run([PROGRAM, "-T", "-o", f"{path}={other}"], capture_output=True,
-                             text=True, timeout=30)
-        assert run.returncode == 0, run.stderr
-        if "has no effect in this version" in run.stderr:
-            found.add(path)
-    return found
-
-
 def test_the_sample_file_holds_every_setting_with_its_default():
     written = {path: value for path, (value, _) in sample_settings().items()}
     assert written == printed()
@@ -93,13 +75,6 @@ def test_the_manual_page_holds_every_setting_with_its_default():
 
 def test_the_readme_holds_every_setting_with_its_default():
     assert readme_settings() == printed()
-
-
-def test_settings_without_effect_are_called_so():
-    silent = without_effect()
-    sentence = "has no effect in this version"
-    assert {p for p, (_, comment) in sample_settings().items() if sentence in comment} == silent
-    assert {path for path, body in manual_settings().items() if sentence in body} == silent
 
 
 @pytest.mark.parametrize("path", sorted(MANUAL.parent.glob("*.[0-9]")), ids=lambda path: path.name)

@@ -1,9 +1,11 @@
 """Clients that send and never read: bounded memory, idle CPU, neighbours not disturbed."""
 
 import os
+import socket
+import time
 
-from clients import Crowd, Client
-from harness import PLAIN, wait_for
+from clients import Client, Crowd
+from harness import PLAIN, seconds, wait_for
 
 CLIENTS = 50
 BUFFER_BYTES = 65536
@@ -45,17 +47,21 @@ def test_neighbours_are_answered_while_the_greedy_send(start):
         neighbours_answer([neighbour])
 
 
-def read_all(sock, data, count):
-    """Reads what was sent earlier, byte-exact, and then the end."""
-    client = Client.__new__(Client)
-    client.sock = sock
-    sock.setblocking(True)
-    sock.settimeout(10)
-    client.finish()
+def read_back(sock, data, count):
+    """Reads what was sent earlier, byte-exact; returns the socket as a blocking client."""
+    sock.settimeout(seconds(10))
+    client = Client(sock)
     got = client.receive(count)
+    assert got == (data * (count // len(data) + 1))[:count]
+    return client
+
+
+def read_all(sock, data, count):
+    """Closes the sending side, reads what was sent earlier, and then the end."""
+    sock.shutdown(socket.SHUT_WR)
+    client = read_back(sock, data, count)
     client.expect_eof()
     client.close()
-    assert got == (data * (count // len(data) + 1))[:count]
 
 
 def test_what_is_owed_comes_when_the_peer_reads_at_last(start):
@@ -71,16 +77,75 @@ def test_what_is_owed_comes_when_the_peer_reads_at_last(start):
     server.assert_idle()
 
 
+def test_a_client_that_has_caught_up_costs_no_cpu(start):
+    """Whoever waits for room to write must stop doing so once all is written."""
+    server = start({"pool.workers": 1})
+    data = os.urandom(1 << 20)
+    crowd = server.hold(Crowd(server.address, 3))
+    sent = crowd.fill(data)
+    clients = [read_back(sock, data, sent[fd]) for fd, sock in crowd.sockets.items()]
+    server.assert_idle()
+    for client in clients:
+        client.echo()
+
+
+def test_catching_up_again_and_again_does_not_grow_memory(start):
+    server = start({"pool.workers": 1})
+    data = os.urandom(1 << 20)
+    crowd = server.hold(Crowd(server.address, 10))
+    memory = []
+    for _ in range(4):
+        sent = crowd.fill(data, quiet=0.05)
+        for fd, sock in crowd.sockets.items():
+            read_back(sock, data, sent[fd])
+            sock.setblocking(False)
+        memory.append(server.memory())
+    assert not PLAIN or memory[-1] <= memory[0] + (1 << 19), memory
+
+
 def test_a_half_closed_greedy_client_costs_no_cpu(start):
     server = start({"pool.workers": 1})
     data = os.urandom(1 << 20)
     crowd = server.hold(Crowd(server.address, 1))
     [sent] = crowd.fill(data).values()
     [sock] = crowd.sockets.values()
-    sock.shutdown(1)
+    sock.shutdown(socket.SHUT_WR)
     server.assert_idle()
-    crowd.sockets.clear()
-    read_all(sock, data, sent)
+    read_back(sock, data, sent).expect_eof()
+
+
+def test_what_is_owed_at_the_half_close_is_written_before_the_end(start):
+    """The server has read everything, FIN included, but could not write all of it yet."""
+    server = start({"pool.workers": 1})
+    client = server.connect()
+    chunk = os.urandom(16384)  # one segment on loopback, so it is read in one piece
+    count = 0
+    while not owes(server, count * len(chunk)):
+        client.send(chunk)
+        count += 1
+    client.finish()
+    server.assert_idle()
+    assert received_minus_sent(server, count * len(chunk)) > 0
+    assert client.receive(count * len(chunk)) == chunk * count
+    client.expect_eof()
+
+
+def received_minus_sent(server, expected):
+    """What the one worker owes, once it has received as much as expected."""
+    def received():
+        [worker], _ = server.figures()
+        return [worker] if worker["received_bytes"] == expected else None
+
+    [worker] = wait_for(received, what=f"{expected} bytes received")
+    return worker["received_bytes"] - worker["sent_bytes"]
+
+
+def owes(server, expected):
+    """True when the server owes something, and not only until the next acknowledgement."""
+    if received_minus_sent(server, expected) == 0:
+        return False
+    time.sleep(0.2)
+    return received_minus_sent(server, expected) > 0
 
 
 def test_a_trickle_is_served(start):

@@ -113,6 +113,13 @@ def test_ipv6_loopback_first_and_absent_leaves_one_port_for_the_rest(start):
     assert len({port for _, port in server.addresses}) == 1
 
 
+def test_the_wildcards_of_both_families_share_a_port(start):
+    """Only in a namespace of its own, so that nobody else can reach it."""
+    server = start({"listen.addresses": ["::", "0.0.0.0"]}, wrapper=in_namespace("true"))
+    assert [host for host, _ in server.addresses] == ["::", "0.0.0.0"]
+    assert server.addresses[0][1] == server.addresses[1][1]
+
+
 def test_ipv6_loopback_alone_and_absent_exits_1():
     refused(*on("::1", 0), wrapper=in_namespace(NO_IPV6[0].values[0]))
 

@@ -34,7 +34,7 @@ class ShortClients(threading.Thread):
     def run(self):
         try:
             for i in range(self.count):
-                client = Client(self.address, timeout=seconds(20))
+                client = Client.connect(self.address, timeout=seconds(20))
                 client.echo(b"short client %d" % i)
                 client.close()
         except (OSError, AssertionError) as failure:

@@ -222,8 +222,15 @@ static void wrong_words_and_lists_are_refused(void **state)
 		{"listen: { addresses = [ \"::1\",\n\"localhost\",\n\"0::1\" ]; };", 0,
 		 F ":2: listen.addresses: found \"localhost\"; "
 		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n" F
-		   ":3: listen.addresses: found \"0::1\" a second time; "
-		   "right is each address once\n"},
+		   ":3: listen.addresses: found \"0::1\" beside \"::1\"; right is each address "
+		   "once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
+		{"listen: { addresses = [ \"::\", \"0.0.0.0\" ]; };", 0, ""},
+		{"listen: { addresses = [ \"127.0.0.1\", \"::1\", \"0.0.0.0\" ]; };", 0,
+		 F ":1: listen.addresses: found \"0.0.0.0\" beside \"127.0.0.1\"; right is each "
+		   "address once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
+		{"listen: { addresses = [ \"::ffff:127.0.0.1\" ]; };", 0,
+		 F ":1: listen.addresses: found \"::ffff:127.0.0.1\"; "
+		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
 		{"listen: { addresses = \"::1\"; };", 0,
 		 F ":1: listen.addresses: found \"::1\"; right is an array of 1 to 16 numeric "
 		   "addresses, as [ \"127.0.0.1\", \"::1\" ]\n"},

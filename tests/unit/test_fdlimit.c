@@ -1,11 +1,13 @@
 /*
  * The division of the descriptor limit.
  */
+#include <unistd.h>
+
 #include "cmocka_setup.h"
 #include "echopool/fdlimit.h"
 
 static const struct fd_demand usual = {
-	.listeners = 2, .workers = 4, .worker_connections = 4096, .queue_limit = 1024};
+	.open = 3, .listeners = 2, .workers = 4, .worker_connections = 4096, .queue_limit = 1024};
 
 /* All that a share may ever open, beside what the process needs for itself. */
 static uint64_t total(const struct fd_demand *demand, const struct fd_share *share)
@@ -49,7 +51,8 @@ static void test_always_leaves_the_reserve(void **state)
 {
 	(void)state;
 	for (unsigned int workers = 1; workers <= 64; workers *= 2) {
-		const struct fd_demand demand = {.listeners = 1,
+		const struct fd_demand demand = {.open = workers,
+						 .listeners = 1,
 						 .workers = workers,
 						 .worker_connections = 1000000,
 						 .queue_limit = 1000000};
@@ -63,7 +66,7 @@ static void test_always_leaves_the_reserve(void **state)
 			}
 			assert_true(share.worker_connections >= 1);
 			assert_true(share.queue_limit >= 1);
-			assert_true(total(&demand, &share) + 4UL * workers + 18 <= limit);
+			assert_true(total(&demand, &share) + 5UL * workers + 18 <= limit);
 		}
 	}
 }
@@ -80,6 +83,18 @@ static void test_refuses_a_limit_that_is_too_low(void **state)
 	assert_int_equal(share.queue_limit, 1);
 }
 
+static void test_counts_what_is_open(void **state)
+{
+	const unsigned int before = fdlimit_count_open();
+	int fd = dup(0);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(fdlimit_count_open(), before + 1);
+	close(fd);
+	assert_int_equal(fdlimit_count_open(), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -88,6 +103,7 @@ int main(void)
 		cmocka_unit_test(test_gives_workers_what_the_queue_does_not_want),
 		cmocka_unit_test(test_always_leaves_the_reserve),
 		cmocka_unit_test(test_refuses_a_limit_that_is_too_low),
+		cmocka_unit_test(test_counts_what_is_open),
 	};
 
 	return cmocka_run_group_tests_name("fdlimit", tests, NULL, NULL);

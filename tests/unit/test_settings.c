@@ -97,7 +97,7 @@ static void printed_lines_read_back_as_overrides(void **state)
 {
 	/* Each setting away from its default, with the oddest value that it may have. */
 	char *changes[] = {
-		"listen.addresses=[\"::\",\"0.0.0.0\", \"fe80::1%2\" ]",
+		"listen.addresses=[\"::1\",\"0.0.0.0\", \"fe80::1%2\" ]",
 		"listen.port=0",
 		"listen.backlog=0xFF",
 		"pool.workers=1024",

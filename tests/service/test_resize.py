@@ -1,0 +1,323 @@
+"""Live resize: the pool grows and shrinks under clients, and none of them notices."""
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from clients import Client, Crowd
+from harness import exec_wrapper, needs_root, seconds, wait_for
+from live import is_closed, threads_beside_workers
+from load import Load
+from talkers import Talkers
+
+TEXTBOOK = {"pool.worker_connections": 1, "timeouts.idle_when_full": 0}
+MIB = 1 << 20
+UNUSED_USER = 54_321
+
+
+def resize(server, settings, workers):
+    """Reloads with so many workers and expects exactly that many threads within a second."""
+    beside = threads_beside_workers(server)
+    begin = time.monotonic()
+    server.reload(settings | {"pool.workers": workers})
+    took = time.monotonic() - begin
+    assert server.limits["workers"] == workers
+    assert server.threads() == beside + workers
+    assert took <= seconds(1), f"{took:.2f} s"
+
+
+def held(server):
+    return [worker["connections"] for worker in server.figures()[0]]
+
+
+def different_sizes(first, count, seed):
+    """A random sequence of pool sizes from 1 to 8, each another than the one before."""
+    sizes, choice = [first], random.Random(seed)
+    while len(sizes) <= count:
+        sizes.append(choice.choice([size for size in range(1, 9) if size != sizes[-1]]))
+    return sizes[1:]
+
+
+def test_30_random_resizes_under_100_clients_with_random_messages(start):
+    server = start({"pool.workers": 4})
+    before = len(server.descriptors())
+    with Talkers(server.address, 100) as talkers:
+        for workers in different_sizes(4, 30, seed=3):
+            resize(server, {}, workers)
+            talkers.wait_messages(50)
+        resize(server, {}, 4)
+        assert sum(held(server)) == 100
+        assert len(server.descriptors()) == before + 100
+    server.assert_idle()
+
+
+def test_clients_that_come_go_and_reset_during_resizes(start):
+    settings = {"limits.connections_per_ip": 200}
+    server = start({"pool.workers": 2, **settings})
+    load = server.hold(Load(server.address))
+    for workers in different_sizes(2, 20, seed=4):
+        storm = Crowd(server.address, 30)
+        for sock in storm.sockets.values():
+            sock.send(b"never read")
+        server.configure(settings | {"pool.workers": workers})
+        mark = server.log.mark()
+        server.send_signal(signal.SIGHUP)
+        storm.reset()
+        server.log.wait("ready on ", start=mark)
+    server.reload(settings | {"pool.workers": 2})
+    load.wait_round()
+    load.finish()
+    wait_for(lambda: server.connections() == 0)
+    # Nobody is counted twice or for ever: the limit admits as many as it says.
+    everyone = server.hold(Crowd(server.address, 200))
+    everyone.exchange()
+    assert is_closed(server.connect(), within=seconds(5))
+    server.assert_idle()
+
+
+def owing(server, half_closed):
+    """A client that has sent all it can and read nothing: (how it reads all of that, server)."""
+    data = os.urandom(MIB)
+    crowd = server.hold(Crowd(server.address, 1))
+    [count] = crowd.fill(data, quiet=0.1).values()
+    [sock] = crowd.sockets.values()
+    sock.settimeout(seconds(20))
+    if half_closed:
+        sock.shutdown(socket.SHUT_WR)
+
+    def read_all():
+        client = Client(sock)
+        assert client.receive(count) == (data * (count // MIB + 1))[:count]
+        if half_closed:
+            client.expect_eof()
+        else:
+            client.echo()
+        client.close()
+
+    return read_all
+
+
+def test_8_to_1_with_a_thread_for_each_client_whatever_the_clients_do(start):
+    server = start({"pool.workers": 8, **TEXTBOOK})
+    never_spoke, silent = server.connect(), server.connect()
+    silent.echo()
+    reads_late, reads_late_half_closed = owing(server, False), owing(server, True)
+    read_half = server.connect()
+    read_half.send(b"0123456789")
+    read_half.receive(5)
+    with Talkers(server.address, 3):
+        wait_for(lambda: held(server) == [1] * 8)
+        resize(server, TEXTBOOK, 1)
+        assert held(server) == [8]
+        server.assert_idle(share=0.5, interval=0.2)
+        newcomer = server.connect()
+        newcomer.send(b"patient")
+        never_spoke.echo()
+        silent.echo()
+        assert read_half.receive(5) == b"56789"
+        reads_late()
+        reads_late_half_closed()
+        wait_for(lambda: held(server) == [6])
+        assert not newcomer.hears(within=0)
+    for client in (never_spoke, silent):
+        client.close()
+    wait_for(lambda: held(server) == [1])
+    server.assert_idle(interval=0.3)
+    assert not newcomer.hears(within=0)
+    read_half.close()
+    assert newcomer.receive(7) == b"patient"
+    resize(server, TEXTBOOK, 8)
+
+
+def test_what_is_owed_is_handed_over(start):
+    server = start({"pool.workers": 4})
+    data = os.urandom(MIB)
+    crowd = server.hold(Crowd(server.address, 40))
+    sent = crowd.fill(data)
+    for workers in (1, 3, 2):
+        resize(server, {}, workers)
+        server.assert_idle(interval=0.2)
+    for fd, sock in crowd.sockets.items():
+        sock.settimeout(seconds(20))
+        sock.shutdown(socket.SHUT_WR)
+        client = Client(sock)
+        assert client.receive(sent[fd]) == (data * (sent[fd] // MIB + 1))[:sent[fd]]
+        client.expect_eof()
+    resize(server, {}, 4)
+
+
+def test_handing_over_does_not_restart_the_clocks(start):
+    settings = {"timeouts.idle": 1.0, "timeouts.write": 1.0, "timeouts.idle_when_full": 0,
+                "log.connections": True}
+    server = start({"pool.workers": 4, **settings})
+    greedy = server.hold(Crowd(server.address, 4))
+    greedy.fill(b"x" * 65536, quiet=0.1)
+    silent = server.hold(Crowd(server.address, 20))
+    silent.exchange()
+    begin = time.monotonic()
+    for workers in (3, 2, 1):
+        time.sleep(0.25)
+        resize(server, settings, workers)
+    silent.wait_closed(20)
+    assert 0.9 <= time.monotonic() - begin <= 1 + seconds(0.4)
+    server.log.wait("reason=write-timeout", count=4, timeout=1)
+    assert len(server.log.matching("reason=idle$")) == 20
+    server.reload(settings | {"pool.workers": 4})
+
+
+def test_a_pool_that_grows_takes_those_who_wait_at_once(start):
+    server = start({"pool.workers": 1, **TEXTBOOK})
+    server.connect().echo()
+    waiting = server.hold(Crowd(server.address, 7))
+    wait_for(lambda: server.figures()[1]["waiting"] == 7)
+    resize(server, TEXTBOOK, 8)
+    begin = time.monotonic()
+    waiting.exchange()
+    assert time.monotonic() - begin < seconds(0.5)
+    assert held(server) == [1] * 8
+    server.assert_idle(interval=0.3)
+
+
+def test_worker_connections_lowered_binds_only_what_comes_after(start):
+    wide = {"pool.workers": 2, "pool.worker_connections": 10, "timeouts.idle_when_full": 0}
+    narrow = wide | {"pool.worker_connections": 4}
+    server = start(wide)
+    before = server.hold(Crowd(server.address, 20))
+    before.exchange()
+    server.reload(narrow)
+    assert server.limits["worker_connections"] == 4
+    late = server.connect()
+    late.send(b"late")
+    before.exchange()
+    assert held(server) == [10, 10]
+    for _ in range(12):
+        before.sockets.popitem()[1].close()
+    wait_for(lambda: sum(held(server)) <= 9)
+    before.exchange()
+    if not late.hears(within=0):  # those who left may all have been of one worker
+        for _ in range(8):
+            before.sockets.popitem()[1].close()
+    assert late.receive(4) == b"late"
+    server.assert_idle(interval=0.3)
+
+
+def test_worker_connections_raised_takes_those_who_wait_at_once(start):
+    narrow = {"pool.workers": 2, **TEXTBOOK}
+    server = start(narrow)
+    crowd = server.hold(Crowd(server.address, 20))
+    wait_for(lambda: server.figures()[1]["waiting"] == 18)
+    server.reload(narrow | {"pool.worker_connections": 10})
+    begin = time.monotonic()
+    crowd.exchange()
+    assert time.monotonic() - begin < seconds(0.5)
+    assert held(server) == [10, 10]
+    server.assert_idle(interval=0.3)
+
+
+class FewProcesses:
+    """RLIMIT_NPROC, which counts the threads of a user; it does not bind root."""
+
+    def __init__(self):
+        # The file's directory may be closed to others: it is the current one when that begins.
+        self.wrapper = exec_wrapper(
+            "directory, sys.argv[-1] = os.path.split(sys.argv[-1])\n"
+            "program, sys.argv[1:2] = os.open(sys.argv[1], os.O_RDONLY), []\n"
+            "os.chdir(directory)\n"
+            f"os.setgroups([]); os.setgid({UNUSED_USER}); os.setuid({UNUSED_USER})\n"
+            "os.execve(program, ['echopool', *sys.argv[1:]], os.environ)")
+        self.limits = None
+
+    def begin(self, server):
+        self.limits = resource.prlimit(server.pid, resource.RLIMIT_NPROC)
+        resource.prlimit(server.pid, resource.RLIMIT_NPROC, (server.threads() + 3, self.limits[1]))
+
+    def end(self, server):
+        resource.prlimit(server.pid, resource.RLIMIT_NPROC, self.limits)
+
+
+class PidsCgroup:
+    """A pids cgroup, version 1 or 2."""
+
+    wrapper = ()
+
+    def __init__(self):
+        pids = Path("/sys/fs/cgroup/pids")
+        self.group = (pids if pids.is_dir() else pids.parent) / f"echopool-test-{os.getpid()}"
+        try:
+            self.group.mkdir()
+        except OSError as error:
+            pytest.skip(f"cannot make a cgroup: {error}")
+        if not (self.group / "pids.max").exists():
+            self.remove()
+            pytest.skip("no pids cgroup")
+
+    def begin(self, server):
+        (self.group / "cgroup.procs").write_text(str(server.pid), encoding="ascii")
+        (self.group / "pids.max").write_text(str(server.threads() + 3), encoding="ascii")
+
+    def end(self, _):
+        (self.group / "pids.max").write_text("max", encoding="ascii")
+
+    def remove(self):
+        self.group.rmdir()
+
+
+class FewDescriptors:
+    """A hard descriptor limit of which clients hold all but a few."""
+
+    wrapper = ()
+    LIMIT = 60
+
+    def __init__(self):
+        self.crowd = None
+
+    def begin(self, server):
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (self.LIMIT, self.LIMIT))
+        self.crowd = server.hold(Crowd(server.address, self.LIMIT - 6 - len(server.descriptors())))
+        self.crowd.exchange()
+
+    def end(self, server):
+        self.crowd.exchange()
+        self.crowd.close()
+        wait_for(lambda: server.connections() == 3)
+
+
+@pytest.fixture(params=[FewProcesses, PidsCgroup, FewDescriptors])
+def shortage(request):
+    made = request.param()
+    yield made
+    with contextlib.suppress(AttributeError):
+        made.remove()
+
+
+@needs_root
+def test_a_growth_that_fails_half_way_is_rolled_back_and_told(shortage, start):
+    server = start({"pool.workers": 2}, wrapper=shortage.wrapper)
+    clients = [server.connect() for _ in range(3)]
+    for client in clients:
+        client.echo()
+    shortage.begin(server)
+    threads, descriptors = server.threads(), server.descriptors()
+    limits = server.limits
+    wanted = {"pool.workers": 8, "limits.connections_per_ip": 1}
+    lines = server.reload(wanted)
+    assert [line for line in lines if line.startswith("error: cannot start worker ")], lines
+    assert "error: reload: the settings stay as they are" in lines
+    assert (server.threads(), server.limits) == (threads, limits)
+    assert server.descriptors() == descriptors
+    for client in [*clients, server.connect()]:
+        client.echo()
+    server.clients.pop().close()
+    server.assert_idle(interval=0.3)
+    shortage.end(server)
+    resize(server, {}, 8)
+    for client in clients:
+        client.echo()
+    server.reload({"pool.workers": 2})
