@@ -58,7 +58,6 @@ struct acceptor {
 	atomic_bool broken;
 
 	/* Counted by the acceptor, read by any thread; see stats.h. */
-	_Atomic uint64_t accepted;
 	_Atomic uint64_t refused[ACCESS_VERDICTS];
 	_Atomic uint64_t rejected;
 	_Atomic uint64_t expired;
@@ -168,27 +167,36 @@ static void turn_away(struct acceptor *a, struct arrival *arrival, const char *r
 		conn_log_closed(&arrival->peer, 0, 0, arrival->accepted_ns, reason, 0);
 }
 
+static void log_accepted(const struct arrival *arrival)
+{
+	char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
+	union address own = {0};
+	socklen_t length = sizeof(own);
+
+	/* Where it came to, which a listener on 0.0.0.0 does not tell. */
+	if (getsockname(arrival->fd, &own.any, &length) != 0)
+		log_debug("getsockname: %s", strerror(errno));
+	log_info("connection accepted peer=%s local=%s", address_format(&arrival->peer, peer),
+		 address_format(&own, local));
+}
+
 /* Hands an accepted connection to the queue, or turns it away. */
-static void admit(struct acceptor *a, const struct listener *l, struct arrival *arrival)
+static void admit(struct acceptor *a, struct arrival *arrival)
 {
 	static const char *const reasons[ACCESS_VERDICTS] = {
 		[ACCESS_DENIED] = "denied",
 		[ACCESS_TOO_MANY] = "too-many-of-its-address",
 		[ACCESS_NO_MEMORY] = "no-memory",
 	};
-	char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
 	enum access_verdict v;
 
 	if (a->options.log_connections)
-		log_info("connection accepted peer=%s local=%s",
-			 address_format(&arrival->peer, peer), address_format(&l->address, local));
+		log_accepted(arrival);
 	v = access_admit(a->options.access, &arrival->peer);
 	if (v != ACCESS_ADMITTED) {
 		stat_add(&a->refused[v], 1);
 		turn_away(a, arrival, reasons[v]);
-	} else if (queue_push(a->options.queue, arrival)) {
-		stat_add(&a->accepted, 1);
-	} else {
+	} else if (!queue_push(a->options.queue, arrival)) {
 		stat_add(&a->rejected, 1);
 		access_release(a->options.access, &arrival->peer);
 		turn_away(a, arrival, "queue-full");
@@ -221,7 +229,7 @@ static enum verdict accept_one(struct acceptor *a, const struct listener *l)
 	if (arrival.fd >= 0) {
 		arrival.accepted_ns = clock_now_ns();
 		a->pause_ms = 0;
-		admit(a, l, &arrival);
+		admit(a, &arrival);
 		return VERDICT_TAKEN;
 	}
 	error = errno;
@@ -418,7 +426,6 @@ bool acceptor_is_broken(const struct acceptor *a)
 struct acceptor_figures acceptor_figures(const struct acceptor *a)
 {
 	struct acceptor_figures f = {
-		.accepted = stat_get(&a->accepted),
 		.denied = stat_get(&a->refused[ACCESS_DENIED]),
 		.too_many = stat_get(&a->refused[ACCESS_TOO_MANY]),
 		.no_memory = stat_get(&a->refused[ACCESS_NO_MEMORY]),

@@ -55,6 +55,7 @@ static int start_next(struct pool *p, const struct worker_options *options)
 		worker_free(w);
 		return error;
 	}
+	log_debug("worker %u started", p->count);
 	p->workers[p->count++] = w;
 	return 0;
 }
@@ -65,6 +66,7 @@ static void join_from(struct pool *p, unsigned int keep)
 	for (unsigned int i = keep; i < p->count; i++) {
 		worker_join(p->workers[i]);
 		stats_sum_waits(worker_stats(p->workers[i]), &p->left_waits);
+		log_debug("worker %u ended", i);
 		worker_free(p->workers[i]);
 	}
 	p->count = keep;

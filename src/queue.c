@@ -63,6 +63,7 @@ struct queue {
 	uint32_t limit;
 	uint32_t head;
 	uint32_t count;
+	uint64_t pushed;       /* since the start */
 	uint32_t evicting;     /* the sum of the places' */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
@@ -251,6 +252,7 @@ bool queue_push(struct queue *q, struct arrival *a)
 		/* 64 bits: head + count may pass 2^32. */
 		q->ring[((uint64_t)q->head + q->count) % q->capacity] = *a;
 		q->count++;
+		q->pushed++;
 		a->fd = -1;
 		if (!wake_one(q) && q->count == 1)
 			ring_all(q);
@@ -468,12 +470,12 @@ void queue_stop(struct queue *q)
 	lock_release(&q->lock);
 }
 
-uint32_t queue_waiting(struct queue *q)
+struct queue_figures queue_figures(struct queue *q)
 {
-	uint32_t waiting;
+	struct queue_figures f;
 
 	lock_acquire(&q->lock);
-	waiting = q->count;
+	f = (struct queue_figures){.waiting = q->count, .pushed = q->pushed};
 	lock_release(&q->lock);
-	return waiting;
+	return f;
 }

@@ -55,11 +55,15 @@ static void log_worker(unsigned int index, const struct worker_stats *w)
 void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
 		const struct pool *pool)
 {
-	const struct acceptor_figures f = acceptor_figures(acceptor);
 	struct wait_totals sum, waits;
+	struct acceptor_figures f;
+	struct queue_figures q;
 
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
 		log_worker(i, pool_worker_stats(pool, i));
+	/* After the workers: what they have taken was pushed before. */
+	q = queue_figures(queue);
+	f = acceptor_figures(acceptor);
 	pool_sum_waits(pool, &sum);
 	waits = sum;
 	wait_totals_subtract(&waits, &r->earlier);
@@ -68,8 +72,8 @@ void report_log(struct report *r, const struct acceptor *acceptor, struct queue 
 		 " rejected=%" PRIu64 " expired=%" PRIu64 " failed=%" PRIu64 " denied=%" PRIu64
 		 " too_many=%" PRIu64 " no_memory=%" PRIu64 " wait_us_p50=%" PRIu64
 		 " wait_us_p99=%" PRIu64 " wait_us_max=%" PRIu64,
-		 queue_waiting(queue), f.accepted, f.refused, f.rejected, f.expired, f.failed,
-		 f.denied, f.too_many, f.no_memory, wait_totals_quantile(&waits, 0.50),
+		 q.waiting, q.pushed, f.refused, f.rejected, f.expired, f.failed, f.denied,
+		 f.too_many, f.no_memory, wait_totals_quantile(&waits, 0.50),
 		 wait_totals_quantile(&waits, 0.99), wait_totals_quantile(&waits, 1.0));
 	log_info("reload applied=%" PRIu64 " refused=%" PRIu64, r->reloads, r->refused_reloads);
 }

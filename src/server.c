@@ -140,7 +140,7 @@ static void begin_drain(struct server *v, const char *why)
 	service_close(&v->service);
 	snprintf(status, sizeof(status),
 		 "%s: draining connections=%" PRIu64 " waiting=%" PRIu32 " for at most %.1f s", why,
-		 report_connections(v->service.pool), queue_waiting(v->service.queue),
+		 report_connections(v->service.pool), queue_figures(v->service.queue).waiting,
 		 drain_ms / 1000.0);
 	log_info("%s", status);
 	systemd_notify_stopping(status);
@@ -150,7 +150,7 @@ static void begin_drain(struct server *v, const char *why)
 static void end_drain(struct server *v, const char *why)
 {
 	log_info("%s: closing connections=%" PRIu64 " waiting=%" PRIu32, why,
-		 report_connections(v->service.pool), queue_waiting(v->service.queue));
+		 report_connections(v->service.pool), queue_figures(v->service.queue).waiting);
 	queue_stop(v->service.queue);
 	v->drain_deadline_ns = UINT64_MAX;
 }
@@ -236,8 +236,7 @@ int server_run(struct settings *s, const struct config_source *source)
 			tell_ready(&v);
 		}
 		run(&v);
-		log_info("stopped accepted=%" PRIu64,
-			 acceptor_figures(v.service.acceptor).accepted);
+		log_info("stopped accepted=%" PRIu64, queue_figures(v.service.queue).pushed);
 	}
 	service_end(&v.service);
 	bell_close(&v.bell);

@@ -28,8 +28,7 @@ struct acceptor_options {
 
 /* Its figures since the start. */
 struct acceptor_figures {
-	uint64_t accepted; /* pushed on the queue */
-	uint64_t refused;  /* closed at once by access or limits: the sum of the next three */
+	uint64_t refused; /* closed at once by access or limits: the sum of the next three */
 	uint64_t denied;
 	uint64_t too_many; /* limits.connections_per_ip */
 	uint64_t no_memory;

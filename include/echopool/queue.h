@@ -134,7 +134,13 @@ void queue_close(struct queue *q);
 /* Like queue_close(), but every taker is told to stop at once. Any thread. */
 void queue_stop(struct queue *q);
 
-/* How many wait now. Any thread. */
-uint32_t queue_waiting(struct queue *q);
+/* Figures of one moment. */
+struct queue_figures {
+	uint32_t waiting; /* now */
+	uint64_t pushed;  /* since the start */
+};
+
+/* Any thread. */
+struct queue_figures queue_figures(struct queue *q);
 
 #endif

@@ -136,7 +136,7 @@ static void test_with_one_connection_each_the_next_waits_its_turn(void **state)
 	assert_int_equal(send(clients[2], "third", 5, MSG_NOSIGNAL), 5);
 	assert_echoes(clients[0], "again", 5);
 	assert_echoes(clients[1], "again", 5);
-	assert_int_equal(queue_waiting(f.queue), 1);
+	assert_int_equal(queue_figures(f.queue).waiting, 1);
 	assert_false(is_ready(clients[2], POLLIN));
 	close(clients[0]);
 	assert_true(wait_for(clients[2], POLLIN));

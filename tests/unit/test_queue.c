@@ -92,9 +92,9 @@ static void test_refuses_what_does_not_fit(void **state)
 	assert_true(push(f.queue, 1));
 	assert_false(push(f.queue, 2));
 	assert_int_equal(queue_room(f.queue), 0);
-	assert_int_equal(queue_waiting(f.queue), 2);
+	assert_int_equal(queue_figures(f.queue).waiting, 2);
 	take(f.queue, 0, 0, 0, 2);
-	assert_int_equal(queue_waiting(f.queue), 0);
+	assert_int_equal(queue_figures(f.queue).waiting, 0);
 	close_queue(&f);
 }
 
