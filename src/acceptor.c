@@ -5,7 +5,7 @@
  * It sleeps in poll(2) over the listeners and its bell. With queue_full = "wait" it waits for room
  * in the queue before it accepts, so that a full server leaves newcomers in the kernel's backlog
  * and holds no descriptor in its hand. What each error of accept4(2) asks for is decided in one
- * place, judge().
+ * place, accept_judge().
  */
 #include "echopool/acceptor.h"
 
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "echopool/accept_error.h"
 #include "echopool/clock.h"
 #include "echopool/conn.h"
 #include "echopool/log.h"
@@ -24,21 +25,6 @@
 
 /* Accepted from one listener before the others and the bell are looked at again. */
 #define ACCEPTS_PER_TURN 64
-
-/* A pause begins with the first, doubles while the error lasts, and ends with a success. */
-#define PAUSE_MIN_MS 10
-#define PAUSE_MAX_MS 1000
-
-/* What to do after accept4(2). */
-enum verdict {
-	VERDICT_TAKEN, /* there is a connection */
-	VERDICT_EMPTY, /* nothing more is waiting */
-	VERDICT_NEXT,  /* that one is gone; try the next */
-	VERDICT_SLOW,  /* that one is gone, and the network may take many: the next, but not at once
-			*/
-	VERDICT_PAUSE, /* it still waits; trying again at once would only spin */
-	VERDICT_BROKEN /* the listener itself is wrong: a bug */
-};
 
 struct acceptor {
 	struct acceptor_options options; /* the acceptor's own; main fills it before the start */
@@ -64,44 +50,8 @@ struct acceptor {
 	_Atomic uint64_t failed;
 
 	/* The acceptor's own. */
-	int pause_ms;     /* the last pause; 0: accept4 succeeded since */
-	int told_error;   /* what the last line about a pause was about */
-	uint64_t told_ns; /* and when that was */
+	struct accept_pauses pauses;
 };
-
-/* The one place where an errno of accept4(2) becomes what to do. */
-static enum verdict judge(int error)
-{
-	switch (error) {
-	case EAGAIN:
-#if EWOULDBLOCK != EAGAIN
-	case EWOULDBLOCK:
-#endif
-		return VERDICT_EMPTY;
-	case EINTR:
-	case ECONNABORTED:
-	case EPROTO:
-		return VERDICT_NEXT;
-	case EBADF:
-	case EINVAL:
-	case ENOTSOCK:
-	case EFAULT:
-		return VERDICT_BROKEN;
-	/* Errors of the connection itself that Linux hands on (accept(2)). */
-	case ENETDOWN:
-	case ENETUNREACH:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
-	case ENONET:
-	case ENOPROTOOPT:
-	case EOPNOTSUPP:
-	case EPERM:
-		return VERDICT_SLOW;
-	/* EMFILE, ENFILE, ENOBUFS, ENOMEM. */
-	default:
-		return VERDICT_PAUSE;
-	}
-}
 
 static bool is_stopping(const struct acceptor *a)
 {
@@ -115,37 +65,6 @@ static void sleep_ms(struct acceptor *a, int ms)
 
 	if (poll(&bell, 1, ms) < 0 && errno != EINTR)
 		fail(errno, "poll");
-}
-
-/* Tells why it pauses, once a second at most: clients that come and go may make many short pauses.
- */
-static void tell_pause(struct acceptor *a, int error)
-{
-	const uint64_t now_ns = clock_now_ns();
-
-	if (is_stopping(a) || (error == a->told_error && now_ns - a->told_ns < NS_PER_S))
-		return;
-	a->told_error = error;
-	a->told_ns = now_ns;
-	log_warning("accept: %s; pausing for %d ms and longer until it succeeds", strerror(error),
-		    PAUSE_MIN_MS);
-}
-
-/* A pause that grows as long as the error lasts. */
-static void pause_growing(struct acceptor *a, int error)
-{
-	a->pause_ms = a->pause_ms ? a->pause_ms * 2 : PAUSE_MIN_MS;
-	if (a->pause_ms > PAUSE_MAX_MS)
-		a->pause_ms = PAUSE_MAX_MS;
-	tell_pause(a, error);
-	sleep_ms(a, a->pause_ms);
-}
-
-/* A short pause for each of a run of errors. */
-static void pause_briefly(struct acceptor *a, int error)
-{
-	tell_pause(a, error);
-	sleep_ms(a, PAUSE_MIN_MS);
 }
 
 static void stop_for_bug(struct acceptor *a, int error)
@@ -218,39 +137,37 @@ static uint64_t expire(struct acceptor *a)
 	return deadline_ns;
 }
 
-static enum verdict accept_one(struct acceptor *a, const struct listener *l)
+static enum accept_verdict accept_one(struct acceptor *a, const struct listener *l)
 {
 	struct arrival arrival = {.fd = -1};
 	socklen_t length = sizeof(arrival.peer);
-	enum verdict v;
+	enum accept_verdict v;
 	int error;
 
 	arrival.fd = accept4(l->fd, &arrival.peer.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (arrival.fd >= 0) {
 		arrival.accepted_ns = clock_now_ns();
-		a->pause_ms = 0;
+		accept_succeeded(&a->pauses);
 		admit(a, &arrival);
-		return VERDICT_TAKEN;
+		return ACCEPT_TAKEN;
 	}
 	error = errno;
-	v = judge(error);
-	if (v == VERDICT_EMPTY)
+	v = accept_judge(error);
+	if (v == ACCEPT_EMPTY)
 		return v;
 	stat_add(&a->failed, 1);
 	log_debug("accept: %s", strerror(error));
-	if (v == VERDICT_PAUSE)
-		pause_growing(a, error);
-	else if (v == VERDICT_SLOW)
-		pause_briefly(a, error);
-	else if (v == VERDICT_BROKEN)
+	if (v == ACCEPT_BROKEN)
 		stop_for_bug(a, error);
+	else if (v != ACCEPT_NEXT && !is_stopping(a))
+		sleep_ms(a, accept_pause_ms(&a->pauses, v, error));
 	return v;
 }
 
 /* Whether the next connection of the same listener is worth a try at once. */
-static bool may_go_on(enum verdict v)
+static bool may_go_on(enum accept_verdict v)
 {
-	return v == VERDICT_TAKEN || v == VERDICT_NEXT || v == VERDICT_SLOW;
+	return v == ACCEPT_TAKEN || v == ACCEPT_NEXT || v == ACCEPT_SLOW;
 }
 
 /*
@@ -270,7 +187,7 @@ static uint32_t may_accept(struct acceptor *a)
 static void accept_from(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t most = may_accept(a);
-	enum verdict v = VERDICT_TAKEN;
+	enum accept_verdict v = ACCEPT_TAKEN;
 
 	for (uint32_t i = 0; i < most && may_go_on(v) && !is_stopping(a); i++)
 		v = accept_one(a, l);
@@ -283,7 +200,7 @@ static void accept_from(struct acceptor *a, const struct listener *l)
 static void accept_the_rest(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t room = queue_room(a->options.queue);
-	enum verdict v = VERDICT_TAKEN;
+	enum accept_verdict v = ACCEPT_TAKEN;
 
 	for (uint32_t i = 0; i < room && i <= a->options.backlog && may_go_on(v); i++)
 		v = accept_one(a, l);

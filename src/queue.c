@@ -58,11 +58,8 @@ struct queue {
 	struct lock lock;
 	struct condition not_empty; /* workers that hold nothing */
 	struct condition not_full;  /* the acceptor */
-	struct arrival *ring;
-	uint32_t capacity; /* of the ring; at least limit */
+	struct ring ring;
 	uint32_t limit;
-	uint32_t head;
-	uint32_t count;
 	uint64_t pushed;       /* since the start */
 	uint32_t evicting;     /* the sum of the places' */
 	unsigned int sleepers; /* on not_empty */
@@ -79,12 +76,10 @@ struct queue *queue_new(uint32_t limit, unsigned int places)
 
 	if (!q)
 		return NULL;
-	q->ring = calloc(limit, sizeof(q->ring[0]));
-	if (!q->ring) {
+	if (!ring_init(&q->ring, limit)) {
 		free(q);
 		return NULL;
 	}
-	q->capacity = limit;
 	q->limit = limit;
 	q->place_count = places;
 	lock_init(&q->lock);
@@ -97,50 +92,19 @@ struct queue *queue_new(uint32_t limit, unsigned int places)
 static struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
 static struct arrival queue_pop(struct queue *q)
 {
-	struct arrival a = q->ring[q->head];
-
-	q->ring[q->head].fd = -1;
-	q->head = q->head + 1 == q->capacity ? 0 : q->head + 1;
-	q->count--;
 	/* It was full, or over a lowered limit: the acceptor may wait. */
-	if (q->count + 1 >= q->limit)
+	if (q->ring.count >= q->limit)
 		condition_signal(&q->not_full);
-	return a;
+	return ring_pop(&q->ring);
 }
 
 void queue_free(struct queue *q)
 {
-	lock_acquire(&q->lock);
-	while (q->count) {
-		struct arrival a = queue_pop(q);
-
-		close(a.fd); /* its bytes were never read, so no error matters to anybody */
-	}
-	free(q->ring);
-	lock_release(&q->lock);
+	ring_free(&q->ring);
 	condition_destroy(&q->not_full);
 	condition_destroy(&q->not_empty);
 	lock_destroy(&q->lock);
 	free(q);
-}
-
-/* Moves what waits into a larger ring. */
-static bool grow_ring(struct queue *q, uint32_t capacity) REQUIRES(q->lock);
-static bool grow_ring(struct queue *q, uint32_t capacity)
-{
-	const uint32_t old_capacity = q->capacity;
-	const uint32_t to_end = old_capacity - q->head;
-	struct arrival *ring = calloc(capacity, sizeof(ring[0]));
-
-	if (!ring)
-		return false;
-	memcpy(ring, q->ring + q->head, to_end * sizeof(ring[0]));
-	memcpy(ring + to_end, q->ring, q->head * sizeof(ring[0]));
-	free(q->ring);
-	q->ring = ring;
-	q->head = 0;
-	q->capacity = capacity;
-	return true;
 }
 
 bool queue_set_limit(struct queue *q, uint32_t limit)
@@ -148,7 +112,7 @@ bool queue_set_limit(struct queue *q, uint32_t limit)
 	bool fits;
 
 	lock_acquire(&q->lock);
-	fits = limit <= q->capacity || grow_ring(q, limit);
+	fits = ring_reserve(&q->ring, limit);
 	if (fits) {
 		q->limit = limit;
 		condition_signal(&q->not_full);
@@ -214,7 +178,7 @@ static void clear_place(struct queue *q, unsigned int place) REQUIRES(q->lock);
 static void clear_place(struct queue *q, unsigned int place)
 {
 	q->places[place] = (struct place){0};
-	if (q->count)
+	if (q->ring.count)
 		wake_one(q);
 }
 
@@ -247,14 +211,11 @@ bool queue_push(struct queue *q, struct arrival *a)
 	bool room;
 
 	lock_acquire(&q->lock);
-	room = q->count < q->limit;
+	room = q->ring.count < q->limit;
 	if (room) {
-		/* 64 bits: head + count may pass 2^32. */
-		q->ring[((uint64_t)q->head + q->count) % q->capacity] = *a;
-		q->count++;
+		ring_push(&q->ring, a);
 		q->pushed++;
-		a->fd = -1;
-		if (!wake_one(q) && q->count == 1)
+		if (!wake_one(q) && q->ring.count == 1)
 			ring_all(q);
 	}
 	lock_release(&q->lock);
@@ -263,7 +224,7 @@ bool queue_push(struct queue *q, struct arrival *a)
 
 static uint32_t room_now(const struct queue *q)
 {
-	return q->count < q->limit ? q->limit - q->count : 0;
+	return q->ring.count < q->limit ? q->limit - q->ring.count : 0;
 }
 
 uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns)
@@ -304,8 +265,8 @@ bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct 
 
 	*deadline_ns = UINT64_MAX;
 	lock_acquire(&q->lock);
-	if (q->count && timeout_ms) {
-		*deadline_ns = q->ring[q->head].accepted_ns + timeout_ms * NS_PER_MS;
+	if (q->ring.count && timeout_ms) {
+		*deadline_ns = ring_oldest(&q->ring)->accepted_ns + timeout_ms * NS_PER_MS;
 		expired = *deadline_ns <= now_ns;
 	}
 	if (expired)
@@ -319,7 +280,7 @@ bool queue_take_back(struct queue *q, struct arrival *a)
 	bool any;
 
 	lock_acquire(&q->lock);
-	any = q->count > 0;
+	any = q->ring.count > 0;
 	if (any)
 		*a = queue_pop(q);
 	lock_release(&q->lock);
@@ -330,11 +291,11 @@ static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_b
 	REQUIRES(q->lock);
 static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_batch *batch)
 {
-	while (q->count && batch->count < QUEUE_TAKE_MAX && has_room(p)) {
+	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p)) {
 		batch->arrivals[batch->count++] = queue_pop(q);
 		p->held++;
 	}
-	if (q->count)
+	if (q->ring.count)
 		wake_one(q);
 }
 
@@ -344,9 +305,9 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 			 struct queue_batch *batch)
 {
-	const uint32_t wanted = q->count > q->evicting ? q->count - q->evicting : 0;
+	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
-	batch->pressed = q->count && !has_room(p);
+	batch->pressed = q->ring.count && !has_room(p);
 	if (!batch->pressed)
 		return;
 	batch->evict = offered < wanted ? offered : wanted;
@@ -359,7 +320,7 @@ static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_b
 	REQUIRES(q->lock);
 static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
 {
-	while (held == 0 && q->count == 0 && !p->handed && !p->leaving && !q->closed) {
+	while (held == 0 && q->ring.count == 0 && !p->handed && !p->leaving && !q->closed) {
 		q->sleepers++;
 		p->asleep = true;
 		condition_wait(&q->not_empty, &q->lock);
@@ -392,7 +353,7 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 		take_as_many_as_fit(q, p, batch);
 		ask_to_evict(q, p, offered, batch);
 	}
-	batch->ended = q->closed && q->count == 0;
+	batch->ended = q->closed && q->ring.count == 0;
 	lock_release(&q->lock);
 }
 
@@ -475,7 +436,7 @@ struct queue_figures queue_figures(struct queue *q)
 	struct queue_figures f;
 
 	lock_acquire(&q->lock);
-	f = (struct queue_figures){.waiting = q->count, .pushed = q->pushed};
+	f = (struct queue_figures){.waiting = q->ring.count, .pushed = q->pushed};
 	lock_release(&q->lock);
 	return f;
 }

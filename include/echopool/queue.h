@@ -11,18 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "echopool/address.h"
 #include "echopool/bell.h"
+#include "echopool/ring.h"
 
 /* A worker takes this many at once at most, so that a burst spreads over the workers. */
 #define QUEUE_TAKE_MAX 8
-
-/* An accepted connection on its way to a worker. Whoever holds it closes fd; -1 once handed on. */
-struct arrival {
-	int fd;
-	union address peer;
-	uint64_t accepted_ns; /* CLOCK_MONOTONIC */
-};
 
 /* The part of a served connection by which a worker that leaves hands it to another. */
 struct queue_link {
