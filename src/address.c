@@ -4,6 +4,7 @@
 #include "echopool/address.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +21,34 @@ static bool parse_small(const char *text, unsigned long max, unsigned long *out)
 	return *out <= max;
 }
 
-/* Parses what stands behind the "%" of an IPv6 address: an interface's number or name. */
+/*
+ * Whether an interface may have this name. The kernel takes almost any byte; those that a file or
+ * an address would have to escape are left out, and what looks like a number is one.
+ */
+static bool is_interface_name(const char *text)
+{
+	size_t length = strlen(text);
+
+	if (length == 0 || length >= IF_NAMESIZE || text[strspn(text, "0123456789")] == '\0')
+		return false;
+	if (!isalnum((unsigned char)text[0]) && text[0] != '_')
+		return false;
+	for (size_t i = 1; i < length; i++) {
+		if (!isgraph((unsigned char)text[i]) || strchr("%/:\"\\", text[i]) != NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Parses what stands behind the "%" of an IPv6 address: an interface's number, or name (0). */
 static bool parse_scope(const char *text, uint32_t *out)
 {
 	unsigned long number;
 
-	if (parse_small(text, UINT32_MAX, &number)) {
-		*out = (uint32_t)number;
-		return number != 0;
-	}
-	*out = if_nametoindex(text);
-	return *out != 0;
+	if (!parse_small(text, UINT32_MAX, &number))
+		return is_interface_name(text);
+	*out = (uint32_t)number;
+	return number != 0;
 }
 
 static bool parse_v6(const char *text, struct in6_addr *out, uint32_t *scope)
@@ -63,6 +81,23 @@ bool address_parse(const char *text, uint16_t port, union address *out)
 	}
 	memset(out, 0, sizeof(*out));
 	return false;
+}
+
+const char *address_scope(const char *text)
+{
+	const char *percent = strchr(text, '%');
+
+	return percent == NULL ? "" : percent + 1;
+}
+
+bool address_resolve_scope(const char *text, union address *a)
+{
+	const char *scope = address_scope(text);
+
+	if (scope[0] == '\0' || a->v6.sin6_scope_id != 0)
+		return true;
+	a->v6.sin6_scope_id = if_nametoindex(scope);
+	return a->v6.sin6_scope_id != 0;
 }
 
 socklen_t address_length(const union address *a)

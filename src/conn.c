@@ -127,8 +127,9 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 
 void conn_close(struct conn *c, enum conn_end end, bool log_connections, struct worker_stats *stats)
 {
-	close(c->fd); /* the descriptor is gone whatever it answers: never again (close(2)) */
+	/* Counted first: who sees the end finds it in the figures. */
 	stat_add(&stats->ended[end], 1);
+	close(c->fd); /* the descriptor is gone whatever it answers: never again (close(2)) */
 	if (log_connections)
 		conn_log_closed(&c->peer, c->received_bytes, c->sent_bytes, c->accepted_ns,
 				conn_end_name(end), end == CONN_END_ERROR ? c->error : 0);

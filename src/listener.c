@@ -131,6 +131,7 @@ static bool is_wanted(const struct opening *o, const union address *a)
 		union address wanted;
 
 		if (address_parse(addresses->items[i], o->port, &wanted) &&
+		    address_resolve_scope(addresses->items[i], &wanted) &&
 		    address_equal(&wanted, a))
 			return true;
 	}
@@ -190,6 +191,10 @@ static enum open_result open_address(struct listeners *l, const struct opening *
 
 	if (!address_parse(address, port, &a)) {
 		log_error("listen.addresses: \"%s\" is not a numeric address", address);
+		return OPEN_FAILED;
+	}
+	if (!address_resolve_scope(address, &a)) {
+		log_error("listen.addresses: \"%s\": no such interface", address);
 		return OPEN_FAILED;
 	}
 	fd = find_bound(o->now, &a);

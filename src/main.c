@@ -196,8 +196,10 @@ static int run(const struct options *o)
 	if (right && serves)
 		log_open(LOG_TARGET_STDERR, s.log.level);
 	tell(&messages, right && serves);
-	if (!right && messages.count == 0)
-		log_error("no memory for the settings");
+	if (!right && messages.count == 0) {
+		log_error("not enough memory for the settings");
+		status = EXIT_REFUSED;
+	}
 	config_messages_free(&messages);
 	if (right)
 		status = test_or_serve(o, &s);

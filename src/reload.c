@@ -271,7 +271,7 @@ static bool read_settings(struct reload *r, struct settings *s)
 		if (messages.items[i].level == LOG_LEVEL_ERROR)
 			log_error("reload: %s", messages.items[i].text);
 	if (!right && messages.count == 0)
-		log_error("reload: no memory for the settings");
+		log_error("reload: not enough memory for the settings");
 	config_messages_free(&messages);
 	free(lines);
 	return right;

@@ -134,13 +134,12 @@ static void tune_buffer(struct worker *w)
 /* Ends a connection that the worker holds. */
 static void let_go(struct worker *w, struct conn *c, enum conn_end end)
 {
-	const union address peer = c->peer;
-
 	idle_remove(&c->idle);
 	w->held--;
 	w->look = true;
+	/* Before the close: who sees it may come again at once. */
+	access_release(w->options.access, &c->peer);
 	conn_close(c, end, logs_connections(w), &w->stats);
-	access_release(w->options.access, &peer);
 }
 
 /* Has epoll watch for what the connection wants; operation is EPOLL_CTL_ADD or EPOLL_CTL_MOD. */

@@ -1,6 +1,6 @@
 /*
- * Socket addresses as text and back, numeric only (no resolver is ever asked). Pure functions: any
- * thread may call them.
+ * Socket addresses as text and back, numeric only (no resolver is ever asked). Pure functions but
+ * for address_resolve_scope(), which asks the kernel: any thread may call them.
  */
 #ifndef ECHOPOOL_ADDRESS_H
 #define ECHOPOOL_ADDRESS_H
@@ -27,9 +27,19 @@ struct cidr {
 	uint8_t bytes[16]; /* network order; IPv4 uses the first four */
 };
 
-/* Parses "127.0.0.1", "::1" or "fe80::1%2" into out, with port (host order). False: not an address.
+/*
+ * Parses "127.0.0.1", "::1", "fe80::1%2" or "fe80::1%eth0" into out, with port (host order). Only
+ * the form is looked at: the interface need not exist, and where it is named the scope of out is 0
+ * until address_resolve_scope(). False: not an address.
  */
 bool address_parse(const char *text, uint16_t port, union address *out);
+
+/* What stands behind the "%" of a text that address_parse() took; "" without one. */
+const char *address_scope(const char *text);
+
+/* Puts the number of the interface that text names, if it does, into a, which was parsed from it.
+ * False: there is no such interface now; errno says why. */
+bool address_resolve_scope(const char *text, union address *a);
 
 /* The length to give to bind(2). */
 socklen_t address_length(const union address *a);

@@ -12,7 +12,7 @@
 struct config_messages {
 	struct config_message {
 		enum log_level level; /* LOG_LEVEL_ERROR or LOG_LEVEL_WARNING */
-		char *text;           /* "file:line: setting: found; right" */
+		char *text;           /* "file:line: setting: found; right", "file: warning: ..." */
 	} * items;
 	size_t count;
 };
@@ -22,8 +22,9 @@ struct config_messages {
  * given with -o; the last one wins. Fills s, which the caller frees with settings_free().
  *
  * All errors are told at once, in the order of the file and then of the overrides. Returns true
- * when there was no error; false, with s emptied, otherwise. Warnings do not make it fail. The
- * caller frees messages with config_messages_free() in either case.
+ * when there was no error; false, with s emptied, otherwise. Warnings do not make it fail. False
+ * without any message: memory was short, which says nothing about the file. The caller frees
+ * messages with config_messages_free() in either case.
  */
 bool config_load(struct settings *s, const char *path, char *const overrides[],
 		 size_t override_count, struct config_messages *messages);

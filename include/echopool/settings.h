@@ -105,14 +105,8 @@ bool settings_is_group(const char *path);
 /* Writes what may be written for a setting, "a whole number from 0 to 1024"; returns out. */
 const char *setting_range(const struct setting *setting, char out[static SETTING_RANGE_BYTES]);
 
-/* The setting's value within s: the number, bool, enum or milliseconds. Not for lists. */
-uint32_t setting_number(const struct setting *setting, const struct settings *s);
-
-/* Stores what setting_number() gives; no check is made. Not for lists. */
+/* Stores a number, bool, enum or milliseconds; no check is made. Not for lists. */
 void setting_set_number(const struct setting *setting, struct settings *s, uint32_t number);
-
-/* True for a setting that is an array of strings. */
-bool setting_is_list(const struct setting *setting);
 
 /* The setting's list within s. For lists only. */
 struct string_list *setting_list(const struct setting *setting, struct settings *s);
@@ -133,9 +127,6 @@ bool setting_equal(const struct setting *setting, const struct settings *a,
 /* The value of one setting as it would be written in a file, in text, which is returned. */
 const char *setting_text(const struct setting *setting, const struct settings *s,
 			 char text[static SETTING_TEXT_BYTES]);
-
-/* Writes the value of one setting as it would be written in a file. */
-void setting_print_value(const struct setting *setting, const struct settings *s, FILE *out);
 
 /*
  * Writes every setting as one path=value line (listen.port=7007), in the order of the table; each

@@ -3,7 +3,8 @@
  * thread, before any other thread exists.
  *
  * The file goes through passes that each tell all their errors: its bytes (text.c), its form
- * (outline.c), libconfig's opinion of it (tree.c), its values against the table (setting_store.c).
+ * (outline.c), its values against the table (setting_store.c). libconfig's opinion (tree.c) is
+ * asked last, of a file without any.
  */
 #include "echopool/config.h"
 
@@ -15,6 +16,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* At most so many bytes of the file's path are shown. */
+#define PATH_SHOWN 256
 
 struct loader {
 	struct settings *settings;
@@ -28,16 +32,17 @@ struct loader {
 static void tell_unknown(struct loader *l, const char *path, struct origin where, bool group)
 {
 	const char *near;
+	size_t length;
 
 	if (!findings_want_errors(&l->findings)) {
 		l->findings.errors++;
 		return;
 	}
-	near = nearest_setting(path, group);
+	near = nearest_setting(path, group, &length);
 	if (near != NULL)
 		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
-			     "found an unknown %s; did you mean %s?", group ? "group" : "setting",
-			     near);
+			     "found an unknown %s; did you mean %.*s?", group ? "group" : "setting",
+			     (int)length, near);
 	else
 		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
 			     "found an unknown %s; right is one of those in echopool.conf(5)",
@@ -111,12 +116,10 @@ static void load_file(struct loader *l, const char *path)
 		goto out;
 	findings_pass(&l->findings);
 	outline_read(&outline, text, length, &l->findings);
-	if (outline.masked == NULL)
-		goto out;
-	findings_pass(&l->findings);
-	tree_compare(&outline, &l->findings);
 	findings_pass(&l->findings);
 	apply_outline(l, &outline);
+	if (!findings_failed(&l->findings))
+		tree_compare(&outline, text, &l->findings);
 	outline_free(&outline);
 out:
 	free(text);
@@ -157,12 +160,24 @@ static void check_idle(struct loader *l)
 		     s->timeouts.idle_when_full_ms / 1000.0, s->timeouts.idle_ms / 1000.0);
 }
 
-/* Returns path as it is shown in messages, to be freed; NULL: memory is short. */
+/*
+ * Returns path as it is shown in messages, to be freed; NULL: memory is short. A long one is cut at
+ * its start, which tells less than its end, and leaves a line of the log room for the reason.
+ */
 static char *shown_path(const char *path)
 {
-	char *shown = strdup(path);
+	size_t length = strlen(path);
+	size_t cut = length > PATH_SHOWN ? length - PATH_SHOWN : 0;
+	char *shown = NULL;
 
-	for (char *c = shown; c != NULL && *c != '\0'; c++) {
+	/* Not in the middle of a UTF-8 character. */
+	while (cut > 0 && ((unsigned char)path[cut] & 0xc0) == 0x80)
+		cut++;
+	if (length == 0)
+		return strdup("''");
+	if (asprintf(&shown, "%s%s", cut > 0 ? "..." : "", path + cut) < 0)
+		return NULL;
+	for (char *c = shown; *c != '\0'; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';
 	}
@@ -189,10 +204,9 @@ bool config_load(struct settings *s, const char *path, char *const overrides[],
 	findings_pass(&l.findings);
 	check_idle(&l);
 out:;
-	bool good = !findings_failed(&l.findings);
+	bool good = findings_finish(&l.findings, messages);
 	if (!good)
 		settings_free(s);
-	findings_finish(&l.findings, messages);
 	free(shown);
 	return good;
 }

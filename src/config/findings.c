@@ -34,8 +34,8 @@ static void write_origin(FILE *out, const struct findings *f, struct origin wher
 }
 
 /* Returns the whole message, or NULL when memory is short. */
-static char *compose(const struct findings *f, struct origin where, const char *subject,
-		     const char *format, va_list arguments)
+static char *compose(const struct findings *f, enum log_level level, struct origin where,
+		     const char *subject, const char *format, va_list arguments)
 {
 	char quoted[QUOTE_BYTES];
 	char *text = NULL;
@@ -45,6 +45,8 @@ static char *compose(const struct findings *f, struct origin where, const char *
 	if (out == NULL)
 		return NULL;
 	write_origin(out, f, where);
+	if (level == LOG_LEVEL_WARNING)
+		fputs("warning: ", out);
 	if (subject != NULL)
 		fprintf(out, "%s: ", text_quote(subject, strlen(subject), quoted));
 	vfprintf(out, format, arguments);
@@ -91,7 +93,7 @@ void findings_add(struct findings *f, enum log_level level, struct origin where,
 		f->pass_errors++;
 	}
 	va_start(arguments, format);
-	keep(f, level, where.order, compose(f, where, subject, format, arguments));
+	keep(f, level, where.order, compose(f, level, where, subject, format, arguments));
 	va_end(arguments);
 }
 
@@ -125,36 +127,38 @@ static void drop_errors(struct findings *f)
 	f->count = kept;
 }
 
-/* Says, as the last lines, how many errors were left out, and that memory was short. */
-static void add_last_lines(struct findings *f)
+/* Says, as the last line, how many errors were left out. */
+static void add_last_line(struct findings *f)
 {
 	char *text = NULL;
 
-	if (f->errors > FINDINGS_ERRORS_MAX) {
-		if (asprintf(&text, "and %zu more errors", f->errors - FINDINGS_ERRORS_MAX) < 0)
-			text = NULL;
-		keep(f, LOG_LEVEL_ERROR, SIZE_MAX, text);
-	}
-	if (f->no_memory)
-		keep(f, LOG_LEVEL_ERROR, SIZE_MAX, strdup("not enough memory for the settings"));
+	if (f->errors <= FINDINGS_ERRORS_MAX)
+		return;
+	if (asprintf(&text, "and %zu more errors", f->errors - FINDINGS_ERRORS_MAX) < 0)
+		text = NULL;
+	keep(f, LOG_LEVEL_ERROR, SIZE_MAX, text);
 }
 
-void findings_finish(struct findings *f, struct config_messages *out)
+bool findings_finish(struct findings *f, struct config_messages *out)
 {
 	*out = (struct config_messages){0};
 	if (f->count > 0)
 		qsort(f->items, f->count, sizeof(*f->items), compare);
 	drop_errors(f);
-	add_last_lines(f);
-	if (f->count > 0)
+	add_last_line(f);
+	if (f->count > 0 && !f->no_memory) {
 		out->items = calloc(f->count, sizeof(*out->items));
+		f->no_memory = out->items == NULL;
+	}
 	for (size_t i = 0; i < f->count; i++) {
-		if (out->items == NULL)
+		if (f->no_memory)
 			free(f->items[i].text);
 		else
 			out->items[out->count++] =
 				(struct config_message){f->items[i].level, f->items[i].text};
 	}
+	bool good = !findings_failed(f);
 	free(f->items);
 	*f = (struct findings){0};
+	return good;
 }

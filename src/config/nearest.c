@@ -22,15 +22,14 @@ static bool same_letter(char a, char b)
 
 /*
  * How many letters must be put in, left out, changed or swapped with their neighbour to make b of
- * a, where case does not count. Both are at most PATH_LENGTH_MAX long.
+ * a, where case does not count; width is the length of b. Both are at most PATH_LENGTH_MAX long.
  */
-static size_t distance(const char *a, const char *b)
+static size_t distance(const char *a, const char *b, size_t width)
 {
 	size_t rows[3][PATH_LENGTH_MAX + 1];
 	size_t *before = rows[0];
 	size_t *above = rows[1];
 	size_t *row = rows[2];
-	size_t width = strlen(b);
 
 	for (size_t j = 0; j <= width; j++)
 		above[j] = j;
@@ -68,43 +67,27 @@ static bool is_near(size_t differences, const char *path)
 	return differences <= (third > 1 ? third : 1);
 }
 
-static const char *nearest_group(const char *path)
-{
-	static const char *const groups[] = {"listen", "pool",   "limits", "timeouts",
-					     "tcp",    "access", "log"};
-	const char *best = NULL;
-	size_t least = PATH_LENGTH_MAX;
-
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-		size_t differences = distance(path, groups[i]);
-
-		if (differences < least && is_near(differences, path)) {
-			least = differences;
-			best = groups[i];
-		}
-	}
-	return best;
-}
-
-const char *nearest_setting(const char *path, bool group)
+const char *nearest_setting(const char *path, bool group, size_t *length)
 {
 	const char *best = NULL;
 	size_t least = PATH_LENGTH_MAX;
 
 	if (strlen(path) > PATH_LENGTH_MAX)
 		return NULL;
-	if (group)
-		return nearest_group(path);
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		const char *known = settings_table[i].path;
-		size_t whole = distance(path, known);
-		size_t name = distance(last_name(path), last_name(known));
+		const char *known_name = last_name(known);
+		size_t width = group ? strcspn(known, ".") : strlen(known);
+		size_t whole = distance(path, known, width);
+		size_t name = group ? whole
+				    : distance(last_name(path), known_name, strlen(known_name));
 		/* The same name in another group is one difference more. */
 		size_t differences = smaller(whole, name + 1);
 
 		if (differences < least && is_near(smaller(whole, name), path)) {
 			least = differences;
 			best = known;
+			*length = width;
 		}
 	}
 	return best;

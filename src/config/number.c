@@ -1,5 +1,5 @@
 /*
- * Numbers from their text. Called by setting_store.c, in the one thread that reads the
+ * Numbers from their text. Called by value.c and setting_store.c, in the one thread that reads the
  * configuration.
  */
 #include "echopool/config/number.h"
@@ -9,9 +9,19 @@
 /* A value that every range refuses, and at which adding digits stops. */
 #define TOO_LARGE ((uint64_t)1 << 40)
 
-static bool is_hexadecimal(const char *text, size_t length)
+bool number_is_hexadecimal(const char *text, size_t length)
 {
 	return length > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+}
+
+size_t number_digits(const char *text, size_t length, bool hexadecimal)
+{
+	size_t n = 0;
+
+	while (n < length &&
+	       (hexadecimal ? isxdigit((unsigned char)text[n]) : isdigit((unsigned char)text[n])))
+		n++;
+	return n;
 }
 
 static uint64_t digit_value(char digit)
@@ -22,17 +32,13 @@ static uint64_t digit_value(char digit)
 }
 
 /* Adds the digits at the start of text to value, and returns their number. */
-static size_t add_digits(const char *text, size_t length, unsigned int base, uint64_t *value)
+static size_t add_digits(const char *text, size_t length, bool hexadecimal, uint64_t *value)
 {
-	size_t n = 0;
+	size_t digits = number_digits(text, length, hexadecimal);
 
-	while (n < length &&
-	       (base == 16 ? isxdigit((unsigned char)text[n]) : isdigit((unsigned char)text[n]))) {
-		if (*value < TOO_LARGE)
-			*value = *value * base + digit_value(text[n]);
-		n++;
-	}
-	return n;
+	for (size_t i = 0; i < digits && *value < TOO_LARGE; i++)
+		*value = *value * (hexadecimal ? 16 : 10) + digit_value(text[i]);
+	return digits;
 }
 
 /* What is odd about a text that is not all digits; "" when it speaks for itself. */
@@ -49,10 +55,10 @@ static const char *oddity(const char *text, size_t length)
 
 bool number_parse(const char *text, size_t length, uint32_t *out, const char **why)
 {
-	bool hexadecimal = is_hexadecimal(text, length);
+	bool hexadecimal = number_is_hexadecimal(text, length);
 	size_t prefix = hexadecimal ? 2 : 0;
 	uint64_t value = 0;
-	size_t digits = add_digits(text + prefix, length - prefix, hexadecimal ? 16 : 10, &value);
+	size_t digits = add_digits(text + prefix, length - prefix, hexadecimal, &value);
 
 	*why = oddity(text, length);
 	if (digits == 0 || prefix + digits != length || **why != '\0')
@@ -95,7 +101,7 @@ bool number_parse_seconds(const char *text, size_t length, uint32_t *out_ms, con
 {
 	struct fraction f = {0};
 	uint64_t seconds = 0;
-	size_t digits = add_digits(text, length, 10, &seconds);
+	size_t digits = add_digits(text, length, false, &seconds);
 
 	*why = oddity(text, length);
 	if (**why != '\0' || length == 0 || (length == 1 && digits == 0))

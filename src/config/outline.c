@@ -1,10 +1,9 @@
 /*
- * A configuration file as the list of what it sets, and the copy of it that libconfig gets. Called
- * by config.c, in the one thread that reads the configuration.
+ * A configuration file as the list of what it sets. Called by config.c, in the one thread that reads
+ * the configuration.
  *
  * An error costs the setting that it is in and no other: the reader goes on behind it. Only nesting
- * too deep, too many settings and a missing end give up what follows; the masked text then ends
- * before, its groups closed.
+ * too deep, too many settings and a missing end give up what follows.
  */
 #include "echopool/config/outline.h"
 
@@ -57,21 +56,15 @@ static struct outline_item *add_item(struct reader *d, const struct token *name)
 	}
 	if (path == NULL) {
 		d->scan.findings->no_memory = true;
+		scan_cut(&d->scan);
 		return NULL;
 	}
 	struct outline_item *item = &o->items[o->count++];
 	*item = (struct outline_item){
 		.path = path,
-		.start = (size_t)(name->start - d->scan.text),
 		.value.where = scan_origin(&d->scan, name),
 	};
 	return item;
-}
-
-/* Blanks from a start to the token to look at. */
-static void mask_from(struct reader *d, size_t start)
-{
-	scan_mask(&d->scan, start, (size_t)(d->scan.token.start - d->scan.text));
 }
 
 static bool is_name(const struct token *t)
@@ -142,12 +135,9 @@ static void enter_group(struct reader *d, struct outline_item *item)
 
 static void leave_group(struct reader *d)
 {
-	const struct outline_item *group = open_group(d, --d->depth);
-
+	d->depth--;
 	scan_next(&d->scan);
 	pass_terminator(d);
-	if (group->masked)
-		mask_from(d, group->start);
 }
 
 /* Reads a value that is no group. False: the rest of the file is given up. */
@@ -159,14 +149,11 @@ static bool read_value(struct reader *d, struct outline_item *item)
 
 	item->value.where = where;
 	item->value.told = item->value.told || told || !good;
-	item->masked = item->masked || item->value.told || item->value.foreign;
 	/* Where a value was wanted and none found, the scanner may stand before anything. */
 	if (item->value.told && d->scan.token.kind == TOKEN_MARK && !scan_is(&d->scan, ','))
 		skip_setting(d);
 	else
 		pass_terminator(d);
-	if (item->masked)
-		mask_from(d, item->start);
 	return good;
 }
 
@@ -181,11 +168,9 @@ static bool read_assignment(struct reader *d, struct outline_item *item)
 			scan_tell(&d->scan, &d->scan.token, item->path,
 				  "\"=\" or \":\" after the name");
 		item->value.told = true;
-		item->masked = true;
 		/* A group whose ":" is missing is still read as one. */
 		if (!scan_is(&d->scan, '{')) {
 			skip_setting(d);
-			mask_from(d, item->start);
 			return true;
 		}
 	}
@@ -207,7 +192,6 @@ static bool read_setting(struct reader *d)
 			     "found more than %d settings; right is each setting once",
 			     OUTLINE_ITEMS_MAX);
 		scan_cut(&d->scan);
-		mask_from(d, (size_t)(name.start - d->scan.text));
 		return false;
 	}
 	struct outline_item *item = add_item(d, &name);
@@ -215,7 +199,6 @@ static bool read_setting(struct reader *d)
 		return false;
 	item->value.told = name.told || !check_name(d, &name, item->path);
 	item->value.told = item->value.told || !check_single(d, item);
-	item->masked = item->value.told || (d->depth > 0 && open_group(d, d->depth - 1)->masked);
 	scan_next(&d->scan);
 	return read_assignment(d, item);
 }
@@ -223,8 +206,6 @@ static bool read_setting(struct reader *d)
 /* Reads one setting, or the end of a group. False: the end of what can be read. */
 static bool read_next(struct reader *d)
 {
-	size_t start = (size_t)(d->scan.token.start - d->scan.text);
-
 	if (d->scan.token.kind == TOKEN_WORD)
 		return read_setting(d);
 	if (scan_is(&d->scan, '}') && d->depth > 0) {
@@ -240,7 +221,6 @@ static bool read_next(struct reader *d)
 		scan_next(&d->scan);
 		pass_terminator(d);
 	}
-	mask_from(d, start);
 	return true;
 }
 
@@ -249,30 +229,14 @@ static void tell_open_groups(struct reader *d)
 {
 	if (d->scan.cut)
 		return;
+	/* They come before what was told last. */
+	findings_pass(d->scan.findings);
 	for (size_t i = 0; i < d->depth; i++) {
 		const struct outline_item *group = open_group(d, i);
 
 		findings_add(d->scan.findings, LOG_LEVEL_ERROR, group->value.where, group->path,
 			     "found a group that is not closed; right is \"}\" at its end");
 	}
-}
-
-/*
- * Makes the masked text whole when reading ended early: blanked from where it ended, or from the
- * outermost group that is masked anyway, and with a "}" for each group that is still open.
- */
-static void close_masked(struct reader *d, size_t length)
-{
-	size_t levels = 0;
-
-	/* An include in what was not read must not reach libconfig. */
-	scan_mask(&d->scan, (size_t)(d->scan.token.start - d->scan.text), length);
-	while (levels < d->depth && !open_group(d, levels)->masked)
-		levels++;
-	if (levels < d->depth)
-		scan_mask(&d->scan, open_group(d, levels)->start, length);
-	memset(d->outline->masked + length, '}', levels);
-	d->outline->masked[length + levels] = '\0';
 }
 
 void outline_read(struct outline *o, const char *text, size_t length, struct findings *f)
@@ -283,18 +247,10 @@ void outline_read(struct outline *o, const char *text, size_t length, struct fin
 	};
 
 	*o = (struct outline){0};
-	o->masked = malloc(length + VALUE_NESTING_MAX + 1);
-	if (o->masked == NULL) {
-		f->no_memory = true;
-		return;
-	}
-	memcpy(o->masked, text, length);
-	d.scan.masked = o->masked;
 	scan_start(&d.scan);
 	while (read_next(&d))
 		;
 	tell_open_groups(&d);
-	close_masked(&d, length);
 }
 
 void outline_free(struct outline *o)
@@ -304,6 +260,5 @@ void outline_free(struct outline *o)
 		free(o->items[i].path);
 	}
 	free(o->items);
-	free(o->masked);
 	*o = (struct outline){0};
 }

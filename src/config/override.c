@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLANKS " \t\r\n"
+
 /* Parses what starts with a quote or a bracket, and must end with it. */
 static bool parse_quoted(struct override *o, char *text, struct scanner *s)
 {
@@ -38,6 +40,16 @@ static bool parse_bare(struct override *o, const char *text, struct findings *f)
 	return o->value.string != NULL;
 }
 
+/* Cuts the blanks at the end, as those before a value are passed. */
+static void cut_blanks(char *text)
+{
+	size_t length = strlen(text);
+
+	while (length > 0 && strchr(BLANKS, text[length - 1]) != NULL)
+		length--;
+	text[length] = '\0';
+}
+
 bool override_parse(struct override *o, const char *text, size_t index, struct findings *f)
 {
 	struct origin where = {.order = ORIGIN_ORDER_OVERRIDES + index, .override = text};
@@ -59,7 +71,8 @@ bool override_parse(struct override *o, const char *text, size_t index, struct f
 		return false;
 	}
 	*equals = '\0';
-	char *value = equals + 1 + strspn(equals + 1, " \t\r\n");
+	char *value = equals + 1 + strspn(equals + 1, BLANKS);
+	cut_blanks(value);
 	struct scanner s = {.override = text, .order = where.order, .findings = f};
 	bool good = *value != '\0' && strchr("\"[({", *value) != NULL ? parse_quoted(o, value, &s)
 								      : parse_bare(o, value, f);

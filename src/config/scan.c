@@ -39,16 +39,6 @@ struct origin scan_origin(const struct scanner *s, const struct token *t)
 	return (struct origin){.order = (size_t)(t->start - s->text), .line = t->line};
 }
 
-void scan_mask(struct scanner *s, size_t start, size_t end)
-{
-	if (s->masked == NULL)
-		return;
-	for (size_t i = start; i < end; i++) {
-		if (s->masked[i] != '\n')
-			s->masked[i] = ' ';
-	}
-}
-
 void scan_cut(struct scanner *s)
 {
 	s->cut = true;
@@ -70,8 +60,10 @@ void scan_tell(const struct scanner *s, const struct token *t, const char *subje
 		return;
 	const char *found = t->kind == TOKEN_END ? "the end"
 						 : text_quote(t->start, t->length, quoted);
+	/* A mark on its own is easily taken for the message's own. */
+	const char *quote = t->length == 1 && ispunct((unsigned char)t->start[0]) ? "\"" : "";
 	findings_add(s->findings, LOG_LEVEL_ERROR, scan_origin(s, t), subject,
-		     "found %s; right is %s", found, right);
+		     "found %s%s%s; right is %s", quote, found, quote, right);
 }
 
 /* Tells an error at the current position, for a token that is not complete yet. */
@@ -82,10 +74,9 @@ static void tell_here(struct scanner *s, size_t at, const char *subject, const c
 	findings_add(s->findings, LOG_LEVEL_ERROR, scan_origin(s, &here), subject, "%s", what);
 }
 
-/* Blanks and passes everything up to end, which counts the lines. */
+/* Passes everything up to end, and counts the lines. */
 static void pass_over(struct scanner *s, size_t end)
 {
-	scan_mask(s, s->at, end);
 	for (; s->at < end; s->at++) {
 		if (s->text[s->at] == '\n')
 			s->line++;

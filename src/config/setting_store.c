@@ -85,6 +85,12 @@ static bool exclude_each_other(const union address *a, const union address *b)
 	       (a->any.sa_family == b->any.sa_family && (is_wildcard(a) || is_wildcard(b)));
 }
 
+/* Interfaces are compared as they are written: one that is named need not exist yet. */
+static bool same_scope(const struct value *a, const struct value *b)
+{
+	return strcmp(address_scope(a->string), address_scope(b->string)) == 0;
+}
+
 /* The element before this one that takes its address already, or NULL. */
 static const struct value *excluded_by(const struct value *array, const struct value *element,
 				       const union address *address)
@@ -93,7 +99,7 @@ static const struct value *excluded_by(const struct value *array, const struct v
 		union address other;
 
 		if (e->kind == VALUE_STRING && address_parse(e->string, 0, &other) &&
-		    exclude_each_other(&other, address))
+		    same_scope(e, element) && exclude_each_other(&other, address))
 			return e;
 	}
 	return NULL;

@@ -92,12 +92,13 @@ bool settings_is_group(const char *path)
 	return false;
 }
 
-bool setting_is_list(const struct setting *setting)
+static bool is_list(const struct setting *setting)
 {
 	return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_RULES;
 }
 
-uint32_t setting_number(const struct setting *setting, const struct settings *s)
+/* The setting's value within s: the number, bool, enum or milliseconds. Not for lists. */
+static uint32_t number_of(const struct setting *setting, const struct settings *s)
 {
 	const char *field = (const char *)s + setting->offset;
 	uint32_t number;
@@ -155,7 +156,7 @@ void string_list_free(struct string_list *list)
 
 static bool set_default(const struct setting *setting, struct settings *s)
 {
-	if (!setting_is_list(setting)) {
+	if (!is_list(setting)) {
 		setting_set_number(setting, s, setting->preset);
 		return true;
 	}
@@ -181,7 +182,7 @@ bool settings_init(struct settings *s)
 void settings_free(struct settings *s)
 {
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
-		if (setting_is_list(&settings_table[i]))
+		if (is_list(&settings_table[i]))
 			string_list_free(setting_list(&settings_table[i], s));
 	}
 	*s = (struct settings){0};
@@ -249,20 +250,21 @@ static void print_list(const struct string_list *list, FILE *out)
 	fputs("]", out);
 }
 
-void setting_print_value(const struct setting *setting, const struct settings *s, FILE *out)
+/* Writes the value of one setting as it would be written in a file. */
+static void print_value(const struct setting *setting, const struct settings *s, FILE *out)
 {
 	switch (setting->kind) {
 	case SETTING_INTEGER:
-		fprintf(out, "%u", setting_number(setting, s));
+		fprintf(out, "%u", number_of(setting, s));
 		break;
 	case SETTING_SECONDS:
-		print_seconds(setting_number(setting, s), out);
+		print_seconds(number_of(setting, s), out);
 		break;
 	case SETTING_BOOL:
-		fputs(setting_number(setting, s) != 0 ? "true" : "false", out);
+		fputs(number_of(setting, s) != 0 ? "true" : "false", out);
 		break;
 	case SETTING_WORD:
-		fprintf(out, "\"%s\"", setting->words[setting_number(setting, s)]);
+		fprintf(out, "\"%s\"", setting->words[number_of(setting, s)]);
 		break;
 	case SETTING_ADDRESSES:
 	case SETTING_RULES:
@@ -277,8 +279,8 @@ bool setting_equal(const struct setting *setting, const struct settings *a,
 	const struct string_list *x = list_of(setting, a);
 	const struct string_list *y = list_of(setting, b);
 
-	if (!setting_is_list(setting))
-		return setting_number(setting, a) == setting_number(setting, b);
+	if (!is_list(setting))
+		return number_of(setting, a) == number_of(setting, b);
 	for (size_t i = 0; i < x->count && i < y->count; i++) {
 		if (strcmp(x->items[i], y->items[i]) != 0)
 			return false;
@@ -295,7 +297,7 @@ const char *setting_text(const struct setting *setting, const struct settings *s
 	text[0] = '\0';
 	if (out == NULL)
 		return text;
-	setting_print_value(setting, s, out);
+	print_value(setting, s, out);
 	if (fclose(out) != 0 || strlen(text) == SETTING_TEXT_BYTES - 1)
 		memcpy(text + SETTING_TEXT_BYTES - sizeof(cut), cut, sizeof(cut));
 	return text;
@@ -305,7 +307,7 @@ void settings_print(const struct settings *s, FILE *out)
 {
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		fprintf(out, "%s=", settings_table[i].path);
-		setting_print_value(&settings_table[i], s, out);
+		print_value(&settings_table[i], s, out);
 		fputc('\n', out);
 	}
 }

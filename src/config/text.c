@@ -34,7 +34,9 @@ static bool utf8_matches(const struct utf8_form *form, const unsigned char *b, s
 	return true;
 }
 
-size_t text_utf8_length(const char *text, size_t length)
+/* The length, 1 to 4, of the UTF-8 character at text; 0 when there is none (length is at least 1).
+ */
+static size_t utf8_length(const char *text, size_t length)
 {
 	for (size_t i = 0; i < sizeof(utf8_forms) / sizeof(utf8_forms[0]); i++) {
 		if (utf8_matches(&utf8_forms[i], (const unsigned char *)text, length))
@@ -57,7 +59,7 @@ static size_t accepted_length(const char *text, size_t left)
 
 	if ((first < 0x20 && !is_layout(text, left)) || first == 0x7f)
 		return 0;
-	return text_utf8_length(text, left);
+	return utf8_length(text, left);
 }
 
 static void tell_byte(struct findings *f, struct origin where, unsigned char byte)

@@ -9,27 +9,38 @@
 #include "echopool/config/tree.h"
 
 #include <libconfig.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* A string of libconfig's is NULL when its memory was short. */
-static bool same_string(const char *theirs, const struct value *v)
+/* What bison's parser says of it; libconfig has no error type for it. */
+#define OUT_OF_MEMORY "memory exhausted"
+
+static bool same_string(const config_setting_t *setting, const struct value *v, struct findings *f)
 {
-	return theirs != NULL && strcmp(theirs, v->string) == 0;
+	if (config_setting_type(setting) != CONFIG_TYPE_STRING)
+		return false;
+	const char *theirs = config_setting_get_string(setting);
+	/* Their copy of it could not be made. */
+	if (theirs == NULL)
+		f->no_memory = true;
+	return theirs == NULL || strcmp(theirs, v->string) == 0;
 }
 
-static bool same_array(const config_setting_t *setting, const struct value *v)
+static bool same_array(const config_setting_t *setting, const struct value *v, struct findings *f)
 {
 	if (config_setting_type(setting) != CONFIG_TYPE_ARRAY ||
 	    config_setting_length(setting) != (int)v->count)
 		return false;
 	for (size_t i = 0; i < v->count; i++) {
-		if (!same_string(config_setting_get_string_elem(setting, (int)i), &v->elements[i]))
+		if (!same_string(config_setting_get_elem(setting, (unsigned int)i), &v->elements[i],
+				 f))
 			return false;
 	}
 	return true;
 }
 
-static bool same_value(const config_setting_t *setting, const struct value *v)
+static bool same_value(const config_setting_t *setting, const struct value *v, struct findings *f)
 {
 	int type = config_setting_type(setting);
 
@@ -41,10 +52,9 @@ static bool same_value(const config_setting_t *setting, const struct value *v)
 	case VALUE_BOOL:
 		return type == CONFIG_TYPE_BOOL && config_setting_get_bool(setting) == v->truth;
 	case VALUE_STRING:
-		return type == CONFIG_TYPE_STRING &&
-		       same_string(config_setting_get_string(setting), v);
+		return same_string(setting, v, f);
 	case VALUE_ARRAY:
-		return same_array(setting, v);
+		return same_array(setting, v, f);
 	case VALUE_GROUP:
 		return type == CONFIG_TYPE_GROUP;
 	default:
@@ -56,30 +66,42 @@ static void compare_items(const config_t *config, const struct outline *o, struc
 {
 	for (size_t i = 0; i < o->count; i++) {
 		const struct outline_item *item = &o->items[i];
-
-		if (item->masked)
-			continue;
 		const config_setting_t *setting = config_lookup(config, item->path);
-		if (setting == NULL || !same_value(setting, &item->value))
+
+		if (setting == NULL || !same_value(setting, &item->value, f))
 			findings_add(f, LOG_LEVEL_ERROR, item->value.where, item->path,
 				     "found what libconfig reads otherwise; "
 				     "right is a plain value as in echopool.conf(5)");
 	}
 }
 
-void tree_compare(const struct outline *o, struct findings *f)
+static void tell_refused(const config_t *config, struct findings *f)
 {
-	config_t config;
+	struct origin where = {.line = (uint32_t)config_error_line(config)};
 
-	config_init(&config);
-	if (config_read_string(&config, o->masked) == CONFIG_TRUE) {
-		compare_items(&config, o, f);
-	} else {
-		struct origin where = {.line = (uint32_t)config_error_line(&config)};
-
+	if (strcmp(config_error_text(config), OUT_OF_MEMORY) == 0)
+		f->no_memory = true;
+	else
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
 			     "found what libconfig refuses (%s); right is name = value;",
-			     config_error_text(&config));
+			     config_error_text(config));
+}
+
+void tree_compare(const struct outline *o, const char *text, struct findings *f)
+{
+	char *lines = NULL;
+	config_t config;
+
+	/* To libconfig 1.5 a comment ends with its line, and never with the file. */
+	if (asprintf(&lines, "%s\n", text) < 0) {
+		f->no_memory = true;
+		return;
 	}
+	config_init(&config);
+	if (config_read_string(&config, lines) == CONFIG_TRUE)
+		compare_items(&config, o, f);
+	else
+		tell_refused(&config, f);
 	config_destroy(&config);
+	free(lines);
 }

@@ -5,7 +5,8 @@
  */
 #include "echopool/config/value.h"
 
-#include <ctype.h>
+#include "echopool/config/number.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,20 +16,9 @@ static bool is_word(const char *text, size_t length, const char *word)
 	return length == strlen(word) && strncasecmp(text, word, length) == 0;
 }
 
-/* The number of decimal (or hexadecimal) digits at the start of text. */
-static size_t count_digits(const char *text, size_t length, bool hexadecimal)
-{
-	size_t n = 0;
-
-	while (n < length &&
-	       (hexadecimal ? isxdigit((unsigned char)text[n]) : isdigit((unsigned char)text[n])))
-		n++;
-	return n;
-}
-
 static bool is_integer(const char *text, size_t length)
 {
-	bool hexadecimal = length > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+	bool hexadecimal = number_is_hexadecimal(text, length);
 	size_t at = hexadecimal ? 2 : length > 0 && (text[0] == '-' || text[0] == '+');
 	size_t digits = count_digits(text + at, length - at, hexadecimal);
 
@@ -77,7 +67,6 @@ void value_set_word(struct value *v, const char *text, size_t length)
 		v->kind = VALUE_DECIMAL;
 	else
 		v->kind = VALUE_WORD;
-	v->foreign = v->kind == VALUE_WORD;
 }
 
 static char decode_escape(const char *escape)
@@ -98,8 +87,8 @@ static char decode_escape(const char *escape)
 	}
 }
 
-/* Appends the text between the quotes of a string token, which the scanner has checked, to out. */
-static size_t decode_string(const struct token *t, char *out)
+/* Writes the text between the quotes of a string token, which the scanner has checked, to out. */
+static void decode_string(const struct token *t, char *out)
 {
 	size_t used = 0;
 
@@ -111,31 +100,22 @@ static size_t decode_string(const struct token *t, char *out)
 			out[used++] = t->start[i];
 		}
 	}
-	return used;
+	out[used] = '\0';
 }
 
-/* Parses a string, or several behind each other, which libconfig joins. */
 static void parse_string(struct scanner *s, struct value *v)
 {
-	size_t used = 0;
-
 	v->kind = VALUE_STRING;
-	/* No decoded string is longer than its text, and all of them lie before the end. */
-	for (; s->token.kind == TOKEN_STRING; scan_next(s)) {
-		char *longer = realloc(v->string, used + s->token.length + 1);
-
-		v->raw_length = (size_t)(s->token.start - v->raw) + s->token.length;
-		v->told = v->told || s->token.told;
-		if (longer == NULL) {
-			s->findings->no_memory = true;
-			v->told = true;
-			continue;
-		}
-		v->string = longer;
-		if (!v->told)
-			used += decode_string(&s->token, v->string + used);
-		v->string[used] = '\0';
+	v->raw_length = s->token.length;
+	/* No decoded string is longer than its text. */
+	v->string = malloc(s->token.length + 1);
+	if (v->string == NULL) {
+		s->findings->no_memory = true;
+		v->told = true;
 	}
+	if (!v->told)
+		decode_string(&s->token, v->string);
+	scan_next(s);
 }
 
 static bool is_opener(const struct scanner *s)
@@ -210,12 +190,26 @@ static void parse_scalar(struct scanner *s, struct value *v)
 	}
 }
 
+/* libconfig joins strings that stand side by side; here it is rather a comma or ";" forgotten. */
+static void refuse_more_strings(struct scanner *s, const char *subject, struct value *v)
+{
+	if (v->kind != VALUE_STRING || s->token.kind != TOKEN_STRING)
+		return;
+	if (!v->told)
+		scan_tell(s, &s->token, subject, "one string");
+	v->told = true;
+	while (s->token.kind == TOKEN_STRING)
+		scan_next(s);
+}
+
 /* Parses one element. False: it is none, which has been told. */
 static bool parse_element(struct scanner *s, const char *subject, struct value *array,
 			  size_t *capacity)
 {
 	if (s->token.kind != TOKEN_STRING && s->token.kind != TOKEN_WORD) {
-		scan_tell(s, &s->token, subject, "a value of the array, or \"]\"");
+		scan_tell(s, &s->token, subject,
+			  array->count == 0 ? "a value of the array, or \"]\""
+					    : "a value after the comma, or no comma");
 		return false;
 	}
 	struct value *element = add_element(s, array, capacity);
@@ -223,8 +217,6 @@ static bool parse_element(struct scanner *s, const char *subject, struct value *
 		return false;
 	parse_scalar(s, element);
 	array->told = array->told || element->told;
-	/* No setting has an array of anything else, so libconfig need not read one. */
-	array->foreign = array->foreign || element->kind != VALUE_STRING;
 	return true;
 }
 
@@ -277,7 +269,6 @@ static bool parse_bracketed(struct scanner *s, const char *subject, size_t depth
 		return parse_array(s, subject, depth, v);
 	/* No setting is a list, and a group is none of the values that are looked into here. */
 	v->kind = scan_is(s, '(') ? VALUE_LIST : VALUE_GROUP;
-	v->foreign = true;
 	return skip_nested(s, subject, depth);
 }
 
@@ -291,6 +282,7 @@ bool value_parse(struct scanner *s, const char *subject, size_t depth, struct va
 		return parse_bracketed(s, subject, depth, v);
 	if (s->token.kind == TOKEN_STRING || s->token.kind == TOKEN_WORD) {
 		parse_scalar(s, v);
+		refuse_more_strings(s, subject, v);
 		return true;
 	}
 	scan_tell(s, &s->token, subject, "a value");

@@ -102,6 +102,12 @@ def exec_wrapper(code):
             f"import os, sys\n{code}\nos.execvp(sys.argv[1], sys.argv[1:])"]
 
 
+def without_file(*overrides):
+    """Options for a server that has no -c: a free port of 127.0.0.1, and these overrides."""
+    return {"wrapper": exec_wrapper("del sys.argv[2:4]"),
+            "overrides": ["listen.port=0", 'listen.addresses=["127.0.0.1"]', *overrides]}
+
+
 def unshared(namespace, script):
     """A command prefix: in a namespace of its own, which script sets up; skips where refused."""
     if not shutil.which("unshare"):

@@ -91,7 +91,7 @@ WRONG = {
         " };", "access.deny: .*1025"),
     "12-unclosed-comment": Text("/* pool: {\n workers = 3;\n", NO_CLOSE),
     "13-unterminated-string": Text('log: {\nlevel = "info;\n};', NO_CLOSE, 2),
-    "14-garbage": Text("]]] %&!", "found ]"),
+    "14-garbage": Text("]]] %&!", 'found "]"'),
     "15-byte-order-mark": Text(b"\xef\xbb\xbf", "byte order mark", first=True),
     "16-utf-16": Text(pool("workers = 3;").encode("utf-16"), "UTF-16", first=True),
     "17-control-byte": Text("# \x1b[31m", "control byte"),
@@ -386,7 +386,7 @@ def test_54_a_file_that_others_may_write_is_a_warning(start):
     server.configure({"pool.workers": 2})
     server.file.chmod(0o666)
     lines = server.reload()
-    warning = f"{server.file}: found that others may write to it (mode 0666); right is mode 0644"
+    warning = f"{server.file}: warning: found that others may write to it (mode 0666); right is mode 0644"
     assert f"warning: reload: {warning}" in lines
     assert server.limits["workers"] == 2
     result = run_program("-t", "-c", server.file)

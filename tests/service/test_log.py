@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from clients import Crowd
-from harness import seconds
+from harness import seconds, without_file
 
 
 @pytest.fixture
@@ -87,7 +87,9 @@ def test_connections_are_not_logged_unless_asked_for(start):
 @pytest.mark.parametrize("level, wanted", [("error", set()), ("warning", {"warning"}),
                                            ("info", {"warning", "info"})])
 def test_the_level_filters(launch, level, wanted):
-    server = launch({"log.level": level, "log.connections": True}).wait_listening()
+    """A warning: SIGHUP without a file. Information: all the rest."""
+    options = without_file(f"log.level={level}", "log.connections=true")
+    server = launch(**options).wait_listening()
     server.connect().echo()
     server.send_signal(signal.SIGHUP)
     server.send_signal(signal.SIGUSR1)

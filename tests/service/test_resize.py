@@ -6,6 +6,8 @@ import random
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from talkers import Talkers
 TEXTBOOK = {"pool.worker_connections": 1, "timeouts.idle_when_full": 0}
 MIB = 1 << 20
 UNUSED_USER = 54_321
+SPARE = 3  # of the 6 threads that the pool is to grow by
 
 
 def resize(server, settings, workers):
@@ -83,7 +86,7 @@ def test_clients_that_come_go_and_reset_during_resizes(start):
 
 
 def owing(server, half_closed):
-    """A client that has sent all it can and read nothing: (how it reads all of that, server)."""
+    """Has a client send all it can and read nothing; returns a function that reads all of it."""
     data = os.urandom(MIB)
     crowd = server.hold(Crowd(server.address, 1))
     [count] = crowd.fill(data, quiet=0.1).values()
@@ -168,7 +171,7 @@ def test_handing_over_does_not_restart_the_clocks(start):
     silent.wait_closed(20)
     assert 0.9 <= time.monotonic() - begin <= 1 + seconds(0.4)
     server.log.wait("reason=write-timeout", count=4, timeout=1)
-    assert len(server.log.matching("reason=idle$")) == 20
+    server.log.wait("reason=idle$", count=20, timeout=1)
     server.reload(settings | {"pool.workers": 4})
 
 
@@ -222,24 +225,41 @@ def test_worker_connections_raised_takes_those_who_wait_at_once(start):
 
 
 class FewProcesses:
-    """RLIMIT_NPROC, which counts the threads of a user; it does not bind root."""
+    """RLIMIT_NPROC, which counts the threads of a user, and another program with most of them."""
+
+    LIMIT = 16
+    # The file's directory may be closed to others: it is the current one when that begins.
+    wrapper = exec_wrapper(
+        "import resource as r\n"
+        "directory, sys.argv[-1] = os.path.split(sys.argv[-1])\n"
+        "program, sys.argv[1:2] = os.open(sys.argv[1], os.O_RDONLY), []\n"
+        "os.chdir(directory)\n"
+        f"r.setrlimit(r.RLIMIT_NPROC, ({LIMIT}, {LIMIT}))\n"
+        f"os.setgroups([]); os.setgid({UNUSED_USER}); os.setuid({UNUSED_USER})\n"
+        "os.execve(program, ['echopool', *sys.argv[1:]], os.environ)")
+    OTHERS = ("import sys, threading\n"
+              "for _ in range(int(sys.argv[1])):\n"
+              "    threading.Thread(target=sys.stdin.read, daemon=True).start()\n"
+              "print(flush=True)\n"
+              "sys.stdin.read()")
 
     def __init__(self):
-        # The file's directory may be closed to others: it is the current one when that begins.
-        self.wrapper = exec_wrapper(
-            "directory, sys.argv[-1] = os.path.split(sys.argv[-1])\n"
-            "program, sys.argv[1:2] = os.open(sys.argv[1], os.O_RDONLY), []\n"
-            "os.chdir(directory)\n"
-            f"os.setgroups([]); os.setgid({UNUSED_USER}); os.setuid({UNUSED_USER})\n"
-            "os.execve(program, ['echopool', *sys.argv[1:]], os.environ)")
-        self.limits = None
+        self.others = None
 
     def begin(self, server):
-        self.limits = resource.prlimit(server.pid, resource.RLIMIT_NPROC)
-        resource.prlimit(server.pid, resource.RLIMIT_NPROC, (server.threads() + 3, self.limits[1]))
+        count = self.LIMIT - server.threads() - SPARE - 1
+        self.others = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", self.OTHERS, str(count)], cwd="/",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=UNUSED_USER, group=UNUSED_USER)
+        self.others.stdout.readline()
 
-    def end(self, server):
-        resource.prlimit(server.pid, resource.RLIMIT_NPROC, self.limits)
+    def end(self, _):
+        self.remove()
+
+    def remove(self):
+        if self.others:
+            self.others.kill()
+            self.others.communicate()
 
 
 class PidsCgroup:
@@ -260,7 +280,7 @@ class PidsCgroup:
 
     def begin(self, server):
         (self.group / "cgroup.procs").write_text(str(server.pid), encoding="ascii")
-        (self.group / "pids.max").write_text(str(server.threads() + 3), encoding="ascii")
+        (self.group / "pids.max").write_text(str(server.threads() + SPARE), encoding="ascii")
 
     def end(self, _):
         (self.group / "pids.max").write_text("max", encoding="ascii")

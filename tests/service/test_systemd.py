@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from harness import error_lines, exec_wrapper, run_program, seconds, wait_for
+from harness import error_lines, exec_wrapper, run_program, seconds, wait_for, without_file
 
 
 def has_systemd():
@@ -174,8 +174,8 @@ def pipe():
 
 
 def test_the_journal_gets_its_prefixes(launch, pipe):
-    server = launch({"log.connections": True}, stderr=pipe.writer,
-                    env={"JOURNAL_STREAM": pipe.stream}).wait_listening()
+    server = launch(stderr=pipe.writer, env={"JOURNAL_STREAM": pipe.stream},
+                    **without_file("log.connections=true")).wait_listening()
     server.connect().echo()
     server.send_signal(signal.SIGHUP)
     lines = []

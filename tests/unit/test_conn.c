@@ -221,6 +221,80 @@ static void test_pays_every_byte_in_order(void **state)
 	free(f);
 }
 
+#define LARGE_BYTES        (1 << 20)
+#define SMALL_SOCKET_BYTES 4096
+
+static void shrink_send_buffer(int fd)
+{
+	const int bytes = SMALL_SOCKET_BYTES;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
+}
+
+/* Fills the connection's receiving side with the stream while nobody serves it. */
+static uint64_t send_what_fits(int fd)
+{
+	unsigned char bytes[BUFFER_BYTES];
+	uint64_t sent = 0;
+	ssize_t n;
+
+	do {
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			bytes[i] = stream_byte(sent + i);
+		n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n > 0)
+			sent += (uint64_t)n;
+	} while (n > 0 && sent < LARGE_BYTES);
+	return sent;
+}
+
+/* Reads what has come and compares it with the stream at position; returns how much came. */
+static uint64_t check_some(int fd, uint64_t position)
+{
+	unsigned char got[1000];
+	ssize_t n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
+
+	for (ssize_t i = 0; i < n; i++)
+		assert_int_equal(got[i], stream_byte(position + (uint64_t)i));
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* Waits until the connection has room to write or its peer something to read. */
+static void wait_for_either(const struct fixture *f)
+{
+	struct pollfd ends[] = {{.fd = f->pair.ours, .events = f->conn->owed ? POLLOUT : POLLIN},
+				{.fd = f->pair.theirs, .events = POLLIN}};
+
+	assert_true(poll(ends, 2, 10000) > 0);
+}
+
+/* One buffer holds far more than the kernel takes at once, so that it is paid in many parts. */
+static void test_pays_in_parts(void **state)
+{
+	struct fixture *f = open_conn();
+	unsigned char *buffer = malloc(LARGE_BYTES);
+	unsigned int parts = 0;
+	uint64_t received = 0, sent;
+
+	(void)state;
+	assert_non_null(buffer);
+	shrink_send_buffer(f->pair.ours);
+	sent = send_what_fits(f->pair.theirs);
+	assert_true(sent > 8 * SMALL_SOCKET_BYTES);
+	while (received < sent) {
+		wait_for_either(f);
+		if (is_ready(f->pair.ours, f->conn->owed ? POLLOUT : POLLIN))
+			conn_serve(f->conn, buffer, LARGE_BYTES, &f->stats);
+		received += check_some(f->pair.theirs, received);
+		parts += f->conn->owed_offset > 0 && f->conn->owed_offset < f->conn->owed_bytes;
+	}
+	assert_true(parts > 1);
+	assert_null(f->conn->owed);
+	assert_int_equal(f->conn->sent_bytes, sent);
+	free(buffer);
+	close_conn(f, CONN_END_DRAIN);
+}
+
 static void test_a_reset_while_owing_ends_it(void **state)
 {
 	struct fixture *f = open_conn();
@@ -262,6 +336,7 @@ int main(void)
 		cmocka_unit_test(test_a_reset_ends_it),
 		cmocka_unit_test(test_owes_a_peer_that_does_not_read),
 		cmocka_unit_test(test_pays_every_byte_in_order),
+		cmocka_unit_test(test_pays_in_parts),
 		cmocka_unit_test(test_a_reset_while_owing_ends_it),
 		cmocka_unit_test(test_a_descriptor_that_fails_is_an_error_with_its_errno),
 	};

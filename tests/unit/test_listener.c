@@ -1,10 +1,13 @@
 /*
  * Listening sockets: the port they get, the options that connections inherit, what is refused.
  */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cmocka_setup.h"
@@ -56,6 +59,88 @@ static void test_port_0_gives_all_addresses_the_same_free_port(void **state)
 	listeners_close(&l);
 }
 
+/* Others that get a port of the second address just before it is bound for the first time. */
+#define RIVALS_MAX 64
+
+static unsigned int rivals_wanted;
+static unsigned int rival_count;
+static int rivals[RIVALS_MAX];
+
+static void let_a_rival_in(const struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(syscall(SYS_bind, fd, address, sizeof(*address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	rivals[rival_count++] = fd;
+}
+
+static void send_rivals_away(void)
+{
+	while (rival_count)
+		close(rivals[--rival_count]);
+	rivals_wanted = 0;
+}
+
+/* Stands before the C library's, also for the code under test. */
+int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t length)
+{
+	const struct sockaddr_in *in = address.__sockaddr_in__;
+
+	if (in->sin_family == AF_INET && in->sin_addr.s_addr == inet_addr(second_ipv4) &&
+	    in->sin_port != 0 && rival_count < rivals_wanted)
+		let_a_rival_in(in);
+	return (int)syscall(SYS_bind, fd, in, length);
+}
+
+/* The lowest that is free. */
+static int next_descriptor(void)
+{
+	int fd = dup(0);
+
+	assert_true(fd >= 0);
+	close(fd);
+	return fd;
+}
+
+static void test_a_port_taken_on_another_address_is_chosen_anew(void **state)
+{
+	char *addresses[] = {ipv4, second_ipv4};
+	struct settings s = settings_for(addresses, 2);
+	struct listeners l;
+	int next_fd;
+
+	(void)state;
+	next_fd = next_descriptor();
+	rivals_wanted = 3;
+	assert_true(listeners_open(&l, &s));
+	assert_int_equal(rival_count, 3);
+	assert_int_equal(l.count, 2);
+	assert_int_equal(address_port(&l.items[0].address), address_port(&l.items[1].address));
+	send_rivals_away();
+	listeners_close(&l);
+	/* The earlier attempts have left nothing open. */
+	assert_int_equal(next_descriptor(), next_fd);
+}
+
+static void test_a_port_that_is_never_free_everywhere_is_refused(void **state)
+{
+	char *addresses[] = {ipv4, second_ipv4};
+	struct settings s = settings_for(addresses, 2);
+	struct listeners l;
+	int next_fd;
+
+	(void)state;
+	next_fd = next_descriptor();
+	rivals_wanted = RIVALS_MAX;
+	assert_false(listeners_open(&l, &s));
+	assert_int_equal(l.count, 0);
+	assert_in_range(rival_count, 2, RIVALS_MAX - 1);
+	send_rivals_away();
+	assert_int_equal(next_descriptor(), next_fd);
+}
+
 /* Accepts a connection of our own. */
 static int accept_one(const struct listeners *l, int *client)
 {
@@ -104,8 +189,7 @@ static void test_a_port_in_use_is_refused_and_nothing_stays_open(void **state)
 	assert_true(listeners_open(&first, &s));
 	s = settings_for(addresses, 2);
 	s.listen.port = address_port(&first.items[0].address);
-	next_fd = dup(0);
-	close(next_fd);
+	next_fd = next_descriptor();
 	assert_false(listeners_open(&second, &s));
 	assert_int_equal(second.count, 0);
 	assert_false(is_open(next_fd));
@@ -162,6 +246,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_port_0_gives_all_addresses_the_same_free_port),
+		cmocka_unit_test(test_a_port_taken_on_another_address_is_chosen_anew),
+		cmocka_unit_test(test_a_port_that_is_never_free_everywhere_is_refused),
 		cmocka_unit_test(test_connections_inherit_the_options),
 		cmocka_unit_test(test_a_port_in_use_is_refused_and_nothing_stays_open),
 		cmocka_unit_test(test_a_foreign_address_is_refused),

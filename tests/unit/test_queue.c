@@ -1,10 +1,14 @@
 /*
  * The bounded queue: order, bounds, who is woken, and how it ends.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmocka_setup.h"
@@ -261,90 +265,177 @@ static void test_stopped_gives_nothing_more(void **state)
 	bell_close(&bell);
 }
 
+/* A thread that is to sleep in the queue, what it is given there, and its kernel's number. */
+struct sleeper {
+	struct queue *queue;
+	pthread_t thread;
+	atomic_int tid;
+	struct queue_batch batch;
+	uint32_t room;
+};
+
+static void pause_ms(long ms)
+{
+	const struct timespec pause = {.tv_nsec = ms * 1000000};
+
+	nanosleep(&pause, NULL);
+}
+
+/* The state of a thread as the kernel tells it, or 0 when it cannot be read. */
+static char state_of(int tid)
+{
+	char path[64], text[512];
+	const char *name_end;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	name_end = strrchr(text, ')');
+	return name_end && name_end[1] == ' ' ? name_end[2] : '\0';
+}
+
+/* Starts the thread and waits, for ten seconds at most, until it sleeps: nothing but the queue can
+ * make it. */
+static void start_sleeper(struct sleeper *s, struct queue *q, void *(*body)(void *))
+{
+	bool asleep = false;
+
+	*s = (struct sleeper){.queue = q};
+	assert_int_equal(pthread_create(&s->thread, NULL, body, s), 0);
+	for (int i = 0; i < 10000 && !asleep; i++) {
+		const int tid = atomic_load(&s->tid);
+
+		asleep = tid && state_of(tid) == 'S';
+		if (!asleep)
+			pause_ms(1);
+	}
+	assert_true(asleep);
+}
+
+/* The thread must have woken, and end. */
+static void join_sleeper(struct sleeper *s)
+{
+	struct timespec deadline;
+
+	assert_int_equal(clock_gettime(CLOCK_REALTIME, &deadline), 0);
+	deadline.tv_sec += 10;
+	assert_int_equal(pthread_timedjoin_np(s->thread, NULL, &deadline), 0);
+}
+
 static void *take_in_a_thread(void *argument)
 {
-	struct fixture *f = argument;
-	struct queue_batch *batch = malloc(sizeof(*batch));
+	struct sleeper *s = argument;
 
-	queue_take(f->queue, 0, 0, 0, batch);
-	return batch;
+	atomic_store(&s->tid, (int)gettid());
+	queue_take(s->queue, 0, 0, 0, &s->batch);
+	return NULL;
 }
 
 static void test_a_sleeping_worker_wakes_for_a_push(void **state)
 {
-	struct queue_batch *batch;
+	struct sleeper s;
 	struct fixture f;
-	pthread_t thread;
-	void *result;
 
 	(void)state;
 	open_queue(&f, 4, 4);
-	assert_int_equal(pthread_create(&thread, NULL, take_in_a_thread, &f), 0);
+	start_sleeper(&s, f.queue, take_in_a_thread);
 	push(f.queue, 7);
-	assert_int_equal(pthread_join(thread, &result), 0);
-	batch = result;
-	assert_int_equal(batch->count, 1);
-	assert_int_equal(batch->arrivals[0].fd, FD_BASE + 7);
-	free(batch);
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 1);
+	assert_int_equal(s.batch.arrivals[0].fd, FD_BASE + 7);
 	close_queue(&f);
 }
 
 static void test_a_sleeping_worker_wakes_for_the_end(void **state)
 {
-	struct queue_batch *batch;
+	struct sleeper s;
 	struct fixture f;
-	pthread_t thread;
-	void *result;
 
 	(void)state;
 	open_queue(&f, 4, 4);
-	assert_int_equal(pthread_create(&thread, NULL, take_in_a_thread, &f), 0);
+	start_sleeper(&s, f.queue, take_in_a_thread);
 	queue_close(f.queue);
-	assert_int_equal(pthread_join(thread, &result), 0);
-	batch = result;
-	assert_true(batch->ended);
-	free(batch);
+	join_sleeper(&s);
+	assert_true(s.batch.ended);
+	close_queue(&f);
+}
+
+static void test_a_sleeping_worker_wakes_for_its_dismissal(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	queue_dismiss(f.queue, 0);
+	join_sleeper(&s);
+	assert_true(s.batch.leaving);
 	close_queue(&f);
 }
 
 static void *wait_for_room_in_a_thread(void *argument)
 {
-	struct fixture *f = argument;
+	struct sleeper *s = argument;
 
-	return (void *)(uintptr_t)queue_wait_for_room(f->queue, UINT64_MAX);
+	atomic_store(&s->tid, (int)gettid());
+	s->room = queue_wait_for_room(s->queue, UINT64_MAX);
+	return NULL;
 }
 
 static void test_the_acceptor_wakes_for_room(void **state)
 {
+	struct sleeper s;
 	struct fixture f;
-	pthread_t thread;
-	void *room;
 
 	(void)state;
 	open_queue(&f, 2, 1);
 	push(f.queue, 0);
 	push(f.queue, 1);
-	assert_int_equal(pthread_create(&thread, NULL, wait_for_room_in_a_thread, &f), 0);
+	start_sleeper(&s, f.queue, wait_for_room_in_a_thread);
 	take(f.queue, 0, 0, 0, 1);
-	assert_int_equal(pthread_join(thread, &room), 0);
-	assert_int_equal((uintptr_t)room, 1);
+	join_sleeper(&s);
+	assert_int_equal(s.room, 1);
 	take(f.queue, 1, 0, 1, 1);
 	close_queue(&f);
 }
 
 static void test_the_acceptor_wakes_for_an_interrupt(void **state)
 {
+	struct sleeper s;
 	struct fixture f;
-	pthread_t thread;
-	void *room;
 
 	(void)state;
 	open_queue(&f, 1, 1);
 	push(f.queue, 0);
-	assert_int_equal(pthread_create(&thread, NULL, wait_for_room_in_a_thread, &f), 0);
+	start_sleeper(&s, f.queue, wait_for_room_in_a_thread);
 	queue_interrupt(f.queue);
-	assert_int_equal(pthread_join(thread, &room), 0);
-	assert_int_equal((uintptr_t)room, 0);
+	join_sleeper(&s);
+	assert_int_equal(s.room, 0);
+	take(f.queue, 0, 0, 0, 1);
+	close_queue(&f);
+}
+
+static void test_the_acceptor_wakes_for_a_higher_limit(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 1, 1);
+	push(f.queue, 0);
+	start_sleeper(&s, f.queue, wait_for_room_in_a_thread);
+	assert_true(queue_set_limit(f.queue, 3));
+	join_sleeper(&s);
+	assert_int_equal(s.room, 2);
 	take(f.queue, 0, 0, 0, 1);
 	close_queue(&f);
 }
@@ -525,22 +616,18 @@ static void test_a_worker_that_leaves_passes_its_wake_up_on(void **state)
 static void test_a_sleeping_worker_wakes_for_a_hand_over(void **state)
 {
 	struct queue_link link = {NULL};
-	struct queue_batch *batch;
+	struct sleeper s;
 	struct fixture f;
-	pthread_t thread;
-	void *result;
 
 	(void)state;
 	open_queue(&f, 4, 4);
 	for (unsigned int i = 1; i < BELLS; i++)
 		take(f.queue, i, 1, 0, 0);
-	assert_int_equal(pthread_create(&thread, NULL, take_in_a_thread, &f), 0);
+	start_sleeper(&s, f.queue, take_in_a_thread);
 	queue_dismiss(f.queue, 1);
 	queue_hand_over(f.queue, 1, &link);
-	assert_int_equal(pthread_join(thread, &result), 0);
-	batch = result;
-	assert_ptr_equal(batch->handed, &link);
-	free(batch);
+	join_sleeper(&s);
+	assert_ptr_equal(s.batch.handed, &link);
 	close_queue(&f);
 }
 
@@ -625,8 +712,10 @@ int main(void)
 		cmocka_unit_test(test_stopped_gives_nothing_more),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_push),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_the_end),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_its_dismissal),
 		cmocka_unit_test(test_the_acceptor_wakes_for_room),
 		cmocka_unit_test(test_the_acceptor_wakes_for_an_interrupt),
+		cmocka_unit_test(test_the_acceptor_wakes_for_a_higher_limit),
 		cmocka_unit_test(test_a_push_to_full_workers_tells_them_all_once),
 		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
 		cmocka_unit_test(test_the_head_expires_by_its_own_age),

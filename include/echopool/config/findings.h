@@ -47,7 +47,8 @@ void findings_pass(struct findings *f);
 bool findings_want_errors(const struct findings *f);
 
 /*
- * Adds "file:line: subject: text" or "-o path=value: subject: text". The subject, which may be NULL
+ * Adds "file:line: subject: text" or "-o path=value: subject: text", with "warning: " behind the
+ * place if it is one. The subject, which may be NULL
  * and comes from the operator, is escaped and cut; the arguments are taken as they are.
  */
 void findings_add(struct findings *f, enum log_level level, struct origin where,
@@ -57,7 +58,10 @@ void findings_add(struct findings *f, enum log_level level, struct origin where,
 /* True when there was an error, or no memory for one. */
 bool findings_failed(const struct findings *f);
 
-/* Moves the messages, sorted, into out, which the caller frees; f is then empty. */
-void findings_finish(struct findings *f, struct config_messages *out);
+/*
+ * Moves the messages, sorted, into out, which the caller frees; f is then empty. When memory was
+ * short there are none, because what was found may not be true then. Returns !findings_failed().
+ */
+bool findings_finish(struct findings *f, struct config_messages *out);
 
 #endif

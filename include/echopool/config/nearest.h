@@ -6,8 +6,10 @@
 
 #include "echopool/settings.h"
 
-/* Returns the path of the nearest setting or, if group, of the nearest group; NULL: none is near.
+/*
+ * Returns the path of the nearest setting or, if group, of the nearest group, which is the first
+ * length bytes of it; NULL: none is near.
  */
-const char *nearest_setting(const char *path, bool group);
+const char *nearest_setting(const char *path, bool group, size_t *length);
 
 #endif

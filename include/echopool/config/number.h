@@ -11,6 +11,12 @@
 /* 0.001 to 86400 seconds. */
 #define NUMBER_SECONDS_MAX 86400
 
+/* True for a text that starts as a hexadecimal number does: 0x and something behind it. */
+bool number_is_hexadecimal(const char *text, size_t length);
+
+/* The number of decimal (or hexadecimal) digits at the start of text. */
+size_t number_digits(const char *text, size_t length, bool hexadecimal);
+
 /*
  * Parses decimal digits, or hexadecimal ones after 0x. On false, why points to a few words that say
  * what is odd about the text, or to "" when the text itself says enough.

@@ -13,19 +13,12 @@
 struct outline_item {
 	char *path; /* "pool.workers"; a group ("pool") is an item too, before its members */
 	struct value value;
-	size_t start; /* offset of its name */
-	bool masked;  /* blanked in the masked text: libconfig does not see it */
 };
 
 struct outline {
 	struct outline_item *items;
 	size_t count;
 	size_t capacity;
-	/*
-	 * What libconfig gets, NUL-ended: the file without comments, includes, doubled settings
-	 * and whatever was found wrong, with each remaining setting in its old line.
-	 */
-	char *masked;
 };
 
 /*

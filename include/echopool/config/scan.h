@@ -32,11 +32,6 @@ struct scanner {
 	const char *subject; /* the setting that a string belongs to, for messages; not owned */
 	size_t unclosed_end; /* the end of the last line with a string that is not closed */
 	bool cut;            /* the rest was given up: a missing end is then no news */
-	/*
-	 * A copy of the text in which comments and includes are blanked, so that libconfig, which
-	 * exits on some includes, never sees one; NULL: none is wanted.
-	 */
-	char *masked;
 	const char *override; /* the -o argument that text belongs to; NULL: a file */
 	size_t order;         /* of the override */
 	struct findings *findings;
@@ -53,9 +48,6 @@ bool scan_is(const struct scanner *s, char mark);
 
 /* Gives up what follows. */
 void scan_cut(struct scanner *s);
-
-/* Blanks start to end (offsets) in the masked copy; newlines stay, so that lines agree. */
-void scan_mask(struct scanner *s, size_t start, size_t end);
 
 /* Where a token was written, for a message. */
 struct origin scan_origin(const struct scanner *s, const struct token *t);

@@ -15,10 +15,6 @@
 /* Each may become "\xNN"; then "..." and the NUL. */
 #define QUOTE_BYTES (QUOTE_SHOWN * 4 + 4)
 
-/* The length, 1 to 4, of the UTF-8 character at text; 0 when there is none (length is at least 1).
- */
-size_t text_utf8_length(const char *text, size_t length);
-
 /*
  * Refuses what no configuration may hold: NUL and other control bytes, a byte order mark,
  * UTF-16, bytes that are not UTF-8. Each is told once for a line and overwritten by TEXT_REFUSED.

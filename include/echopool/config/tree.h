@@ -8,9 +8,11 @@
 #include "echopool/config/outline.h"
 
 /*
- * Lets libconfig parse the outline's masked text, and compares what it read with the outline's
- * items. What libconfig refuses or reads otherwise is told in f.
+ * Lets libconfig parse the text (NUL-ended) that the outline was read from, and compares. What it
+ * refuses or reads otherwise is told in f. Only for a text in which nothing wrong was found: then
+ * it has no include outside comments and strings, on which libconfig may exit, and each item is
+ * one of the table, of the right kind.
  */
-void tree_compare(const struct outline *o, struct findings *f);
+void tree_compare(const struct outline *o, const char *text, struct findings *f);
 
 #endif

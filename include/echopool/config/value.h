@@ -31,8 +31,7 @@ struct value {
 	bool truth;             /* VALUE_BOOL */
 	struct value *elements; /* VALUE_ARRAY; owned */
 	size_t count;
-	bool told;    /* an error in it has been told: it must not be used */
-	bool foreign; /* not to be shown to libconfig, which would refuse it with fewer words */
+	bool told; /* an error in it has been told: it must not be used */
 };
 
 /*
