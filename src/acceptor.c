@@ -183,14 +183,15 @@ static uint32_t may_accept(struct acceptor *a)
 	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
 }
 
-/* One turn at a listener that is readable. */
-static void accept_from(struct acceptor *a, const struct listener *l)
+/* One turn at a listener that is readable. False: something else has to be looked at first. */
+static bool accept_from(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t most = may_accept(a);
 	enum accept_verdict v = ACCEPT_TAKEN;
 
 	for (uint32_t i = 0; i < most && may_go_on(v) && !is_stopping(a); i++)
 		v = accept_one(a, l);
+	return most > 0;
 }
 
 /*
@@ -227,6 +228,7 @@ static void follow_change(struct acceptor *a)
 		return;
 	accept_the_rest_except(a, &next->listeners);
 	a->options = *next;
+	queue_forget_room(a->options.queue);
 	lock_acquire(&a->lock);
 	a->next = NULL;
 	condition_signal(&a->changed);
@@ -254,10 +256,13 @@ static void wait_and_accept(struct acceptor *a)
 		follow_change(a);
 		return; /* the listeners may be others now */
 	}
-	/* One that turns out to be broken takes the others away, too. */
+	/*
+	 * An interrupt ends one wait for room: the next listener must not begin another before its
+	 * cause was looked at. And one that turns out to be broken takes the others away, too.
+	 */
 	for (unsigned int i = 0; i < l->count; i++)
-		if (fds[i].revents)
-			accept_from(a, &l->items[i]);
+		if (fds[i].revents && !accept_from(a, &l->items[i]))
+			return;
 }
 
 static void *acceptor_run(void *argument)

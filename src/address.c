@@ -125,10 +125,10 @@ const char *address_format(const union address *a, char text[static ADDRESS_TEXT
 	char host[INET6_ADDRSTRLEN];
 	char scope[16] = "";
 
-	if (is_mapped(a) && inet_ntop(AF_INET, a->v6.sin6_addr.s6_addr + 12, host, sizeof(host))) {
-		snprintf(text, ADDRESS_TEXT_BYTES, "%s:%u", host, address_port(a));
-	} else if (a->any.sa_family == AF_INET &&
-		   inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host)) != NULL) {
+	if ((is_mapped(a) &&
+	     inet_ntop(AF_INET, a->v6.sin6_addr.s6_addr + 12, host, sizeof(host))) ||
+	    (a->any.sa_family == AF_INET &&
+	     inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host)))) {
 		snprintf(text, ADDRESS_TEXT_BYTES, "%s:%u", host, address_port(a));
 	} else if (a->any.sa_family == AF_INET6 &&
 		   inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof(host)) != NULL) {

@@ -194,7 +194,8 @@ static enum open_result open_address(struct listeners *l, const struct opening *
 		return OPEN_FAILED;
 	}
 	if (!address_resolve_scope(address, &a)) {
-		log_error("listen.addresses: \"%s\": no such interface", address);
+		log_error("listen.addresses: \"%s\": %s", address,
+			  errno == ENODEV ? "no such interface" : strerror(errno));
 		return OPEN_FAILED;
 	}
 	fd = find_bound(o->now, &a);

@@ -142,17 +142,14 @@ static int parse_options(int argc, char *argv[], struct options *o)
 	return -1;
 }
 
-/*
- * Messages about the settings stand alone, in the form that editors jump to. But a warning of a
- * server that will run is an event of its log.
- */
-static void tell(const struct config_messages *messages, bool will_serve)
+/* Errors about the settings stand alone, in the form that editors jump to. */
+static void tell(const struct config_messages *messages)
 {
 	for (size_t i = 0; i < messages->count; i++) {
-		if (will_serve)
-			log_warning("%s", messages->items[i].text);
+		if (messages->items[i].level == LOG_LEVEL_ERROR)
+			log_bare(LOG_LEVEL_ERROR, messages->items[i].text);
 		else
-			log_bare(messages->items[i].level, messages->items[i].text);
+			log_warning("%s", messages->items[i].text);
 	}
 }
 
@@ -195,7 +192,7 @@ static int run(const struct options *o)
 	/* On stderr until it is ready: what keeps it from starting is told where it was started. */
 	if (right && serves)
 		log_open(LOG_TARGET_STDERR, s.log.level);
-	tell(&messages, right && serves);
+	tell(&messages);
 	if (!right && messages.count == 0) {
 		log_error("not enough memory for the settings");
 		status = EXIT_REFUSED;

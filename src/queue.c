@@ -15,8 +15,8 @@
  *    and a bell stays rung until the worker has come to queue_take(), so the worker need not be
  *    asleep to hear it. `rung` is cleared under the lock before anything is looked at: a later push
  *    rings again.
- *  - If no worker has room, the connection waits. The push that finds the ring empty rings every
- *    bell, so that the full workers know that others wait. A worker makes room only by telling a
+ *  - If no worker has room, the connection waits, and every worker that does not know yet that
+ *    others wait is rung (`pressed` is what it knows). A worker makes room only by telling a
  *    smaller `held` in queue_take(), where it looks at the ring under the same lock: either it sees
  *    the connection, or the push comes after and sees its room. So it never sleeps between ending a
  *    connection and telling it.
@@ -49,6 +49,7 @@ struct place {
 	bool rung;         /* the bell was rung, and the worker has not looked since */
 	bool asleep;       /* on not_empty */
 	bool leaving;
+	bool pressed;              /* was told that others wait and that it has no room for them */
 	struct queue_link *handed; /* connections for it that it has not fetched yet */
 	uint32_t handed_count;
 };
@@ -61,12 +62,14 @@ struct queue {
 	struct ring ring;
 	uint32_t limit;
 	uint64_t pushed;       /* since the start */
+	uint32_t promised;     /* room that the acceptor counts on, whatever becomes of the limit */
 	uint32_t evicting;     /* the sum of the places' */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
 	bool stopped;
 	bool interrupted;
 	unsigned int place_count;
+	unsigned int places_end; /* there is nobody from here on */
 	struct place places[];
 };
 
@@ -132,7 +135,7 @@ static struct place *least_loaded(struct queue *q)
 {
 	struct place *best = NULL;
 
-	for (unsigned int i = 0; i < q->place_count; i++) {
+	for (unsigned int i = 0; i < q->places_end; i++) {
 		struct place *p = &q->places[i];
 
 		if (has_room(p) && (!best || p->held < best->held))
@@ -152,7 +155,7 @@ static void ring(struct place *p)
 static void ring_all(struct queue *q) REQUIRES(q->lock);
 static void ring_all(struct queue *q)
 {
-	for (unsigned int i = 0; i < q->place_count; i++)
+	for (unsigned int i = 0; i < q->places_end; i++)
 		if (q->places[i].bell)
 			ring(&q->places[i]);
 }
@@ -173,13 +176,28 @@ static bool wake_one(struct queue *q)
 	return p != NULL;
 }
 
+/*
+ * For what waits, if anything does: wakes the worker that should take next; or, if none has room,
+ * those that do not know yet that others wait.
+ */
+static void wake_next(struct queue *q) REQUIRES(q->lock);
+static void wake_next(struct queue *q)
+{
+	if (!q->ring.count || wake_one(q))
+		return;
+	for (unsigned int i = 0; i < q->places_end; i++)
+		if (q->places[i].bell && !q->places[i].pressed)
+			ring(&q->places[i]);
+}
+
 /* What the worker there was woken for, and did not take, is for another. */
 static void clear_place(struct queue *q, unsigned int place) REQUIRES(q->lock);
 static void clear_place(struct queue *q, unsigned int place)
 {
 	q->places[place] = (struct place){0};
-	if (q->ring.count)
-		wake_one(q);
+	while (q->places_end && !q->places[q->places_end - 1].bell)
+		q->places_end--;
+	wake_next(q);
 }
 
 void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
@@ -187,6 +205,8 @@ void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connec
 {
 	lock_acquire(&q->lock);
 	q->places[place] = (struct place){.worker_connections = worker_connections, .bell = bell};
+	if (place >= q->places_end)
+		q->places_end = place + 1;
 	lock_release(&q->lock);
 }
 
@@ -200,7 +220,7 @@ void queue_clear_place(struct queue *q, unsigned int place)
 void queue_set_worker_connections(struct queue *q, uint32_t worker_connections)
 {
 	lock_acquire(&q->lock);
-	for (unsigned int i = 0; i < q->place_count; i++)
+	for (unsigned int i = 0; i < q->places_end; i++)
 		q->places[i].worker_connections = worker_connections;
 	ring_all(q);
 	lock_release(&q->lock);
@@ -211,12 +231,13 @@ bool queue_push(struct queue *q, struct arrival *a)
 	bool room;
 
 	lock_acquire(&q->lock);
-	room = q->ring.count < q->limit;
+	room = q->promised || q->ring.count < q->limit;
 	if (room) {
+		if (q->promised)
+			q->promised--;
 		ring_push(&q->ring, a);
 		q->pushed++;
-		if (!wake_one(q) && q->ring.count == 1)
-			ring_all(q);
+		wake_next(q);
 	}
 	lock_release(&q->lock);
 	return room;
@@ -236,8 +257,16 @@ uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns)
 		condition_wait_until(&q->not_full, &q->lock, deadline_ns);
 	room = q->interrupted ? 0 : room_now(q);
 	q->interrupted = false;
+	q->promised = room;
 	lock_release(&q->lock);
 	return room;
+}
+
+void queue_forget_room(struct queue *q)
+{
+	lock_acquire(&q->lock);
+	q->promised = 0;
+	lock_release(&q->lock);
 }
 
 uint32_t queue_room(struct queue *q)
@@ -295,8 +324,6 @@ static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_b
 		batch->arrivals[batch->count++] = queue_pop(q);
 		p->held++;
 	}
-	if (q->ring.count)
-		wake_one(q);
 }
 
 /* For those that wait, less those for whom another worker makes room already. */
@@ -307,7 +334,8 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 {
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
-	batch->pressed = q->ring.count && !has_room(p);
+	p->pressed = q->ring.count && !has_room(p);
+	batch->pressed = p->pressed;
 	if (!batch->pressed)
 		return;
 	batch->evict = offered < wanted ? offered : wanted;
@@ -328,6 +356,7 @@ static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_b
 		q->sleepers--;
 	}
 	p->rung = false;
+	p->pressed = false;
 	q->evicting -= p->evicting;
 	p->evicting = 0;
 	batch->handed = p->handed;
@@ -352,6 +381,7 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 	if (!q->stopped && !p->leaving) {
 		take_as_many_as_fit(q, p, batch);
 		ask_to_evict(q, p, offered, batch);
+		wake_next(q);
 	}
 	batch->ended = q->closed && q->ring.count == 0;
 	lock_release(&q->lock);
@@ -381,7 +411,7 @@ static struct place *fewest(struct queue *q)
 {
 	struct place *best = NULL;
 
-	for (unsigned int i = 0; i < q->place_count; i++) {
+	for (unsigned int i = 0; i < q->places_end; i++) {
 		struct place *p = &q->places[i];
 
 		if (p->bell && !p->leaving && (!best || p->held < best->held))

@@ -137,6 +137,13 @@ static void let_go(struct worker *w, struct conn *c, enum conn_end end)
 	idle_remove(&c->idle);
 	w->held--;
 	w->look = true;
+	/*
+	 * Closing a descriptor takes it out of the set only if nobody has a copy, and a child that
+	 * is being started for a reload has one until it executes (epoll(7), Q6). Not in the set:
+	 * it could not be watched.
+	 */
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
+		fail(errno, "epoll_ctl");
 	/* Before the close: who sees it may come again at once. */
 	access_release(w->options.access, &c->peer);
 	conn_close(c, end, logs_connections(w), &w->stats);
@@ -160,11 +167,11 @@ static void adopt(struct worker *w, struct arrival *a)
 
 	stat_add(&w->stats.taken, 1);
 	if (!c) {
-		close(a->fd); /* nothing was read from it, so no error matters */
-		a->fd = -1;
+		w->look = true;
 		access_release(w->options.access, &a->peer);
 		stat_add(&w->stats.ended[CONN_END_ERROR], 1);
-		w->look = true;
+		close(a->fd); /* nothing was read from it, so no error matters */
+		a->fd = -1;
 		if (logs_connections(w))
 			conn_log_closed(&a->peer, 0, 0, a->accepted_ns,
 					conn_end_name(CONN_END_ERROR), ENOMEM);

@@ -75,12 +75,16 @@ void queue_clear_place(struct queue *q, unsigned int place);
 bool queue_push(struct queue *q, struct arrival *a);
 
 /*
- * Waits until the queue has room, and returns for how many; they stay free, as only the acceptor
- * pushes. Returns 0 when deadline_ns has passed, or for queue_interrupt(). The acceptor.
+ * Waits until the queue has room, and returns for how many; so many pushes will succeed, whatever
+ * becomes of the limit meanwhile. Returns 0 when deadline_ns has passed, or for queue_interrupt().
+ * The acceptor.
  */
 uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns);
 
-/* The same without waiting: how many fit now. The acceptor. */
+/* The acceptor no longer counts on the room that it was told of. The acceptor. */
+void queue_forget_room(struct queue *q);
+
+/* How many fit now. The acceptor. */
 uint32_t queue_room(struct queue *q);
 
 /* Ends the acceptor's wait for room, or else its next one, once. Any thread. */

@@ -23,10 +23,7 @@
 struct loader {
 	struct settings *settings;
 	struct findings findings;
-	struct {
-		bool written; /* rightly, in the file or with -o */
-		struct origin where;
-	} seen[SETTINGS_COUNT];
+	struct origin written[SETTINGS_COUNT]; /* where each was, rightly, for the last time */
 };
 
 static void tell_unknown(struct loader *l, const char *path, struct origin where, bool group)
@@ -51,12 +48,8 @@ static void tell_unknown(struct loader *l, const char *path, struct origin where
 
 static void store(struct loader *l, const struct setting *setting, const struct value *v)
 {
-	size_t index = (size_t)(setting - settings_table);
-
-	if (!v->told && setting_store(setting, l->settings, v, &l->findings)) {
-		l->seen[index].written = true;
-		l->seen[index].where = v->where;
-	}
+	if (!v->told && setting_store(setting, l->settings, v, &l->findings))
+		l->written[setting - settings_table] = v->where;
 }
 
 /* Applies one item. False: its members, if it is a group, are not worth looking at. */
@@ -144,20 +137,24 @@ static void apply_override(struct loader *l, const char *text, size_t index)
 	override_free(&o);
 }
 
-/* An idle_when_full longer than idle can only be a mistake, when both are written. */
+/*
+ * An idle_when_full longer than idle can only be a mistake, unless one of them is the default. That
+ * the other is written down too does not count, so that what -T prints can be read back.
+ */
 static void check_idle(struct loader *l)
 {
-	const struct settings *s = l->settings;
-	size_t idle = (size_t)(settings_find("timeouts.idle") - settings_table);
-	size_t when_full = (size_t)(settings_find("timeouts.idle_when_full") - settings_table);
+	const struct setting *idle = settings_find("timeouts.idle");
+	const struct setting *when_full = settings_find("timeouts.idle_when_full");
+	const uint32_t idle_ms = l->settings->timeouts.idle_ms;
+	const uint32_t when_full_ms = l->settings->timeouts.idle_when_full_ms;
 
-	if (!l->seen[idle].written || !l->seen[when_full].written || s->timeouts.idle_ms == 0 ||
-	    s->timeouts.idle_when_full_ms <= s->timeouts.idle_ms)
+	if (idle_ms == idle->preset || when_full_ms == when_full->preset || idle_ms == 0 ||
+	    when_full_ms <= idle_ms)
 		return;
-	findings_add(&l->findings, LOG_LEVEL_ERROR, l->seen[when_full].where,
-		     settings_table[when_full].path,
+	findings_add(&l->findings, LOG_LEVEL_ERROR, l->written[when_full - settings_table],
+		     when_full->path,
 		     "found %.10g seconds; right is at most timeouts.idle, which is %.10g",
-		     s->timeouts.idle_when_full_ms / 1000.0, s->timeouts.idle_ms / 1000.0);
+		     when_full_ms / 1000.0, idle_ms / 1000.0);
 }
 
 /*

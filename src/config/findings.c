@@ -34,8 +34,8 @@ static void write_origin(FILE *out, const struct findings *f, struct origin wher
 }
 
 /* Returns the whole message, or NULL when memory is short. */
-static char *compose(const struct findings *f, enum log_level level, struct origin where,
-		     const char *subject, const char *format, va_list arguments)
+static char *compose(const struct findings *f, struct origin where, const char *subject,
+		     const char *format, va_list arguments)
 {
 	char quoted[QUOTE_BYTES];
 	char *text = NULL;
@@ -45,8 +45,6 @@ static char *compose(const struct findings *f, enum log_level level, struct orig
 	if (out == NULL)
 		return NULL;
 	write_origin(out, f, where);
-	if (level == LOG_LEVEL_WARNING)
-		fputs("warning: ", out);
 	if (subject != NULL)
 		fprintf(out, "%s: ", text_quote(subject, strlen(subject), quoted));
 	vfprintf(out, format, arguments);
@@ -93,7 +91,7 @@ void findings_add(struct findings *f, enum log_level level, struct origin where,
 		f->pass_errors++;
 	}
 	va_start(arguments, format);
-	keep(f, level, where.order, compose(f, level, where, subject, format, arguments));
+	keep(f, level, where.order, compose(f, where, subject, format, arguments));
 	va_end(arguments);
 }
 

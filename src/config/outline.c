@@ -1,6 +1,6 @@
 /*
- * A configuration file as the list of what it sets. Called by config.c, in the one thread that reads
- * the configuration.
+ * A configuration file as the list of what it sets. Called by config.c, in the one thread that
+ * reads the configuration.
  *
  * An error costs the setting that it is in and no other: the reader goes on behind it. Only nesting
  * too deep, too many settings and a missing end give up what follows.

@@ -78,13 +78,6 @@ static bool is_wildcard(const union address *a)
 	return IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr);
 }
 
-/* The kernel lets only one of them listen on a port. */
-static bool exclude_each_other(const union address *a, const union address *b)
-{
-	return address_equal(a, b) ||
-	       (a->any.sa_family == b->any.sa_family && (is_wildcard(a) || is_wildcard(b)));
-}
-
 /* Interfaces are compared as they are written: one that is named need not exist yet. */
 static bool same_scope(const struct value *a, const struct value *b)
 {
@@ -98,14 +91,20 @@ static const struct value *excluded_by(const struct value *array, const struct v
 	for (const struct value *e = array->elements; e < element; e++) {
 		union address other;
 
-		if (e->kind == VALUE_STRING && address_parse(e->string, 0, &other) &&
-		    same_scope(e, element) && exclude_each_other(&other, address))
+		if (e->kind != VALUE_STRING || !address_parse(e->string, 0, &other))
+			continue;
+		if (address_equal(&other, address) && same_scope(e, element))
+			return e;
+		/* The kernel lets no other of its family listen on a port beside it. */
+		if (other.any.sa_family == address->any.sa_family &&
+		    (is_wildcard(&other) || is_wildcard(address)))
 			return e;
 	}
 	return NULL;
 }
 
-/* False for what cannot be bound on its own: an IPv4 address mapped into IPv6 is one that it is not. */
+/* False for what cannot be bound on its own: an IPv4 address mapped into IPv6 is one that it is
+ * not. */
 static bool parse_listen_address(const struct value *element, union address *address)
 {
 	return element->kind == VALUE_STRING && address_parse(element->string, 0, address) &&

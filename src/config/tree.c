@@ -9,12 +9,14 @@
 #include "echopool/config/tree.h"
 
 #include <libconfig.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What bison's parser says of it; libconfig has no error type for it. */
 #define OUT_OF_MEMORY "memory exhausted"
+
+/* More than libconfig makes of any file that we read. */
+#define TREE_BYTES ((size_t)2 * 1024 * 1024)
 
 static bool same_string(const config_setting_t *setting, const struct value *v, struct findings *f)
 {
@@ -87,13 +89,32 @@ static void tell_refused(const config_t *config, struct findings *f)
 			     config_error_text(config));
 }
 
+/*
+ * Returns text and a newline, to be freed, since to libconfig 1.5 a comment ends with its line and
+ * never with the file. NULL: memory is short. Then libconfig would crash or exit, so it is only
+ * asked when there is plenty left.
+ */
+static char *prepare(const char *text)
+{
+	size_t length = strlen(text);
+	char *most = malloc(length + 2 + TREE_BYTES);
+
+	if (most == NULL)
+		return NULL;
+	memcpy(most, text, length);
+	memcpy(most + length, "\n", 2);
+	char *lines = realloc(most, length + 2);
+	if (lines == NULL)
+		free(most);
+	return lines;
+}
+
 void tree_compare(const struct outline *o, const char *text, struct findings *f)
 {
-	char *lines = NULL;
+	char *lines = prepare(text);
 	config_t config;
 
-	/* To libconfig 1.5 a comment ends with its line, and never with the file. */
-	if (asprintf(&lines, "%s\n", text) < 0) {
+	if (lines == NULL) {
 		f->no_memory = true;
 		return;
 	}

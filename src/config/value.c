@@ -20,7 +20,7 @@ static bool is_integer(const char *text, size_t length)
 {
 	bool hexadecimal = number_is_hexadecimal(text, length);
 	size_t at = hexadecimal ? 2 : length > 0 && (text[0] == '-' || text[0] == '+');
-	size_t digits = count_digits(text + at, length - at, hexadecimal);
+	size_t digits = number_digits(text + at, length - at, hexadecimal);
 
 	at += digits;
 	if (at < length && text[at] == 'L')
@@ -34,19 +34,19 @@ static bool is_integer(const char *text, size_t length)
 static bool is_decimal(const char *text, size_t length)
 {
 	size_t at = length > 0 && (text[0] == '-' || text[0] == '+');
-	size_t whole = count_digits(text + at, length - at, false);
+	size_t whole = number_digits(text + at, length - at, false);
 
 	at += whole;
 	if (at == length || text[at] != '.')
 		return false;
 	at++;
-	size_t fraction = count_digits(text + at, length - at, false);
+	size_t fraction = number_digits(text + at, length - at, false);
 	at += fraction;
 	if (at < length && (text[at] == 'e' || text[at] == 'E')) {
 		at++;
 		if (at < length && (text[at] == '-' || text[at] == '+'))
 			at++;
-		size_t exponent = count_digits(text + at, length - at, false);
+		size_t exponent = number_digits(text + at, length - at, false);
 		at += exponent;
 		if (exponent == 0)
 			return false;

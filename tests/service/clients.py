@@ -101,16 +101,18 @@ class Crowd:
     """Many clients of one server, all of them non-blocking, in one epoll set.
 
     They are connected when the constructor returns, unless wait is False: then each connects while
-    the first exchange() goes on.
+    the first exchange() goes on. receive_bytes is the size of their receive buffers.
     """
 
-    def __init__(self, address, count, wait=True, timeout=30):
+    def __init__(self, address, count, wait=True, timeout=30, receive_bytes=None):
         need_descriptors(count + 200)
         self.timeout = timeout
         self.sockets = {}
         for _ in range(count):
             sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             self.sockets[sock.fileno()] = sock
+            if receive_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             error = sock.connect_ex(address)
             assert error in (0, errno.EINPROGRESS), os.strerror(error)
         if wait:

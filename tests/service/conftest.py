@@ -26,11 +26,14 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def launch(tmp_path):
-    """A function that starts a program and does not wait for it; see Server for its arguments."""
+    """A function that starts a program and does not wait for it; see Server for its arguments.
+
+    directory is where its file is put; other users cannot read what is in tmp_path.
+    """
     servers = []
 
     def launch_one(settings=None, **options):
-        directory = tmp_path / f"server{len(servers)}"
+        directory = options.pop("directory", tmp_path) / f"server{len(servers)}"
         directory.mkdir()
         servers.append(Server(directory, settings, **options))
         return servers[-1]

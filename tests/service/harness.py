@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -49,6 +50,17 @@ def wait_for(predicate, timeout=10, what="the condition"):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come about in {seconds(timeout)} s")
         time.sleep(0.005)
+
+
+def assert_prompt(clients):
+    """In the plain build an echo takes less than 0.2 s, and none takes 2 s.
+
+    The median of 20, taken in turn from the clients, as other load on the machine delays a few.
+    """
+    clients = list(clients)
+    times = [clients[i % len(clients)].echo() for i in range(max(20, len(clients)))]
+    assert not PLAIN or statistics.median(times) < 0.2, times
+    assert max(times) < seconds(2), times
 
 
 def key_values(line):
@@ -178,10 +190,10 @@ class Server:
     """
 
     def __init__(self, directory, settings=None, *, overrides=(), env=None, wrapper=(),
-                 stderr=None, **popen):
+                 stderr=None, program=PROGRAM, **popen):
         self.file = directory / "echopool.conf"
         self.configure(settings or {})
-        command = [*wrapper, PROGRAM, "-c", str(self.file)]
+        command = [*wrapper, program, "-c", str(self.file)]
         for override in overrides:
             command += ["-o", override]
         self.clients = []
@@ -267,6 +279,15 @@ class Server:
 
     def send_signal(self, number):
         self.process.send_signal(number)
+
+    def suspend(self):
+        """Sends SIGSTOP and waits until every thread has stopped; SIGCONT lets it go on."""
+        self.send_signal(signal.SIGSTOP)
+        wait_for(lambda: self._thread_states() == {"T"}, what="all threads stopped")
+
+    def _thread_states(self):
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return {(task / "stat").read_text().rsplit(")", 1)[1].split()[0] for task in tasks}
 
     def figures(self):
         """The answer to SIGUSR1: a list with a dictionary for each worker, and the queue's."""

@@ -133,5 +133,12 @@ def test_what_is_printed_can_be_given_back():
     assert printed(*again) == first
 
 
+@pytest.mark.parametrize("addresses", [["0.0.0.0", "127.0.0.1"], ["127.0.0.1", "0.0.0.0"]])
+def test_a_wildcard_beside_an_address_it_covers_is_an_error(write, addresses):
+    result = run_program("-t", "-c", write(configuration({"listen.addresses": addresses})))
+    assert result.returncode == 2
+    assert any("addresses" in line and "0.0.0.0" in line for line in error_lines(result))
+
+
 def test_the_defaults_start_without_a_warning(start):
     assert not start().log.matching("^(warning|error):")

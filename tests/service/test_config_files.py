@@ -91,7 +91,7 @@ WRONG = {
         " };", "access.deny: .*1025"),
     "12-unclosed-comment": Text("/* pool: {\n workers = 3;\n", NO_CLOSE),
     "13-unterminated-string": Text('log: {\nlevel = "info;\n};', NO_CLOSE, 2),
-    "14-garbage": Text("]]] %&!", 'found "]"'),
+    "14-garbage": Text("]]] %&!", 'found "?]'),
     "15-byte-order-mark": Text(b"\xef\xbb\xbf", "byte order mark", first=True),
     "16-utf-16": Text(pool("workers = 3;").encode("utf-16"), "UTF-16", first=True),
     "17-control-byte": Text("# \x1b[31m", "control byte"),
@@ -221,7 +221,7 @@ def test_all_of_them_in_a_row_under_load(start):
             memory.append(server.memory())
         load.wait_round()
         assert set(before.items()) <= set(server.descriptors().items())
-        assert not PLAIN or memory[2] - memory[0] < 512 << 10, memory
+        assert not PLAIN or memory[2] - memory[0] < 256 << 10, memory
         load.finish()
     finally:
         load.close()
@@ -266,9 +266,11 @@ def test_33_a_pool_that_no_division_fits_is_refused(start):
     limited = exec_wrapper("import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (100, 100))")
     server = start({"pool.workers": 1, "pool.queue_limit": 7}, wrapper=limited)
     before = state(server)
-    lines = server.reload({"pool.workers": 500, "pool.queue_limit": 8})
+    lines = server.reload({"pool.workers": 500, "pool.queue_limit": 8,
+                           "listen.addresses": ["127.0.0.2", "127.0.0.1"]})
     assert "500 workers" in check_refused(server, lines)[0]
     assert state(server) == before
+    assert server.refuses(("127.0.0.2", server.address[1]))
     server.connect().echo()
 
 
@@ -386,11 +388,11 @@ def test_54_a_file_that_others_may_write_is_a_warning(start):
     server.configure({"pool.workers": 2})
     server.file.chmod(0o666)
     lines = server.reload()
-    warning = f"{server.file}: warning: found that others may write to it (mode 0666); right is mode 0644"
-    assert f"warning: reload: {warning}" in lines
+    warning = rf"{server.file}: .*others may write to it \(mode 0666\); right is mode 0644$"
+    assert any(re.match(f"warning: reload: {warning}", line) for line in lines), lines
     assert server.limits["workers"] == 2
     result = run_program("-t", "-c", server.file)
-    assert result.returncode == 0 and warning in result.stderr
+    assert result.returncode == 0 and re.match(warning, result.stderr)
 
 
 def test_all_errors_of_a_file_are_told_at_once_and_at_most_50(start):

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import time
 
 import pytest
 
@@ -60,6 +61,21 @@ def test_a_limit_that_suffices_is_not_mentioned(start):
     assert server.limits["worker_connections"] == server.limits["queue_limit"] == 10
 
 
+def test_inherited_descriptors_are_counted(start):
+    """What is left of 300 when 200 came along is enough: nothing runs out when all is full."""
+    inheriting = exec_wrapper("import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (300, 300))\n"
+                              "null = os.open('/dev/null', os.O_RDONLY)\n"
+                              "for i in range(200): os.set_inheritable(os.dup(null), True)")
+    server = start({"pool.workers": 2, "timeouts.idle_when_full": 0, "log.level": "debug"},
+                   wrapper=inheriting)
+    assert len(server.descriptors()) > 200
+    each, queue_limit = server.limits["worker_connections"], server.limits["queue_limit"]
+    serve_one_by_one(server, 2 * each)
+    server.hold(Crowd(server.address, queue_limit + 5))
+    wait_for(lambda: server.figures()[1]["waiting"] == queue_limit)
+    assert not server.log.matching("oo many open files")
+
+
 def test_12_descriptors_are_too_few_and_it_says_so():
     result = run_program("-o", "listen.port=0", "-o", "pool.workers=2", wrapper=limited_to(12))
     assert result.returncode == 1
@@ -91,3 +107,29 @@ def test_running_out_of_descriptors_does_not_hold_up_the_stop(start):
     server.hold(Crowd(server.address, 5))
     server.log.wait("oo many open files")
     assert server.stop() < (2 if PLAIN else 20)
+
+
+def test_a_pause_begins_anew_after_a_success(start):
+    server = start({"pool.workers": 1, "log.level": "debug"})
+    hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
+
+    def run_out():
+        """Returns where in the log the first failure is looked for."""
+        mark = server.log.mark()
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (len(server.descriptors()), hard))
+        server.hold(Crowd(server.address, 1))
+        return mark
+
+    failure = "^debug: accept: .*oo many open files"
+    # 10 + 20 + ... + 320 ms, and then it is in a pause of 640 ms.
+    server.log.wait(failure, count=7, start=run_out())
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_for(lambda: server.connections() == 1)
+    mark = run_out()
+    server.log.wait(failure, start=mark)
+    begin = time.monotonic()
+    server.log.wait(failure, count=4, start=mark)
+    # 10 + 20 + 40 ms; had the pauses only gone on growing, three seconds.
+    assert time.monotonic() - begin < 1.5
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_for(lambda: server.connections() == 2)

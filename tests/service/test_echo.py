@@ -123,12 +123,13 @@ def test_resets_do_not_grow_memory(start):
     server = start({"pool.workers": 1})
     before = len(server.descriptors())
     memory = []
-    for _ in range(4):
+    for _ in range(9):
         reset_in_each_phase(server, 400)
         wait_for(lambda: len(server.descriptors()) == before)
         memory.append(server.memory())
-    # One round's owed buffers are 2.5 MiB; the heap itself may settle after the first.
-    assert memory[-1] - memory[0] <= 2 << 20, memory
+    # One round's owed buffers are 2.5 MiB. What the heap holds for a while differs from round to
+    # round, so the least of some counts.
+    assert min(memory[-3:]) - min(memory[:3]) <= 1 << 20, memory
 
 
 def test_reset_while_waiting_in_the_queue(start):

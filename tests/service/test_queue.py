@@ -1,11 +1,15 @@
 """The textbook pool (one client a worker), its queue, and what happens when that is full."""
 
+import errno
+import os
+import signal
 import time
 
 import pytest
 
+import preload
 from clients import Crowd
-from harness import seconds, wait_for
+from harness import key_values, seconds, wait_for
 
 TEXTBOOK = {"pool.worker_connections": 1, "timeouts.idle_when_full": 0}
 
@@ -72,6 +76,8 @@ def test_a_wait_in_the_queue_shows_in_the_figures(start):
     queue = server.figures()[1]
     assert queue["wait_us_max"] >= 200_000
     assert queue["wait_us_p50"] <= queue["wait_us_p99"] <= queue["wait_us_max"]
+    again = server.figures()[1]
+    assert [again[key] for key in again if key.startswith("wait_us")] == [0, 0, 0]
 
 
 def test_reject_closes_exactly_36_of_40(start):
@@ -111,6 +117,41 @@ def test_wait_stops_accepting_and_everybody_is_served_in_the_end(start):
         assert client.receive(7) == b"patient"
         client.close()
     assert server.figures()[1]["accepted"] == 21
+
+
+@pytest.mark.parametrize("queue_full", ["wait", "reject"])
+def test_a_crowd_at_one_address_does_not_hold_up_another_address(start, queue_full):
+    """Both are there when the acceptor goes on: who comes to the second must not wait for all."""
+    server = start({"listen.addresses": ["127.0.0.1", "127.0.0.2"], "log.connections": True,
+                    "pool.queue_full": queue_full})
+    server.suspend()
+    server.hold(Crowd(server.addresses[0], 400))
+    server.connect(server.addresses[1])
+    server.send_signal(signal.SIGCONT)
+    server.log.wait("connection accepted", count=401)
+    places = [key_values(line)["local"] for line in server.log.matching("connection accepted")]
+    assert places.index("127.0.0.2:%d" % server.addresses[1][1]) <= 64
+
+
+def test_one_that_cannot_be_watched_makes_room_for_the_next(start, tmp_path):
+    """A full worker gets room, and the first that waits fails: the second must not be forgotten."""
+    # The bell's is the first, then those of the two held; the fourth is the first waiting one's.
+    server = start({"pool.workers": 1, **TEXTBOOK, "pool.worker_connections": 2,
+                    "log.connections": True},
+                   env=preload.build(tmp_path) | {"FAIL_EPOLL_ADD": "4"})
+    stays, leaves = server.connect(), server.connect()
+    stays.echo()
+    leaves.echo()
+    unlucky, lucky = server.connect(), server.connect()
+    name = unlucky.name
+    wait_for(lambda: waiting(server) == 2)
+    lucky.send(b"lucky")
+    leaves.close()
+    unlucky.expect_closed()
+    assert lucky.receive(5) == b"lucky"
+    stays.echo()
+    [line] = server.log.matching(f"connection closed peer={name} ")
+    assert "reason=error" in line and os.strerror(errno.ENOSPC) in line
 
 
 @pytest.mark.parametrize("queue_full", ["wait", "reject"])

@@ -1,39 +1,10 @@
 """What is set on the sockets, looked at through copies of the server's own descriptors."""
 
-import ctypes
-import os
-import re
 import socket
 
 import pytest
 
-SYS_PIDFD_GETFD = 438
-TCP_NOTSENT_LOWAT = 25
-
-
-def copy_of(server, number):
-    """A copy of a descriptor of the server, as a socket."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    process = os.pidfd_open(server.pid)
-    try:
-        copy = libc.syscall(SYS_PIDFD_GETFD, process, number, 0)
-    finally:
-        os.close(process)
-    if copy < 0:
-        pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
-    return socket.socket(fileno=copy)
-
-
-def sockets(server):
-    """Copies of the server's internet sockets: {True: those that listen, False: the accepted}."""
-    found = {True: [], False: []}
-    for number, name in server.descriptors().items():
-        if re.match("socket:", name):
-            sock = copy_of(server, number)
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                found[bool(listens)].append(sock)
-    return found
+from server_sockets import TCP_NOTSENT_LOWAT, backlog_of, sockets
 
 
 @pytest.fixture
@@ -76,6 +47,12 @@ def test_unsent_bytes_in_the_kernel_are_bounded(open_sockets):
     [accepted] = open_sockets()[False]
     lowat = accepted.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT)
     assert 0 < lowat < 1 << 24
+
+
+@pytest.mark.parametrize("backlog", [7, 64])
+def test_the_backlog_is_as_the_file_says(open_sockets, backlog):
+    for listener in open_sockets({"listen.backlog": backlog})[True]:
+        assert backlog_of(listener) == backlog
 
 
 def test_listeners_can_be_bound_again_and_ipv6_is_ipv6_only(open_sockets):

@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 import socket
 
 import pytest
 
+import preload
 from harness import error_lines, exec_wrapper, needs_root, run_program, unshared
 
 NOBODY = 65534
@@ -99,6 +101,23 @@ NO_IPV6 = [pytest.param("sysctl -qw net.ipv6.conf.all.disable_ipv6=1", id="disab
            pytest.param("ip -6 address flush dev lo", id="no-address")]
 
 
+def with_somaxconn(count):
+    return in_namespace(f"echo {count} > /proc/sys/net/core/somaxconn")
+
+
+def test_a_backlog_that_the_kernel_cuts_is_told_with_both_numbers(start):
+    server = start({"listen.backlog": 500}, wrapper=with_somaxconn(100))
+    [line] = server.log.matching("^warning: .*backlog")
+    for number in (500, 100):
+        assert re.search(rf"\b{number}\b", line), line
+    assert "somaxconn" in line
+
+
+def test_a_backlog_that_the_kernel_gives_is_not_mentioned(start):
+    server = start({"listen.backlog": 100}, wrapper=with_somaxconn(100))
+    assert not server.log.matching("backlog|somaxconn")
+
+
 @pytest.mark.parametrize("script", NO_IPV6)
 def test_ipv6_loopback_that_is_absent_is_a_warning(start, script):
     server = start({"listen.addresses": ["127.0.0.1", "::1"]}, wrapper=in_namespace(script))
@@ -131,10 +150,12 @@ def test_started_with_0_1_2_closed(launch):
     server.connect().echo()
 
 
-def test_the_soft_descriptor_limit_is_raised_to_the_hard_one(start):
+@pytest.mark.parametrize("soft", [64, 6])
+def test_the_soft_descriptor_limit_is_raised_to_the_hard_one(start, soft):
     server = start(wrapper=exec_wrapper(
         "import resource as r; hard = r.getrlimit(r.RLIMIT_NOFILE)[1]; "
-        "r.setrlimit(r.RLIMIT_NOFILE, (64, hard))"))
+        f"r.setrlimit(r.RLIMIT_NOFILE, ({soft}, hard))"))
+    server.connect().echo()
     with open(f"/proc/{server.pid}/limits", encoding="ascii") as file:
         [line] = [line for line in file if line.startswith("Max open files")]
     assert line.split()[3] == line.split()[4]
@@ -149,3 +170,25 @@ def test_descriptors_are_not_inherited_by_children(start):
             with open(f"/proc/{server.pid}/fdinfo/{number}", encoding="ascii") as file:
                 flags = int(re.search(r"flags:\s+(\d+)", file.read())[1], 8)
             assert flags & os.O_CLOEXEC, server.descriptors()[number]
+
+
+def signalled_while_it_reads_its_file(launch, number, directory):
+    """A program that gets a signal just before it opens its file."""
+    return launch(env=preload.build(directory) | {"SIGNAL_AT_OPEN": str(int(number))})
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE])
+def test_a_signal_during_the_start_does_not_end_it(launch, tmp_path, number):
+    server = signalled_while_it_reads_its_file(launch, number, tmp_path).wait_ready()
+    server.connect().echo()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_during_the_start_is_answered(launch, tmp_path, number):
+    server = signalled_while_it_reads_its_file(launch, number, tmp_path).wait_ready()
+    server.log.wait({signal.SIGHUP: "SIGHUP: ", signal.SIGUSR1: "queue waiting="}[number])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_start_is_a_stop(launch, tmp_path, number):
+    assert signalled_while_it_reads_its_file(launch, number, tmp_path).wait_exit() == 0

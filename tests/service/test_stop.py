@@ -6,7 +6,7 @@ import time
 import pytest
 
 from clients import Crowd
-from harness import PLAIN, seconds, wait_for
+from harness import PLAIN, key_values, seconds, wait_for
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
@@ -46,6 +46,66 @@ def test_drain_echoes_on_refuses_new_ones_and_ends_at_the_deadline(start, number
     assert drain * 0.9 <= took <= drain + seconds(1)
     [closed] = [line for line in closed_lines(server) if f"peer={name} " in line]
     assert "reason=drain" in closed
+
+
+def test_the_draining_line_counts_what_is_held_and_what_waits(start):
+    server = start({"pool.workers": 2, "pool.worker_connections": 1, "timeouts.drain": 600,
+                    "timeouts.idle_when_full": 0})
+    server.hold(Crowd(server.address, 2)).exchange()
+    server.hold(Crowd(server.address, 5))
+    wait_for(lambda: server.figures()[1]["waiting"] == 5)
+    server.send_signal(signal.SIGTERM)
+    line = server.log.wait("SIGTERM: draining .*")[0][0]
+    assert (key_values(line)["connections"], key_values(line)["waiting"]) == (2, 5)
+    line_again = server.log.mark()
+    server.stop()
+    line = server.log.wait("SIGTERM: closing .*", start=line_again)[0][0]
+    assert (key_values(line)["connections"], key_values(line)["waiting"]) == (2, 5)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_whoever_is_in_the_backlog_at_the_stop_is_served(start, number):
+    server = start({"pool.workers": 2, "timeouts.drain": 600})
+    server.suspend()
+    crowd = server.hold(Crowd(server.address, 900))
+    for sock in crowd.sockets.values():
+        sock.send(b"before the stop")
+    server.send_signal(number)
+    server.send_signal(signal.SIGCONT)
+    assert_each_gets(crowd, b"before the stop")
+    crowd.close()
+    assert server.wait_exit() == 0
+
+
+def test_whoever_is_in_the_backlog_of_a_full_server_at_the_stop_is_served(start):
+    """The acceptor sleeps until there is room in the queue, with more than a turn's to accept."""
+    server = start({"pool.workers": 1, "pool.worker_connections": 1, "pool.queue_limit": 1,
+                    "timeouts.drain": 600, "timeouts.idle_when_full": 0})
+    holder = server.connect()
+    holder.echo()
+    crowd = [server.connect() for _ in range(300)]
+    for client in crowd:
+        client.send(b"patient")
+    wait_for(lambda: server.figures()[1]["waiting"] == 1)
+    server.send_signal(signal.SIGTERM)
+    wait_for(server.refuses)
+    holder.close()
+    for client in crowd:
+        assert client.receive(7) == b"patient"
+        client.close()
+    assert server.wait_exit() == 0
+
+
+def assert_each_gets(crowd, expected):
+    """Every client of a crowd hears exactly this."""
+    for sock in crowd.sockets.values():
+        sock.settimeout(seconds(20))
+        got = b""
+        while len(got) < len(expected):
+            part = sock.recv(len(expected) - len(got))
+            assert part, "closed unserved"
+            got += part
+        assert got == expected
 
 
 def test_drain_ends_when_the_last_client_leaves(start):
@@ -120,6 +180,21 @@ def test_what_waits_in_the_queue_is_closed_at_the_deadline(start):
     server.send_signal(signal.SIGTERM)
     waiting.wait_closed(10)
     assert server.wait_exit() == 0
+
+
+def test_every_accepted_line_has_its_closed_line(start):
+    server = start({"pool.workers": 1, "pool.worker_connections": 1, "log.connections": True,
+                    "timeouts.drain": seconds(0.3), "timeouts.idle_when_full": 0})
+    served = server.connect()
+    served.echo()
+    waiting = [server.connect() for _ in range(10)]
+    wait_for(lambda: server.figures()[1]["waiting"] == 10)
+    server.stop()
+    accepted = [key_values(line)["peer"] for line in server.log.matching("connection accepted")]
+    closed = {key_values(line)["peer"]: key_values(line) for line in closed_lines(server)}
+    assert sorted(accepted) == sorted(closed) and len(closed_lines(server)) == 11
+    assert set(accepted) == {client.name for client in [served, *waiting]}
+    assert {line["reason"] for line in closed.values()} == {"drain"}
 
 
 def test_the_acceptor_that_waits_for_room_is_stopped_too(start):

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from harness import error_lines, exec_wrapper, run_program, seconds, wait_for, without_file
+from server_sockets import TCP_NOTSENT_LOWAT, sockets
 
 
 def has_systemd():
@@ -95,6 +96,34 @@ def test_several_handed_over_sockets_are_all_served(systemd, start):
         assert server.addresses == [first.getsockname()[:2], second.getsockname()[:2]]
     for address in server.addresses:
         server.connect(address).echo()
+
+
+def test_connections_of_a_handed_over_socket_get_the_options(systemd, start):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        server = start({"limits.buffer_bytes": 12345}, **handing_over(sock))
+    server.connect().echo()
+    [accepted] = sockets(server)[False]
+    with accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert accepted.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == 12345
+
+
+def test_peers_of_a_socket_for_both_families_are_told_as_ipv4(systemd, start):
+    """Bound to one mapped address, so that only this machine can reach it."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::ffff:127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        server = start({"log.connections": True}, **handing_over(sock))
+    client = server.connect(("127.0.0.1", port))
+    client.echo()
+    name = client.name
+    client.close()
+    assert name.startswith("127.0.0.1:")
+    server.log.wait(f"connection accepted peer={name} local=127.0.0.1:{port}$")
+    server.log.wait(f"connection closed peer={name} ")
 
 
 def test_a_handed_over_socket_that_blocks_does_not_block_the_acceptor(systemd, start):

@@ -81,7 +81,7 @@ static void expect_load(struct settings *s, const char *path, char *const overri
 }
 
 /* Loads this text as a file, expects these messages, and lets the settings go. */
-static void expect_text(const char *bytes, size_t length, const char *expected)
+static inline void expect_text(const char *bytes, size_t length, const char *expected)
 {
 	struct settings s;
 

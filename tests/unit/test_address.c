@@ -2,6 +2,7 @@
  * Addresses and address ranges, from text and back.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <string.h>
 
 #include "cmocka_setup.h"
@@ -43,7 +44,32 @@ static void an_interface_may_be_named(void **state)
 
 	(void)state;
 	assert_true(address_parse("fe80::1%lo", 1, &a));
+	assert_true(address_resolve_scope("fe80::1%lo", &a));
 	assert_int_not_equal(a.v6.sin6_scope_id, 0);
+	assert_string_equal(address_scope("fe80::1%lo"), "lo");
+	assert_string_equal(address_scope("::1"), "");
+	/* There is nothing to look up here. */
+	assert_true(address_parse("fe80::1%4294967295", 1, &a));
+	assert_true(address_resolve_scope("fe80::1%4294967295", &a));
+	assert_int_equal(a.v6.sin6_scope_id, UINT32_MAX);
+	assert_true(address_parse("127.0.0.1", 1, &a));
+	assert_true(address_resolve_scope("127.0.0.1", &a));
+}
+
+static void an_interface_need_not_exist_to_be_named(void **state)
+{
+	static const char *const cases[] = {"fe80::1%none", "fe80::1%eth0.100", "fe80::1%br-lan",
+					    "fe80::1%123456789abcdef", "fe80::1%2nd"};
+	union address a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (!address_parse(cases[i], 1, &a))
+			fail_msg("\"%s\" was refused", cases[i]);
+		assert_int_equal(a.v6.sin6_scope_id, 0);
+		assert_false(address_resolve_scope(cases[i], &a));
+		assert_int_equal(errno, ENODEV);
+	}
 }
 
 static void bad_addresses_are_refused(void **state)
@@ -70,7 +96,13 @@ static void bad_addresses_are_refused(void **state)
 		"fe80::1%-1",
 		"fe80::1%4294967296",
 		"1.2.3.4%2",
-		"fe80::1%none",
+		"fe80::1%123456789abcdefg",
+		"fe80::1%eth 0",
+		"fe80::1%eth/0",
+		"fe80::1%eth:0",
+		"fe80::1%e\"h",
+		"fe80::1%.",
+		"fe80::1%e\xc3\xa4",
 		"10.0.0.0/8",
 		"*",
 		"::1%1%1",
@@ -175,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_addresses_come_back_as_they_were),
 		cmocka_unit_test(an_interface_may_be_named),
+		cmocka_unit_test(an_interface_need_not_exist_to_be_named),
 		cmocka_unit_test(bad_addresses_are_refused),
 		cmocka_unit_test(the_length_and_port_follow_the_family),
 		cmocka_unit_test(good_ranges_are_parsed),

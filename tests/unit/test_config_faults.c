@@ -46,7 +46,7 @@ static void wrong_files_are_refused_by_their_kind(void **state)
 	expect_load(&s, "/dev/zero", NULL, 0,
 		    "E /dev/zero: found a device; right is a regular file\n");
 	expect_load(&s, "", NULL, 0,
-		    "E : cannot be read: No such file or directory; "
+		    "E '': cannot be read: No such file or directory; "
 		    "right is the path of an existing file\n");
 }
 
@@ -120,7 +120,7 @@ static void bytes_that_are_no_text_are_refused(void **state)
 		   "right is a closing '\"'\n" F
 		   ":2: found a string that is not closed in its line; right is a closing '\"'\n"},
 		{"]]] %&!\n" IN_POOL("workers = 70000;"), 0,
-		 F ":1: found ]; right is a setting, as name = value;\n" F
+		 F ":1: found \"]\"; right is a setting, as name = value;\n" F
 		   ":2: pool.workers: found 70000; " WORKERS},
 		{"\xef\xbb\xbfpool: { workers = 2000; };", 0,
 		 F ":1: found a byte order mark; right is UTF-8 text without one\n" F
@@ -146,10 +146,11 @@ static void bytes_that_are_no_text_are_refused(void **state)
 		 F ":1: found the byte 0xc0, which is not UTF-8 here; right is UTF-8 text\n" F
 		   ":2: found the byte 0xed, which is not UTF-8 here; right is UTF-8 text\n"},
 		{"log: { level = \"\\\";\\\"; };", 0,
-		 F ":1: log.level: found a string that is not closed in its line; "
-		   "right is a closing '\"'\n" F
-		   ":1: log.\\: found \\; right is a setting's name, of letters, digits, \"_\" and "
-		   "\"-\"\n"},
+		 F
+		 ":1: log.level: found a string that is not closed in its line; "
+		 "right is a closing '\"'\n" F
+		 ":1: log.\\: found \"\\\"; right is a setting's name, of letters, digits, \"_\" and "
+		 "\"-\"\n"},
 		{"log: { level = \"\\info\"; };", 0,
 		 F ":1: log.level: found an unknown escape in a string; "
 		   "right is one of \\\\ \\\" \\f \\n \\r \\t and \\xNN\n"},
@@ -234,10 +235,30 @@ static void wrong_words_and_lists_are_refused(void **state)
 		{"listen: { addresses = \"::1\"; };", 0,
 		 F ":1: listen.addresses: found \"::1\"; right is an array of 1 to 16 numeric "
 		   "addresses, as [ \"127.0.0.1\", \"::1\" ]\n"},
-		{"listen: { addresses = [ \"::1\" \"::2\", ]; };", 0,
-		 F ":1: listen.addresses: found ]; right is a value of the array, or \"]\"\n"},
+		{"listen: { addresses = [ \"::1\" \"0.0.0.0\" ]; };", 0,
+		 F ":1: listen.addresses: found \"0.0.0.0\"; right is \",\" or \"]\"\n"},
+		{"listen: { addresses = [ \"0.0\"\n\".0.0\" ]; port = 70000; };", 0,
+		 F ":2: listen.addresses: found \".0.0\"; right is \",\" or \"]\"\n" F
+		   ":2: listen.port: found 70000; right is a whole number from 0 to 65535\n"},
+		{"log: { level = \"in\"\n \"fo\" \"\"; target = 1; };", 0,
+		 F ":2: log.level: found \"fo\"; right is one string\n" F
+		   ":2: log.target: found 1; right is \"stderr\" or \"syslog\"\n"},
+		{"listen: { addresses = [ \"::1\", \"::2\", ]; };", 0,
+		 F ":1: listen.addresses: found \"]\"; "
+		   "right is a value after the comma, or no comma\n"},
+		{"listen: { addresses = [ , ]; };", 0,
+		 F ":1: listen.addresses: found \",\"; "
+		   "right is a value of the array, or \"]\"\n"},
+		{"listen: { addresses = [ \"fe80::1%eth8\", \"fe80::1%eth9\" ]; };", 0, ""},
+		{"listen: { addresses = [ \"fe80::1%eth9\", \"fe80::1%eth9\", \"::\" ]; };", 0,
+		 F ":1: listen.addresses: found \"fe80::1%eth9\" beside \"fe80::1%eth9\"; right "
+		   "is each address once, and \"0.0.0.0\" or \"::\" without others of its "
+		   "family\n" F
+		   ":1: listen.addresses: found \"::\" beside \"fe80::1%eth9\"; right is each "
+		   "address once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
 		{"listen: { addresses = [ \"::1\", [ \"::2\" ] ]; port = 70000; };", 0,
-		 F ":1: listen.addresses: found [; right is a value of the array, or \"]\"\n" F
+		 F ":1: listen.addresses: found \"[\"; "
+		   "right is a value after the comma, or no comma\n" F
 		   ":1: listen.port: found 70000; right is a whole number from 0 to 65535\n"},
 		{"listen: { addresses = [ \"::1\", 5 \"::2\"; port = 70000; };", 0,
 		 F ":1: listen.addresses: found \"::2\"; right is \",\" or \"]\"\n" F
@@ -286,15 +307,15 @@ static void wrong_keys_are_refused(void **state)
 		 F ":1: pool.workers: found 8; right is \"=\" or \":\" after the name\n" F
 		   ":1: pool.queue_limit: found 0; right is a whole number from 1 to 1000000\n"},
 		{"pool { workers = 70000; };", 0,
-		 F ":1: pool: found {; right is \"=\" or \":\" after the name\n" F
+		 F ":1: pool: found \"{\"; right is \"=\" or \":\" after the name\n" F
 		   ":1: pool.workers: found 70000; " WORKERS},
 		{"pool: {\nworkers = ; };\ntrue = 1;", 0,
-		 F ":2: pool.workers: found ;; right is a value\n" F ":3: true: found true; "
+		 F ":2: pool.workers: found \";\"; right is a value\n" F ":3: true: found true; "
 		   "right is a setting's name, of letters, digits, \"_\" and \"-\"\n"},
 		{"pool: {\nworkers = 1;\n", 0,
 		 F ":1: pool: found a group that is not closed; right is \"}\" at its end\n"},
 		{"pool: { workers = 2; }; };", 0,
-		 F ":1: found }; right is a setting, as name = value;\n"},
+		 F ":1: found \"}\"; right is a setting, as name = value;\n"},
 	};
 
 	(void)state;
@@ -318,9 +339,10 @@ static void deep_nesting_is_refused(void **state)
 
 	(void)state;
 	EXPECT_FAULTS(faults);
-	expect_filled(IN_POOL("workers = 70000;") "a = ", "[", 65536,
-		      F ":1: pool.workers: found 70000; " WORKERS F
-			":1: a: found [; right is a value of the array, or \"]\"\n" TOO_DEEP("a"));
+	expect_filled(
+		IN_POOL("workers = 70000;") "a = ", "[", 65536,
+		F ":1: pool.workers: found 70000; " WORKERS F
+		  ":1: a: found \"[\"; right is a value of the array, or \"]\"\n" TOO_DEEP("a"));
 }
 
 static void every_include_is_refused(void **state)

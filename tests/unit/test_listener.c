@@ -2,6 +2,7 @@
  * Listening sockets: the port they get, the options that connections inherit, what is refused.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -71,7 +72,11 @@ static void let_a_rival_in(const struct sockaddr_in *address)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	assert_int_equal(syscall(SYS_bind, fd, address, sizeof(*address)), 0);
+	if (syscall(SYS_bind, fd, address, sizeof(*address)) != 0) {
+		assert_int_equal(errno, EADDRINUSE); /* there is one already */
+		close(fd);
+		return;
+	}
 	assert_int_equal(listen(fd, 1), 0);
 	rivals[rival_count++] = fd;
 }
@@ -242,6 +247,32 @@ static void test_takes_over_nothing_else(void **state)
 	tcp_pair_close(&pair);
 }
 
+static void test_an_interface_that_does_not_exist_is_told(void **state)
+{
+	char said[256] = "";
+	FILE *file = tmpfile();
+	const int stderr_kept = dup(STDERR_FILENO);
+	struct listeners l;
+	struct settings s;
+
+	(void)state;
+	assert_true(file && stderr_kept >= 0);
+	assert_true(settings_init(&s));
+	s.listen.port = 0;
+	assert_true(string_list_add(&s.listen.addresses, "fe80::1%none"));
+	assert_int_equal(dup2(fileno(file), STDERR_FILENO), STDERR_FILENO);
+	const bool opened = listeners_open(&l, &s);
+	assert_int_equal(dup2(stderr_kept, STDERR_FILENO), STDERR_FILENO);
+	assert_false(opened);
+	assert_int_equal(l.count, 0);
+	rewind(file);
+	assert_non_null(fgets(said, sizeof(said), file));
+	assert_non_null(strstr(said, "listen.addresses: \"fe80::1%none\": no such interface"));
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(close(stderr_kept), 0);
+	settings_free(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +282,7 @@ int main(void)
 		cmocka_unit_test(test_connections_inherit_the_options),
 		cmocka_unit_test(test_a_port_in_use_is_refused_and_nothing_stays_open),
 		cmocka_unit_test(test_a_foreign_address_is_refused),
+		cmocka_unit_test(test_an_interface_that_does_not_exist_is_told),
 		cmocka_unit_test(test_takes_over_a_listening_socket),
 		cmocka_unit_test(test_takes_over_nothing_else),
 	};

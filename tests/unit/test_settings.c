@@ -297,16 +297,31 @@ static void the_nearest_setting_is_named(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const char *nearest = nearest_setting(cases[i].path, false);
+		size_t length = 0;
+		const char *nearest = nearest_setting(cases[i].path, false, &length);
 
+		if (nearest != NULL)
+			assert_int_equal(length, strlen(nearest));
 		if (nearest != cases[i].nearest && (nearest == NULL || cases[i].nearest == NULL ||
 						    strcmp(nearest, cases[i].nearest) != 0))
 			fail_msg("%s: %s", cases[i].path, nearest == NULL ? "none" : nearest);
 	}
 }
 
+static void expect_nearest_group(const char *path, const char *group)
+{
+	size_t length = 0;
+	const char *nearest = nearest_setting(path, true, &length);
+
+	assert_non_null(nearest);
+	assert_int_equal(length, strlen(group));
+	assert_memory_equal(nearest, group, length);
+}
+
 static void every_group_can_be_the_nearest(void **state)
 {
+	size_t length;
+
 	(void)state;
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		const char *dot = strchr(settings_table[i].path, '.');
@@ -314,13 +329,11 @@ static void every_group_can_be_the_nearest(void **state)
 			strndup(settings_table[i].path, (size_t)(dot - settings_table[i].path));
 
 		assert_non_null(group);
-		const char *nearest = nearest_setting(group, true);
-		assert_non_null(nearest);
-		assert_string_equal(nearest, group);
+		expect_nearest_group(group, group);
 		free(group);
 	}
-	assert_string_equal(nearest_setting("timeout", true), "timeouts");
-	assert_null(nearest_setting("colours", true));
+	expect_nearest_group("timeout", "timeouts");
+	assert_null(nearest_setting("colours", true, &length));
 }
 
 static void quoted_text_is_cut_and_escaped(void **state)

@@ -29,9 +29,9 @@ struct scanner {
 	size_t length;
 	size_t at;
 	uint32_t line;
-	const char *subject; /* the setting that a string belongs to, for messages; not owned */
-	size_t unclosed_end; /* the end of the last line with a string that is not closed */
-	bool cut;            /* the rest was given up: a missing end is then no news */
+	const char *subject;  /* the setting that a string belongs to, for messages; not owned */
+	size_t unclosed_end;  /* the end of the last line with a string that is not closed */
+	bool cut;             /* the rest was given up: a missing end is then no news */
 	const char *override; /* the -o argument that text belongs to; NULL: a file */
 	size_t order;         /* of the override */
 	struct findings *findings;

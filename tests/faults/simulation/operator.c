@@ -1,0 +1,264 @@
+/*
+ * The rest of the server, as a worker sees it: the queue, the pool, the settings.
+ */
+#include "echopool/access.h"
+#include "echopool/clock.h"
+#include "echopool/thread.h"
+#include "simulation.h"
+
+void __wrap_queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
+			    const struct bell *bell);
+void __wrap_queue_clear_place(struct queue *q, unsigned int place);
+void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+		       struct queue_batch *batch);
+void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links);
+void __wrap_access_release(struct access *access, const union address *peer);
+int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
+void __wrap_thread_join(pthread_t thread);
+void __wrap_thread_set_name(const char *name);
+
+static void tune(void)
+{
+	static const uint32_t buffers[] = {1, 2, 7, 64, 300, 4096};
+	static const uint32_t limits_ms[] = {0, 0, 1, 20, 3000};
+	struct worker_tuning *t = &sim.tuning;
+
+	t->buffer_bytes = DICE_PICK(&sim.dice, buffers);
+	t->idle_ms = DICE_PICK(&sim.dice, limits_ms);
+	t->idle_when_full_ms = DICE_PICK(&sim.dice, limits_ms);
+	t->write_ms = DICE_PICK(&sim.dice, limits_ms);
+	trace(NULL, "buffer %u, idle %u, idle when full %u, write %u", t->buffer_bytes, t->idle_ms,
+	      t->idle_when_full_ms, t->write_ms);
+}
+
+void operator_plan(void)
+{
+	static const uint64_t steps_ns[] = {1000, 100 * 1000, 5 * NS_PER_MS, NS_PER_S};
+	static const uint32_t faults[] = {0, 0, 3, 30, 150};
+	struct dice *d = &sim.dice;
+
+	sim.now_ns = NS_PER_S + dice_below(d, 1000000);
+	sim.step_max_ns = DICE_PICK(d, steps_ns);
+	sim.fault_permille = DICE_PICK(d, faults);
+	sim.worker_connections = dice_upto(d, SOCKETS_MAX);
+	sim.tunes = dice_chance(d, 300);
+	sim.stop_after = dice_chance(d, 100) ? dice_upto(d, 60) : 0;
+	sim.leaves_left = dice_chance(d, 200) ? dice_upto(d, 3) : 0;
+	sim.leave_after = dice_upto(d, 30);
+	tune();
+}
+
+void operator_stop(void)
+{
+	sim.stopped = true;
+	sim.bell = true;
+	trace(NULL, "stop");
+}
+
+void operator_act(void)
+{
+	if (sim.tunes && dice_chance(&sim.dice, 30)) {
+		tune();
+		sim.bell = true;
+	}
+	if (sim.stop_after && sim.wake_ups >= sim.stop_after && !sim.stopped)
+		operator_stop();
+	if (sim.leaves_left && sim.wake_ups >= sim.leave_after && !sim.leaving) {
+		sim.leaves_left--;
+		sim.leave_after = sim.wake_ups + dice_upto(&sim.dice, 20);
+		sim.leaving = true;
+		sim.bell = true;
+		trace(NULL, "the worker is to leave");
+	}
+}
+
+static bool is_waiting(const struct sim_socket *s)
+{
+	return s->stage == STAGE_PLANNED && s->plan.arrives_ns <= sim.now_ns;
+}
+
+uint32_t operator_waiting(void)
+{
+	uint32_t count = 0;
+
+	FOR_EACH_SOCKET(s)
+	{
+		count += is_waiting(s);
+	}
+	return count;
+}
+
+uint64_t operator_next_arrival(void)
+{
+	uint64_t next = UINT64_MAX;
+
+	FOR_EACH_SOCKET(s)
+	{
+		if (s->stage == STAGE_PLANNED && s->plan.arrives_ns > sim.now_ns &&
+		    s->plan.arrives_ns < next)
+			next = s->plan.arrives_ns;
+	}
+	return next;
+}
+
+/* Gives s to the worker. Its port names it to access_release(). */
+static void arrive(struct sim_socket *s, struct queue_batch *batch)
+{
+	struct arrival *a = &batch->arrivals[batch->count++];
+
+	*a = (struct arrival){.fd = s->fd, .accepted_ns = s->plan.arrives_ns};
+	a->peer.v4.sin_family = AF_INET;
+	a->peer.v4.sin_port = (in_port_t)s->fd;
+	s->stage = STAGE_HELD;
+	sim.taken++;
+	s->since_ns = sim.now_ns;
+	trace(s, "arrives");
+}
+
+/* Takes over what the last worker left. Returns how many. */
+static uint32_t give_handed(struct queue_batch *batch)
+{
+	uint32_t count = 0;
+
+	batch->handed = sim.handed;
+	sim.handed = NULL;
+	FOR_EACH_SOCKET(s)
+	{
+		if (s->stage != STAGE_HANDED)
+			continue;
+		s->stage = STAGE_HELD;
+		totals.events[is_owing(s) ? EVENT_HANDED_OWING : EVENT_HANDED_READING]++;
+		count++;
+	}
+	return count;
+}
+
+static uint32_t count_held(void)
+{
+	uint32_t count = 0;
+
+	FOR_EACH_SOCKET(s)
+	{
+		count += s->stage == STAGE_HELD;
+	}
+	return count;
+}
+
+/* As the queue does: as many as there is room for, and where there is none, a wish for some. */
+static void give_waiting(struct queue_batch *batch, uint32_t held, uint32_t offered)
+{
+	FOR_EACH_SOCKET(s)
+	{
+		if (is_waiting(s) && held < sim.worker_connections) {
+			arrive(s, batch);
+			held++;
+		}
+	}
+	const uint32_t waiting = operator_waiting();
+
+	batch->pressed = waiting > 0;
+	batch->evict = offered < waiting ? offered : waiting;
+	if (batch->pressed)
+		totals.events[EVENT_PRESSED]++;
+}
+
+/* A worker that holds nothing sleeps until there is something for it. */
+static void sleep_in_queue(uint32_t held)
+{
+	if (held > 0 || sim.handed)
+		return;
+	operator_act();
+	if (sim.stopped || sim.leaving)
+		return;
+	if (operator_waiting() == 0 && operator_next_arrival() != UINT64_MAX)
+		sim.now_ns = operator_next_arrival();
+}
+
+void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+		       struct queue_batch *batch)
+{
+	(void)q;
+	(void)place;
+	oracle_settled();
+	if (held != count_held())
+		sim_fail(NULL, "says that it holds %u of %u", held, count_held());
+	if (offered != oracle_offer())
+		sim_fail(NULL, "offers %u instead of %u", offered, oracle_offer());
+	sleep_in_queue(held);
+	*batch = (struct queue_batch){.leaving = sim.leaving, .stopped = sim.stopped};
+	held += give_handed(batch);
+	if (!sim.leaving && !sim.stopped)
+		give_waiting(batch, held, offered);
+	batch->ended = operator_waiting() == 0 && operator_next_arrival() == UINT64_MAX;
+	sim.told_stop = sim.stopped;
+	sim.took_ns = sim.now_ns;
+	sim.must_take = false;
+	sim.woke_for_time = false;
+	sim.pressed = batch->pressed;
+	sim.evict = batch->evict;
+	trace(NULL, "queue: %u arrive, close %u%s%s%s", batch->count, batch->evict,
+	      batch->pressed ? ", pressed" : "", batch->leaving ? ", leave" : "",
+	      batch->stopped ? ", stop" : "");
+}
+
+void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links)
+{
+	(void)q;
+	(void)place;
+	if (!sim.leaving || sim.stopped)
+		sim_fail(NULL, "hands over though nobody asked for it");
+	sim.handed = links;
+	for (; links; links = links->next) {
+		struct sim_socket *s = socket_of(conn_of_link(links)->fd);
+
+		if (!s || s->stage != STAGE_HELD || s->watched)
+			sim_fail(s, "is handed over though it is not held, or still watched");
+		s->stage = STAGE_HANDED;
+		trace(s, "handed over");
+	}
+	if (count_held() > 0)
+		sim_fail(NULL, "leaves and keeps %u connections", count_held());
+}
+
+void __wrap_access_release(struct access *access, const union address *peer)
+{
+	struct sim_socket *s = socket_of(peer->v4.sin_port);
+
+	(void)access;
+	if (!s || s->released || (s->stage != STAGE_HELD && s->stage != STAGE_CLOSED))
+		sim_fail(s, "its place is freed twice, or though it is not held");
+	s->released = true;
+}
+
+void __wrap_queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
+			    const struct bell *bell)
+{
+	(void)q;
+	(void)place;
+	(void)worker_connections;
+	(void)bell;
+}
+
+void __wrap_queue_clear_place(struct queue *q, unsigned int place)
+{
+	(void)q;
+	(void)place;
+}
+
+/* The worker's thread is this one. */
+int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument)
+{
+	(void)thread;
+	body(argument);
+	return 0;
+}
+
+void __wrap_thread_join(pthread_t thread)
+{
+	(void)thread;
+}
+
+void __wrap_thread_set_name(const char *name)
+{
+	(void)name;
+}

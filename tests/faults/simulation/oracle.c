@@ -1,0 +1,217 @@
+/*
+ * What must hold at each wake-up, worked out from the sockets alone: the worker's own lists and
+ * flags are not looked at, only what it calls and counts.
+ */
+#include <inttypes.h>
+#include <sys/epoll.h>
+
+#include "echopool/clock.h"
+#include "simulation.h"
+
+static uint64_t deadline_of(const struct sim_socket *s)
+{
+	const uint32_t limit_ms = is_owing(s) ? sim.tuning.write_ms : sim.tuning.idle_ms;
+
+	return limit_ms ? s->since_ns + limit_ms * NS_PER_MS : UINT64_MAX;
+}
+
+/* How long a connection that waits for its client may stay while others wait for the worker. */
+static uint32_t pressed_ms(void)
+{
+	const uint32_t idle_ms = sim.tuning.idle_ms;
+	const uint32_t when_full_ms = sim.tuning.idle_when_full_ms;
+
+	if (when_full_ms == 0)
+		return idle_ms;
+	return idle_ms && idle_ms < when_full_ms ? idle_ms : when_full_ms;
+}
+
+static bool may_be_evicted(const struct sim_socket *s)
+{
+	return s->stage == STAGE_HELD && !is_owing(s) && pressed_ms() &&
+	       s->since_ns + pressed_ms() * NS_PER_MS <= sim.now_ns;
+}
+
+uint32_t oracle_offer(void)
+{
+	uint32_t count = 0;
+
+	FOR_EACH_SOCKET(s)
+	{
+		count += may_be_evicted(s);
+	}
+	return count < QUEUE_TAKE_MAX ? count : QUEUE_TAKE_MAX;
+}
+
+static bool is_oldest_reading(const struct sim_socket *s)
+{
+	FOR_EACH_SOCKET(other)
+	{
+		if (other->stage == STAGE_HELD && !is_owing(other) && other->since_ns < s->since_ns)
+			return false;
+	}
+	return true;
+}
+
+enum conn_end oracle_reason(struct sim_socket *s)
+{
+	if (s->doomed)
+		return s->end;
+	if (sim.calloc_failed && !s->watched) {
+		sim.calloc_failed = false;
+		return CONN_END_ERROR;
+	}
+	if (sim.told_stop)
+		return CONN_END_DRAIN;
+	if (sim.evict > 0 && !is_owing(s) && is_oldest_reading(s)) {
+		sim.evict--;
+		return CONN_END_IDLE_WHEN_FULL;
+	}
+	if (deadline_of(s) <= sim.now_ns)
+		return is_owing(s) ? CONN_END_WRITE : CONN_END_IDLE;
+	sim_fail(s, "closed without a reason");
+}
+
+/* A turn: one recv and the send of it, or one send of what was owed. */
+static void check_turn(struct sim_socket *s)
+{
+	if (!s->reported)
+		return;
+	s->reported = false;
+	if (!s->acted)
+		sim_fail(s, "was reported, and nothing was done");
+	if (s->owed_at_start && s->receives > 0)
+		sim_fail(s, "reads in the turn in which it paid");
+	if (is_owing(s) && s->sends == 0)
+		sim_fail(s, "read and did not try to write");
+}
+
+static void check_held(struct sim_socket *s)
+{
+	const uint32_t right = is_owing(s) ? EPOLLOUT : EPOLLIN;
+
+	if (s->doomed)
+		sim_fail(s, "has ended and is not closed");
+	if (!s->watched || s->interest != right)
+		sim_fail(s, "owes %u bytes and is watched for 0x%x", s->received - s->echoed,
+			 s->watched ? s->interest : 0);
+	if (deadline_of(s) <= sim.woke_ns && s->since_ns < sim.woke_ns)
+		sim_fail(s, "is silent since %" PRIu64 " and not closed", s->since_ns);
+	if (!is_owing(s))
+		s->owed_block = false; /* which the number of blocks proves */
+}
+
+/* Blocks: the worker, its buffer, one for each connection, one for each that owes. */
+static void check_heap(int64_t connections, int64_t owing)
+{
+	if (sim.blocks != 2 + connections + owing)
+		sim_fail(NULL,
+			 "%" PRId64 " blocks for %" PRId64 " connections, of which %" PRId64 " owe",
+			 sim.blocks, connections, owing);
+}
+
+/* The worker counts what it did. */
+static void check_figures(void)
+{
+	const struct worker_stats *stats = worker_stats(sim.worker);
+
+	for (unsigned int i = 0; i < CONN_END_COUNT; i++) {
+		if (stat_get(&stats->ended[i]) != sim.expected_ended[i])
+			sim_fail(NULL, "counts %" PRIu64 " ends by %s; there were %" PRIu64,
+				 stat_get(&stats->ended[i]), conn_end_name(i),
+				 sim.expected_ended[i]);
+	}
+	if (stat_get(&stats->received_bytes) != sim.received_bytes ||
+	    stat_get(&stats->sent_bytes) != sim.sent_bytes)
+		sim_fail(NULL, "counts %" PRIu64 " bytes in and %" PRIu64 " out",
+			 stat_get(&stats->received_bytes), stat_get(&stats->sent_bytes));
+	if (stat_get(&stats->taken) != sim.taken)
+		sim_fail(NULL, "counts %" PRIu64 " connections; it took %" PRIu64,
+			 stat_get(&stats->taken), sim.taken);
+}
+
+void oracle_settled(void)
+{
+	int64_t connections = 0, owing = 0;
+
+	sim.turn = NULL;
+	FOR_EACH_SOCKET(s)
+	{
+		check_turn(s);
+		if (s->stage == STAGE_HELD)
+			check_held(s);
+		connections += s->stage == STAGE_HELD || s->stage == STAGE_HANDED;
+		owing += (s->stage == STAGE_HELD || s->stage == STAGE_HANDED) && is_owing(s);
+	}
+	check_heap(connections, owing);
+	check_figures();
+	if (sim.evict > 0)
+		sim_fail(NULL, "did not close %u for those that wait", sim.evict);
+}
+
+/* When the worker has to wake at the latest to offer connections for closing. */
+static uint64_t offer_by_ns(void)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	FOR_EACH_SOCKET(s)
+	{
+		if (s->stage == STAGE_HELD && !is_owing(s) && s->since_ns < oldest)
+			oldest = s->since_ns;
+	}
+	if (!sim.pressed || oldest == UINT64_MAX || pressed_ms() == 0)
+		return UINT64_MAX;
+	oldest += pressed_ms() * NS_PER_MS;
+	if (oldest < sim.took_ns + OFFER_PERIOD_MS * NS_PER_MS)
+		return sim.took_ns + OFFER_PERIOD_MS * NS_PER_MS;
+	return oldest;
+}
+
+/* The worker waits until the next deadline, in whole milliseconds; under pressure not longer. */
+static void check_timeout(int timeout_ms, uint64_t deadline)
+{
+	const uint64_t now = sim.now_ns;
+	uint64_t right = deadline > now ? (deadline - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+
+	if (timeout_ms >= 0 && (uint64_t)timeout_ms == right)
+		return;
+	if (timeout_ms < 0 || (uint64_t)timeout_ms > right || !sim.pressed)
+		sim_fail(NULL, "waits %d ms; the next deadline is in %" PRIu64, timeout_ms, right);
+}
+
+void oracle_timeout(int timeout_ms)
+{
+	uint64_t deadline = offer_by_ns();
+
+	if (sim.must_take)
+		sim_fail(NULL, "did not look at the queue");
+	if (sim.woke_for_time)
+		sim_fail(NULL, "woke in time for a deadline, and did nothing");
+	FOR_EACH_SOCKET(s)
+	{
+		if (s->stage == STAGE_HELD && deadline_of(s) < deadline)
+			deadline = deadline_of(s);
+	}
+	if (deadline != UINT64_MAX)
+		check_timeout(timeout_ms, deadline);
+	else if (timeout_ms != -1)
+		sim_fail(NULL, "waits %d ms, though there is no deadline", timeout_ms);
+}
+
+/* At the end of a run, when no worker is left. */
+void oracle_ended(void)
+{
+	if (sim.blocks != 0)
+		sim_fail(NULL, "%" PRId64 " blocks are left on the heap", sim.blocks);
+	FOR_EACH_SOCKET(s)
+	{
+		if (s->stage == STAGE_PLANNED && sim.stopped)
+			continue; /* the queue's to close */
+		if (s->stage != STAGE_CLOSED || !s->released)
+			sim_fail(s, "is left open");
+		if (s->end == CONN_END_CLIENT && s->echoed != s->plan.total)
+			sim_fail(s, "got %u of %u bytes back", s->echoed, s->plan.total);
+		totals.connections++;
+		totals.ended[s->end]++;
+	}
+}

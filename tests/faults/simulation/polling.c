@@ -1,0 +1,190 @@
+/*
+ * epoll, the bell's descriptor and the clock. Time passes in epoll_wait only, and in the queue.
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "echopool/clock.h"
+#include "simulation.h"
+
+#define EPOLL_FD 10
+#define BELL_FD  11
+
+int __wrap_epoll_create1(int flags);
+int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms);
+int __wrap_eventfd(unsigned int count, int flags);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_epoll_create1(int flags)
+{
+	(void)flags;
+	return EPOLL_FD;
+}
+
+int __wrap_eventfd(unsigned int count, int flags)
+{
+	(void)count;
+	(void)flags;
+	return BELL_FD;
+}
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (clock != CLOCK_MONOTONIC)
+		sim_fail(NULL, "looks at a clock that can be set back");
+	now->tv_sec = (time_t)(sim.now_ns / NS_PER_S);
+	now->tv_nsec = (long)(sim.now_ns % NS_PER_S);
+	return 0;
+}
+
+int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+	struct sim_socket *s = socket_of(fd);
+
+	if (epoll_fd != EPOLL_FD)
+		sim_fail(s, "epoll_ctl on descriptor %d", epoll_fd);
+	if (!s)
+		return 0; /* the bell */
+	if (operation == EPOLL_CTL_DEL) {
+		const bool watched = s->watched;
+
+		/* As a connection ends, also one that could not be watched. */
+		s->watched = false;
+		errno = ENOENT;
+		return watched ? 0 : -1;
+	}
+	if (s->stage != STAGE_HELD || s->doomed || s->watched == (operation == EPOLL_CTL_ADD))
+		sim_fail(s, "epoll_ctl %d out of place", operation);
+	if (fault(EVENT_EPOLL_ERROR)) {
+		doom(s, CONN_END_ERROR);
+		errno = dice_chance(&sim.dice, 500) ? ENOMEM : ENOSPC;
+		trace(s, "epoll_ctl: errno %d", errno);
+		return -1;
+	}
+	s->watched = true;
+	s->interest = event->events;
+	s->data = event->data.ptr;
+	trace(s, "watched for 0x%x", s->interest);
+	return 0;
+}
+
+/* What epoll would report of s now; 0: nothing. */
+static uint32_t readiness(const struct sim_socket *s)
+{
+	uint32_t ready = 0;
+
+	if (!s->watched)
+		return 0;
+	if (s->sent > s->received || s->finished)
+		ready |= EPOLLIN;
+	if (s->window > 0)
+		ready |= EPOLLOUT;
+	if (s->error)
+		ready |= EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP;
+	return ready & (s->interest | EPOLLERR | EPOLLHUP);
+}
+
+static void report(struct sim_socket *s, uint32_t ready, struct epoll_event *event)
+{
+	s->reported = true;
+	s->acted = false;
+	s->receives = 0;
+	s->sends = 0;
+	event->events = ready;
+	event->data.ptr = s->data;
+	trace(s, "reported 0x%x", ready);
+}
+
+/* Some of what is ready, from a random one on; now and then one that is not. */
+static int collect(struct epoll_event *events, int most)
+{
+	const unsigned int first = dice_below(&sim.dice, sim.socket_count);
+	int n = 0;
+
+	if (sim.bell && dice_chance(&sim.dice, 700)) {
+		trace(NULL, "the bell");
+		events[n++] = (struct epoll_event){.events = EPOLLIN};
+		sim.bell = false;
+		sim.must_take = true;
+	}
+	for (unsigned int i = 0; i < sim.socket_count && n < most; i++) {
+		struct sim_socket *s = &sim.sockets[(first + i) % sim.socket_count];
+		uint32_t ready = readiness(s);
+
+		if (!ready && s->watched && fault(EVENT_SPURIOUS))
+			ready = s->interest;
+		if (ready && dice_chance(&sim.dice, 900))
+			report(s, ready, &events[n++]);
+	}
+	return n;
+}
+
+static bool any_ready(void)
+{
+	FOR_EACH_SOCKET(s)
+	{
+		if (readiness(s))
+			return true;
+	}
+	return sim.bell;
+}
+
+/* Lets some time pass, to the deadline at most. */
+static void advance(uint64_t deadline_ns, bool peers_live)
+{
+	uint64_t next = sim.now_ns + dice_roll(&sim.dice) % (sim.step_max_ns + 1);
+
+	if (!peers_live && operator_next_arrival() > next)
+		next = operator_next_arrival();
+	if (!peers_live && next == UINT64_MAX && deadline_ns == UINT64_MAX) {
+		operator_stop(); /* nothing would ever happen again */
+		return;
+	}
+	sim.now_ns = next < deadline_ns ? next : deadline_ns;
+}
+
+static int wait_for_events(struct epoll_event *events, int most, uint64_t deadline_ns)
+{
+	for (;;) {
+		const uint32_t waiting = operator_waiting();
+		const bool peers_live = peers_act();
+		int n;
+
+		operator_act();
+		n = collect(events, most);
+		if (n > 0)
+			return n;
+		if (sim.now_ns >= deadline_ns)
+			return 0;
+		if (!any_ready())
+			advance(deadline_ns, peers_live);
+		if (operator_waiting() > waiting)
+			sim.bell = true;
+	}
+}
+
+int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms)
+{
+	uint64_t deadline_ns = UINT64_MAX;
+	int n;
+
+	if (epoll_fd != EPOLL_FD)
+		sim_fail(NULL, "epoll_wait on descriptor %d", epoll_fd);
+	oracle_settled();
+	oracle_timeout(timeout_ms);
+	if (++sim.wake_ups > WAKE_UPS_MAX)
+		sim_fail(NULL, "does not come to an end");
+	if (timeout_ms >= 0)
+		deadline_ns = sim.now_ns + (uint64_t)timeout_ms * NS_PER_MS;
+	if (fault(EVENT_EINTR)) {
+		sim.woke_ns = sim.now_ns;
+		errno = EINTR;
+		return -1;
+	}
+	n = wait_for_events(events, most, deadline_ns);
+	sim.woke_ns = sim.now_ns;
+	sim.woke_for_time = n == 0 && !sim.bell;
+	return n;
+}

@@ -1,0 +1,222 @@
+/*
+ * A worker, with its connections, in a simulated world: the real worker.c, conn.c and idle.c run on
+ * system calls, a clock, a heap and a queue that are all made up from one 64-bit seed. The linker
+ * puts the __wrap_ functions of these files in the place of the real ones. All of it is one thread.
+ *
+ * sockets.c   recv, send, close: what the kernel answers
+ * peers.c     what the clients do
+ * polling.c   epoll_wait and its kin, the clock; the place where time passes
+ * heap.c      malloc and its kin
+ * operator.c  the queue, and what the rest of the server does to a worker
+ * oracle.c    what must hold at each wake-up
+ * main.c      options, one run for each seed
+ */
+#ifndef TESTS_SIMULATION_H
+#define TESTS_SIMULATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dice.h"
+#include "echopool/conn.h"
+#include "echopool/worker.h"
+
+#define SOCKETS_MAX     4
+#define FIRST_FD        100
+#define PATTERN_BYTES   65536 /* no client sends more */
+#define WAKE_UPS_MAX    100000
+#define OFFER_PERIOD_MS 10 /* how late a worker under pressure may offer to close a connection */
+
+enum stage {
+	STAGE_PLANNED, /* its client has not come yet, or waits in the queue */
+	STAGE_HELD,    /* by the worker */
+	STAGE_HANDED,  /* on the way to the next worker */
+	STAGE_CLOSED
+};
+
+/* What a client will do. */
+struct plan {
+	uint64_t arrives_ns;
+	uint32_t total;       /* bytes that it sends */
+	uint32_t segment_max; /* at most so many at once */
+	uint32_t window_max;  /* bytes that the kernel and it take before it reads */
+	uint32_t send_permille;
+	uint32_t read_permille; /* 0: it never reads */
+	uint32_t breaks_after;  /* so many acts: an error then; 0: never */
+	bool finishes;          /* shuts its side down behind the last byte */
+	int error;              /* how it breaks */
+};
+
+/* A connection: the client, the kernel's part of it, and what the worker did. */
+struct sim_socket {
+	struct plan plan;
+	enum stage stage;
+	int fd;
+	const unsigned char *bytes; /* what it sends, and must get back */
+	uint32_t acts;
+	uint32_t sent;     /* by the client */
+	uint32_t received; /* by the worker */
+	uint32_t echoed;   /* by the worker */
+	uint32_t window;   /* what can be echoed now */
+	bool finished;     /* the client shut its side down */
+	int error;         /* pending in the kernel */
+
+	bool watched; /* is in the epoll set */
+	uint32_t interest;
+	void *data;
+
+	bool reported; /* by the last epoll_wait */
+	bool acted;    /* with recv or send, since */
+	bool owed_at_start;
+	uint32_t receives; /* in this turn, without EINTR */
+	uint32_t sends;
+
+	bool owed_block; /* the worker keeps a block of what it owes */
+	bool doomed;     /* must be closed in this turn */
+	enum conn_end end;
+	bool released;     /* its place among those of its address is free */
+	uint64_t since_ns; /* when a byte last moved */
+};
+
+/* What can happen; each must in a long run. */
+enum event {
+	EVENT_SHORT_RECEIVE,
+	EVENT_SHORT_SEND,
+	EVENT_RECEIVE_EAGAIN,
+	EVENT_SEND_EAGAIN,
+	EVENT_EINTR,
+	EVENT_SPURIOUS,
+	EVENT_RECEIVE_ERROR,
+	EVENT_SEND_ERROR,
+	EVENT_EPOLL_ERROR,
+	EVENT_NO_CONN_MEMORY,
+	EVENT_NO_OWED_MEMORY,
+	EVENT_NO_BUFFER_MEMORY,
+	EVENT_BUFFER_CHANGED,
+	EVENT_HANDED_READING,
+	EVENT_HANDED_OWING,
+	EVENT_PRESSED,
+	EVENT_COUNT
+};
+
+struct simulation {
+	uint64_t seed;
+	bool verbose;
+	bool running; /* else the heap is the real one: the C library's own use of it */
+	struct dice dice;
+
+	uint64_t now_ns;
+	uint64_t step_max_ns; /* how far the clock goes at once */
+	uint64_t woke_ns;     /* when epoll_wait last returned */
+	uint64_t took_ns;     /* when the worker last looked at the queue */
+	uint32_t wake_ups;
+	uint32_t fault_permille; /* of each call */
+
+	struct sim_socket sockets[SOCKETS_MAX];
+	unsigned int socket_count;
+	struct sim_socket *turn; /* the one that is served */
+
+	/* The worker that runs. */
+	struct worker *worker;
+	struct worker_tuning tuning;
+	uint32_t worker_connections;
+	uint64_t expected_ended[CONN_END_COUNT];
+	uint64_t received_bytes;
+	uint64_t sent_bytes;
+	uint64_t taken;
+	uint32_t buffer_bytes; /* of the block that it has */
+	bool starting;         /* no faults: worker_new() is another test's */
+	bool must_take;        /* it has to look at the queue */
+	bool woke_for_time;    /* nothing was reported: a deadline has to have passed */
+	bool pressed;
+	uint32_t evict;
+	bool calloc_failed;
+	bool has_ended;
+
+	/* The operator. */
+	bool bell;
+	bool tunes;
+	uint32_t stop_after;  /* wake-ups; 0: never */
+	uint32_t leave_after; /* wake-ups, while leaves are left */
+	uint32_t leaves_left;
+	bool stopped;
+	bool told_stop; /* the worker was told */
+	bool leaving;
+	struct queue_link *handed;
+
+	int64_t blocks; /* on the heap */
+};
+
+/* Of all runs. */
+struct totals {
+	uint64_t connections;
+	uint64_t wake_ups;
+	uint64_t bytes;
+	uint64_t ended[CONN_END_COUNT];
+	uint64_t events[EVENT_COUNT];
+};
+
+extern struct simulation sim;
+extern struct totals totals;
+
+/* main.c: prints the seed and what was wrong, and ends the program. */
+_Noreturn void sim_fail(const struct sim_socket *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void sim_trace(const struct sim_socket *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* With --verbose: a line of what happens. */
+#define trace(...)                              \
+	do {                                    \
+		if (sim.verbose)                \
+			sim_trace(__VA_ARGS__); \
+	} while (0)
+
+/* True as often as faults come in this run; counted. */
+static inline bool fault(enum event event)
+{
+	if (sim.starting || !dice_chance(&sim.dice, sim.fault_permille))
+		return false;
+	totals.events[event]++;
+	return true;
+}
+
+static inline bool is_owing(const struct sim_socket *s)
+{
+	return s->received > s->echoed;
+}
+
+#define FOR_EACH_SOCKET(s) \
+	for (struct sim_socket *s = sim.sockets; s < sim.sockets + sim.socket_count; s++)
+
+/* The socket of this descriptor; NULL: it is none. */
+struct sim_socket *socket_of(int fd);
+
+/* The worker must close s now, for this reason. */
+void doom(struct sim_socket *s, enum conn_end end);
+
+/* peers.c */
+void peers_plan(void);
+/* One moment in the life of all clients. False: none of them will ever do anything again. */
+bool peers_act(void);
+
+/* operator.c */
+void operator_plan(void);
+/* What the rest of the server does before a worker wakes. */
+void operator_act(void);
+void operator_stop(void);
+uint32_t operator_waiting(void);
+/* When the next client comes that is not there yet; UINT64_MAX: none will. */
+uint64_t operator_next_arrival(void);
+
+/* oracle.c */
+/* Checks all that must hold when the worker is done with what epoll_wait told. */
+void oracle_settled(void);
+void oracle_timeout(int timeout_ms);
+/* Why the worker may close s now; fails when it may not. */
+enum conn_end oracle_reason(struct sim_socket *s);
+uint32_t oracle_offer(void);
+void oracle_ended(void);
+
+#endif

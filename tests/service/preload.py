@@ -1,0 +1,81 @@
+"""Faults that come at one exact moment: a small library put before the C library's."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from harness import PLAIN
+
+# Each of the two is armed by a variable of the environment.
+SOURCE = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Fails the EPOLL_CTL_ADD whose number is in FAIL_EPOLL_ADD; the first is 1. */
+int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
+{
+    static int adds;
+    const char *number = getenv("FAIL_EPOLL_ADD");
+
+    if (operation == EPOLL_CTL_ADD && number &&
+        __atomic_add_fetch(&adds, 1, __ATOMIC_SEQ_CST) == atoi(number)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, set, operation, fd, event);
+}
+
+/* Raises the signal in SIGNAL_AT_OPEN, once, when a file whose name ends in .conf is opened. */
+static void raise_once(const char *path)
+{
+    const char *number = getenv("SIGNAL_AT_OPEN");
+    const size_t length = strlen(path);
+    int signal_number;
+
+    if (!number || length <= 5 || strcmp(path + length - 5, ".conf") != 0)
+        return;
+    signal_number = atoi(number);
+    unsetenv("SIGNAL_AT_OPEN");
+    kill(getpid(), signal_number);
+}
+
+#define DEFINE_OPEN(name)                                            \
+    int name(const char *path, int flags, ...)                       \
+    {                                                                \
+        va_list arguments;                                           \
+        mode_t mode;                                                 \
+                                                                     \
+        va_start(arguments, flags);                                  \
+        mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0; \
+        va_end(arguments);                                           \
+        raise_once(path);                                            \
+        return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode); \
+    }
+
+DEFINE_OPEN(open)
+DEFINE_OPEN(open64)
+"""
+
+
+def build(directory):
+    """Makes the library; returns the environment that loads it. Skips where it cannot be."""
+    if not PLAIN:
+        pytest.skip("sanitizers must be loaded first")
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        pytest.skip("no C compiler is installed")
+    source = directory / "preload.c"
+    source.write_text(SOURCE)
+    library = directory / "preload.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+    return {"LD_PRELOAD": os.fspath(library)}
