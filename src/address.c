@@ -186,3 +186,17 @@ bool address_equal(const union address *a, const union address *b)
 	return a->v6.sin6_port == b->v6.sin6_port && a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
 	       IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr);
 }
+
+static bool is_wildcard(const union address *a)
+{
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == INADDR_ANY;
+	return IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr);
+}
+
+bool address_excludes(const union address *a, const union address *b)
+{
+	return address_equal(a, b) ||
+	       (a->any.sa_family == b->any.sa_family && address_port(a) == address_port(b) &&
+		(is_wildcard(a) || is_wildcard(b)));
+}

@@ -154,14 +154,28 @@ static void share_ports(const struct opening *o, bool share)
 	}
 }
 
+/* Whether one of ours that will go excludes this address; with others a port is never shared. */
+static bool ours_is_in_the_way(const struct opening *o, const union address *a)
+{
+	for (unsigned int i = 0; i < o->now->count; i++) {
+		const union address *b = &o->now->items[i].address;
+
+		if (address_excludes(a, b) && !is_wanted(o, b))
+			return true;
+	}
+	return false;
+}
+
 /* Opens a listener; one that only ours stand in the way of is bound beside them. */
 static int open_beside(const struct opening *o, const union address *a, const char **step)
 {
 	int fd = open_one(a, o->settings, false, step);
 	int error = errno;
 
-	if (fd >= 0 || error != EADDRINUSE || o->now->count == 0)
+	if (fd >= 0 || error != EADDRINUSE || !ours_is_in_the_way(o, a)) {
+		errno = error;
 		return fd;
+	}
 	share_ports(o, true);
 	fd = open_one(a, o->settings, true, step);
 	error = errno;
@@ -319,13 +333,18 @@ void listeners_close_except(const struct listeners *l, const struct listeners *k
 			close(l->items[i].fd); /* a listener has nothing to flush */
 }
 
+void listeners_set_backlog(const struct listeners *l, uint32_t backlog)
+{
+	/* listen(2) on a socket that listens changes its backlog. */
+	for (unsigned int i = 0; i < l->count; i++)
+		if (listen(l->items[i].fd, (int)backlog) != 0)
+			log_warning("cannot change the backlog of a listener: %s", strerror(errno));
+}
+
 void listeners_tune(const struct listeners *l, const struct settings *s)
 {
 	for (unsigned int i = 0; i < l->count; i++) {
-		const int fd = l->items[i].fd;
-
-		/* listen(2) on a socket that listens changes its backlog. */
-		if (listen(fd, (int)s->listen.backlog) != 0 || !set_connection_options(fd, s))
+		if (!set_connection_options(l->items[i].fd, s))
 			log_warning("cannot change the options of a listener: %s", strerror(errno));
 	}
 }

@@ -247,12 +247,17 @@ static size_t split_lines(char *text, char **lines)
 
 static void log_lines(char *text, void (*log_line)(const char *format, ...))
 {
+	static const char warning[] = "warning: ";
 	char *rest = text;
 	char *line;
 
-	while ((line = strsep(&rest, "\n")))
+	while ((line = strsep(&rest, "\n"))) {
+		/* A warning has its level before it, which this line has too. */
+		if (strncmp(line, warning, strlen(warning)) == 0)
+			line += strlen(warning);
 		if (*line)
 			log_line("reload: %s", line);
+	}
 }
 
 /* Reads the child's path=value lines back; they are right unless something is broken. */

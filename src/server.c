@@ -98,8 +98,10 @@ static void begin_reload(struct server *v)
 	} else {
 		log_info("SIGHUP: reading %s again", v->source->file);
 		systemd_notify_reloading();
-		if (!reload_start(&v->reload, v->source))
+		if (!reload_start(&v->reload, v->source)) {
+			v->report.refused_reloads++;
 			tell_ready(v);
+		}
 	}
 }
 

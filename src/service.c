@@ -225,15 +225,21 @@ static void hand_to_acceptor(struct service *v, const struct listeners *old, uin
 	queue_set_limit(v->queue, v->share.queue_limit);
 }
 
-/* One line for each setting that is another now. */
-static void log_changes(const struct settings *old, const struct settings *next)
+static bool is_of_listen(const struct setting *setting)
 {
+	return strncmp(setting->path, "listen.", strlen("listen.")) == 0;
+}
+
+/* One line for each setting that is another now; of inherited sockets keep_inherited() tells. */
+static void log_changes(const struct service *v, const struct settings *next)
+{
+	const struct settings *old = v->settings;
 	char was[SETTING_TEXT_BYTES], is[SETTING_TEXT_BYTES];
 
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		const struct setting *setting = &settings_table[i];
 
-		if (!setting_equal(setting, old, next))
+		if (!setting_equal(setting, old, next) && !(v->inherited && is_of_listen(setting)))
 			log_info("reload: %s changed from %s to %s", setting->path,
 				 setting_text(setting, old, was), setting_text(setting, next, is));
 	}
@@ -245,9 +251,14 @@ static void commit(struct service *v, const struct change *c)
 	const struct listeners old = v->listeners;
 	const uint32_t old_backlog = v->settings->listen.backlog;
 	const struct worker_options options = worker_options(v, &c->share);
+	const bool tells_more = c->settings->log.level > v->settings->log.level;
 
-	log_open(c->settings->log.target, c->settings->log.level);
-	log_changes(v->settings, c->settings);
+	/* Of a change of the level itself the more talkative one tells. */
+	if (tells_more)
+		log_open(c->settings->log.target, c->settings->log.level);
+	log_changes(v, c->settings);
+	if (!tells_more)
+		log_open(c->settings->log.target, c->settings->log.level);
 	settings_free(v->settings);
 	*v->settings = *c->settings;
 	*c->settings = (struct settings){0};
@@ -258,20 +269,23 @@ static void commit(struct service *v, const struct change *c)
 	pool_resize(v->pool, workers_of(v->settings), &options);
 	queue_set_worker_connections(v->queue, v->share.worker_connections);
 	listeners_tune(&v->listeners, v->settings);
+	if (!v->inherited)
+		listeners_set_backlog(&v->listeners, v->settings->listen.backlog);
 	hand_to_acceptor(v, &old, old_backlog);
 	listeners_close_except(&old, &v->listeners);
 }
 
 /* systemd holds the sockets, so what the file says of them is only told. */
-static void keep_inherited(const struct service *v, struct settings *next)
+static void keep_inherited(const struct service *v, const struct settings *next)
 {
-	static const char *const paths[] = {"listen.addresses", "listen.port", NULL};
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		const struct setting *setting = &settings_table[i];
 
-	for (size_t i = 0; paths[i]; i++)
-		if (!setting_equal(settings_find(paths[i]), v->settings, next))
+		if (is_of_listen(setting) && !setting_equal(setting, v->settings, next))
 			log_warning(
 				"reload: %s changed, but the sockets came from systemd and stay as they are",
-				paths[i]);
+				setting->path);
+	}
 }
 
 bool service_apply(struct service *v, struct settings *next)

@@ -249,6 +249,39 @@ static void leave(struct worker *w)
 	queue_hand_over(w->options.queue, w->index, unlink_all(w, &w->reading, links));
 }
 
+static void serve(struct worker *w, struct conn *c)
+{
+	const bool owed = c->owed != NULL;
+	const uint64_t sent_bytes = c->sent_bytes;
+	const enum conn_want want = conn_serve(c, w->buffer, w->buffer_bytes, &w->stats);
+
+	if (want == CONN_WANT_CLOSE) {
+		let_go(w, c, c->end);
+	} else if (owed == (want == CONN_WANT_WRITE)) {
+		if (c->sent_bytes != sent_bytes)
+			idle_touch(owed ? &w->owing : &w->reading, &c->idle, w->now_ns);
+	} else {
+		idle_remove(&c->idle);
+		idle_append(owed ? &w->reading : &w->owing, &c->idle, w->now_ns);
+		if (!watch(w, EPOLL_CTL_MOD, c))
+			let_go(w, c, CONN_END_ERROR);
+	}
+}
+
+/*
+ * Ends the oldest of a list, whose time has come, unless something has happened on it that no event
+ * has told yet: after a stop of the process, or behind a batch of events that was full.
+ */
+static void end_if_silent(struct worker *w, struct idle_list *list, enum conn_end end)
+{
+	struct idle_entry *oldest = idle_oldest(list);
+	const uint64_t since_ns = oldest->since_ns;
+
+	serve(w, conn_of_idle(oldest));
+	if (idle_oldest(list) == oldest && oldest->since_ns == since_ns)
+		let_go(w, conn_of_idle(oldest), end);
+}
+
 /* How long a silent connection may stay while others wait; 0: for ever. */
 static uint32_t pressed_ms(const struct worker *w)
 {
@@ -279,29 +312,10 @@ static bool take(struct worker *w)
 		adopt(w, &batch.arrivals[i]);
 	}
 	for (uint32_t i = 0; i < batch.evict; i++)
-		let_go(w, conn_of_idle(idle_oldest(&w->reading)), CONN_END_IDLE_WHEN_FULL);
+		end_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
 	if (batch.leaving && !batch.stopped)
 		leave(w);
 	return !batch.leaving && !batch.stopped && !(batch.ended && w->held == 0);
-}
-
-static void serve(struct worker *w, struct conn *c)
-{
-	const bool owed = c->owed != NULL;
-	const uint64_t sent_bytes = c->sent_bytes;
-	const enum conn_want want = conn_serve(c, w->buffer, w->buffer_bytes, &w->stats);
-
-	if (want == CONN_WANT_CLOSE) {
-		let_go(w, c, c->end);
-	} else if (owed == (want == CONN_WANT_WRITE)) {
-		if (c->sent_bytes != sent_bytes)
-			idle_touch(owed ? &w->owing : &w->reading, &c->idle, w->now_ns);
-	} else {
-		idle_remove(&c->idle);
-		idle_append(owed ? &w->reading : &w->owing, &c->idle, w->now_ns);
-		if (!watch(w, EPOLL_CTL_MOD, c))
-			let_go(w, c, CONN_END_ERROR);
-	}
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -330,7 +344,7 @@ static void expire_list(struct worker *w, struct idle_list *list, uint32_t limit
 			enum conn_end end)
 {
 	while (idle_deadline_ns(list, limit_ms) <= w->now_ns)
-		let_go(w, conn_of_idle(idle_oldest(list)), end);
+		end_if_silent(w, list, end);
 }
 
 static void expire(struct worker *w)

@@ -47,6 +47,10 @@ socklen_t address_length(const union address *a);
 /* Whether both are the same address and port. */
 bool address_equal(const union address *a, const union address *b);
 
+/* Whether the kernel lets only one of them be bound: equal, or the wildcard of the other's family.
+ */
+bool address_excludes(const union address *a, const union address *b);
+
 /* The port, in host order; 0 for a family that has none. */
 uint16_t address_port(const union address *a);
 

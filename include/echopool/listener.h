@@ -56,7 +56,10 @@ bool listeners_have(const struct listeners *l, int fd);
 /* Closes those that are not in keep, which is all that stays open of the two. */
 void listeners_close_except(const struct listeners *l, const struct listeners *keep);
 
-/* Gives sockets that stay the backlog and the connection options of the settings. */
+/* Gives sockets that stay another backlog. */
+void listeners_set_backlog(const struct listeners *l, uint32_t backlog);
+
+/* Gives sockets that stay the connection options of the settings. */
 void listeners_tune(const struct listeners *l, const struct settings *s);
 
 /* Writes "127.0.0.1:7007, [::1]:7007" into text, cut to bytes. */

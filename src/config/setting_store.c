@@ -71,13 +71,6 @@ static bool store_word(const struct setting *setting, struct settings *s, const 
 	return refuse(setting, v, v->kind == VALUE_WORD ? " without quotes" : "", f);
 }
 
-static bool is_wildcard(const union address *a)
-{
-	if (a->any.sa_family == AF_INET)
-		return a->v4.sin_addr.s_addr == INADDR_ANY;
-	return IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr);
-}
-
 /* Interfaces are compared as they are written: one that is named need not exist yet. */
 static bool same_scope(const struct value *a, const struct value *b)
 {
@@ -91,13 +84,9 @@ static const struct value *excluded_by(const struct value *array, const struct v
 	for (const struct value *e = array->elements; e < element; e++) {
 		union address other;
 
-		if (e->kind != VALUE_STRING || !address_parse(e->string, 0, &other))
-			continue;
-		if (address_equal(&other, address) && same_scope(e, element))
-			return e;
-		/* The kernel lets no other of its family listen on a port beside it. */
-		if (other.any.sa_family == address->any.sa_family &&
-		    (is_wildcard(&other) || is_wildcard(address)))
+		if (e->kind == VALUE_STRING && address_parse(e->string, 0, &other) &&
+		    address_excludes(&other, address) &&
+		    (same_scope(e, element) || !address_equal(&other, address)))
 			return e;
 	}
 	return NULL;

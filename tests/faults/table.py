@@ -108,13 +108,12 @@ ROWS = (
     _row("realloc", "ENOMEM", EITHER, ENDS_ONE, RELOAD, bursts=(1, 3)),
     _row("strdup", "ENOMEM", EITHER, ENDS_ONE, RELOAD, bursts=(1, 3)),
     _row("aligned_alloc", "ENOMEM", REFUSES, HARMLESS, RELOAD),
-    _row("libconfig_alloc", "ENOMEM", EITHER, HARMLESS),
     # Listeners.
     _row("socket_inet", "EMFILE ENFILE ENOBUFS ENOMEM EACCES", REFUSES, HARMLESS, RELOAD),
     _row("socket_inet", "EAFNOSUPPORT", EITHER, HARMLESS, RELOAD),
     _row("setsockopt", "ENOMEM ENOBUFS ENOPROTOOPT", REFUSES, HARMLESS, RELOAD),
     # Some are libsystemd's, for the readiness notice.
-    _row("setsockopt", "ENOMEM ENOPROTOOPT", EITHER, HARMLESS, "systemd"),
+    _row("setsockopt", "ENOMEM ENOBUFS ENOPROTOOPT", EITHER, HARMLESS, "systemd"),
     _row("bind", "EACCES EPERM", REFUSES, HARMLESS, RELOAD),
     # Of the second address with port 0: another port. Without ::1: a warning.
     _row("bind", "EADDRINUSE EADDRNOTAVAIL", EITHER, HARMLESS, RELOAD),
@@ -163,7 +162,8 @@ ROWS = (
 )
 
 # In the child that reads the file for a reload, every fault is the same: either
-# it does not matter, or the reload is refused.
+# it does not matter, or the reload is refused. libconfig's lack of memory, over which it may crash,
+# is tried here only: at a start nothing runs yet that it could harm.
 CHILD_ERRORS = {
     "aligned_alloc": "ENOMEM", "calloc": "ENOMEM", "malloc": "ENOMEM", "realloc": "ENOMEM",
     "strdup": "ENOMEM", "libconfig_alloc": "ENOMEM", "open_file": "EMFILE EACCES",

@@ -63,10 +63,8 @@ enum conn_end oracle_reason(struct sim_socket *s)
 	}
 	if (sim.told_stop)
 		return CONN_END_DRAIN;
-	if (sim.evict > 0 && !is_owing(s) && is_oldest_reading(s)) {
-		sim.evict--;
+	if (s->evicting && s->since_ns == s->since_at_last_look)
 		return CONN_END_IDLE_WHEN_FULL;
-	}
 	if (deadline_of(s) <= sim.now_ns)
 		return is_owing(s) ? CONN_END_WRITE : CONN_END_IDLE;
 	sim_fail(s, "closed without a reason");
@@ -84,6 +82,28 @@ static void check_turn(struct sim_socket *s)
 		sim_fail(s, "reads in the turn in which it paid");
 	if (is_owing(s) && s->sends == 0)
 		sim_fail(s, "read and did not try to write");
+}
+
+/*
+ * A turn without an event: before a connection is closed for its silence it is asked once more, as
+ * something may have happened that no event has told.
+ */
+void oracle_last_look(struct sim_socket *s)
+{
+	const bool evicting = sim.evict > 0 && !is_owing(s) && is_oldest_reading(s);
+
+	if (!evicting && deadline_of(s) > sim.now_ns)
+		return;
+	check_turn(s);
+	sim.evict -= evicting;
+	s->evicting = evicting;
+	s->since_at_last_look = s->since_ns;
+	s->reported = true;
+	s->acted = false;
+	s->receives = 0;
+	s->sends = 0;
+	sim.woke_for_time = false;
+	trace(s, "last look");
 }
 
 static void check_held(struct sim_socket *s)

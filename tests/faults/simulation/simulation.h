@@ -66,8 +66,10 @@ struct sim_socket {
 	uint32_t interest;
 	void *data;
 
-	bool reported; /* by the last epoll_wait */
-	bool acted;    /* with recv or send, since */
+	bool reported; /* by the last epoll_wait, or asked once more before it is closed */
+	bool evicting; /* the last look was for one that waits */
+	uint64_t since_at_last_look;
+	bool acted; /* with recv or send, since */
 	bool owed_at_start;
 	uint32_t receives; /* in this turn, without EINTR */
 	uint32_t sends;
@@ -216,6 +218,9 @@ void oracle_settled(void);
 void oracle_timeout(int timeout_ms);
 /* Why the worker may close s now; fails when it may not. */
 enum conn_end oracle_reason(struct sim_socket *s);
+
+/* A call begins a turn without an event: right only as the last look before a close. */
+void oracle_last_look(struct sim_socket *s);
 uint32_t oracle_offer(void);
 void oracle_ended(void);
 
