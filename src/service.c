@@ -251,14 +251,14 @@ static void commit(struct service *v, const struct change *c)
 	const struct listeners old = v->listeners;
 	const uint32_t old_backlog = v->settings->listen.backlog;
 	const struct worker_options options = worker_options(v, &c->share);
-	const bool tells_more = c->settings->log.level > v->settings->log.level;
+	const enum log_level was = v->settings->log.level;
+	const enum log_level level = c->settings->log.level;
 
-	/* Of a change of the level itself the more talkative one tells. */
-	if (tells_more)
-		log_open(c->settings->log.target, c->settings->log.level);
+	/* Where it will be looked for; and of a change of the level the more talkative one tells.
+	 */
+	log_open(c->settings->log.target, level > was ? level : was);
 	log_changes(v, c->settings);
-	if (!tells_more)
-		log_open(c->settings->log.target, c->settings->log.level);
+	log_open(c->settings->log.target, level);
 	settings_free(v->settings);
 	*v->settings = *c->settings;
 	*c->settings = (struct settings){0};

@@ -16,6 +16,7 @@
 #include "echopool/worker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +269,18 @@ static void serve(struct worker *w, struct conn *c)
 	}
 }
 
+/* Whether what the connection waits for has come true already. */
+static bool is_ready(const struct conn *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = c->owed ? POLLOUT : POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
 /*
  * Ends the oldest of a list, whose time has come, unless something has happened on it that no event
  * has told yet: after a stop of the process, or behind a batch of events that was full.
@@ -277,7 +290,8 @@ static void end_if_silent(struct worker *w, struct idle_list *list, enum conn_en
 	struct idle_entry *oldest = idle_oldest(list);
 	const uint64_t since_ns = oldest->since_ns;
 
-	serve(w, conn_of_idle(oldest));
+	if (is_ready(conn_of_idle(oldest)))
+		serve(w, conn_of_idle(oldest));
 	if (idle_oldest(list) == oldest && oldest->since_ns == since_ns)
 		let_go(w, conn_of_idle(oldest), end);
 }

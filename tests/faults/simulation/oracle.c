@@ -93,17 +93,15 @@ void oracle_last_look(struct sim_socket *s)
 	const bool evicting = sim.evict > 0 && !is_owing(s) && is_oldest_reading(s);
 
 	if (!evicting && deadline_of(s) > sim.now_ns)
-		return;
+		sim_fail(s, "a last look before its time");
 	check_turn(s);
 	sim.evict -= evicting;
 	s->evicting = evicting;
 	s->since_at_last_look = s->since_ns;
-	s->reported = true;
 	s->acted = false;
 	s->receives = 0;
 	s->sends = 0;
 	sim.woke_for_time = false;
-	trace(s, "last look");
 }
 
 static void check_held(struct sim_socket *s)

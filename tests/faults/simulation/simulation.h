@@ -219,7 +219,8 @@ void oracle_timeout(int timeout_ms);
 /* Why the worker may close s now; fails when it may not. */
 enum conn_end oracle_reason(struct sim_socket *s);
 
-/* A call begins a turn without an event: right only as the last look before a close. */
+/* The worker looks at a connection once more before it closes it: right only when its time has
+ * come. */
 void oracle_last_look(struct sim_socket *s);
 uint32_t oracle_offer(void);
 void oracle_ended(void);

@@ -39,14 +39,6 @@ static ssize_t answer_failure(struct sim_socket *s, const char *call, int error)
 	return answer_error(s, call, error);
 }
 
-/* Whether the call is not one of the turn that is under way. */
-static bool begins_turn(const struct sim_socket *s, const char *call)
-{
-	if (!s->reported || !s->acted)
-		return !s->reported;
-	return strcmp(call, "recv") == 0 ? s->receives > 0 : s->owed_at_start && s->sends > 0;
-}
-
 /* The socket of a call that the worker may make now. */
 static struct sim_socket *enter(int fd, const char *call)
 {
@@ -54,8 +46,6 @@ static struct sim_socket *enter(int fd, const char *call)
 
 	if (!s || s->stage != STAGE_HELD)
 		sim_fail(s, "%s on descriptor %d, which is not its own", call, fd);
-	if (begins_turn(s, call))
-		oracle_last_look(s);
 	if (!s->reported)
 		sim_fail(s, "%s though nothing was reported", call);
 	if (s->doomed)
