@@ -392,7 +392,7 @@ def test_54_a_file_that_others_may_write_is_a_warning(start):
     assert any(re.match(f"warning: reload: {warning}", line) for line in lines), lines
     assert server.limits["workers"] == 2
     result = run_program("-t", "-c", server.file)
-    assert result.returncode == 0 and re.match(warning, result.stderr)
+    assert result.returncode == 0 and re.search(warning, result.stderr, re.M)
 
 
 def test_all_errors_of_a_file_are_told_at_once_and_at_most_50(start):
