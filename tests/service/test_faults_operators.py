@@ -14,7 +14,7 @@ from harness import needs_plain_build, needs_root, seconds, wait_for
 
 TEN_YEARS = 315_360_000
 DRAIN = {"timeouts.drain": 0.3}
-FAKETIME = "/tmp/lim/ft/usr/lib/*/faketime/libfaketimeMT.so.1"
+FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
 
 def stop_in_time(server, drain):

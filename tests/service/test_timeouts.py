@@ -309,4 +309,5 @@ def test_stopped_and_continued_is_no_reason_to_close_early(start):
     begin = time.monotonic()
     silent.exchange()
     stop_for(server, 0.5, lambda: None)
-    wait_closed_between(silent, begin, 1.5, 1.5 + seconds(0.5))
+    # The stop itself may come on top, where it hit between a look at the clock and the wait.
+    wait_closed_between(silent, begin, 1.5, 1.5 + 0.5 + seconds(0.5))
