@@ -51,6 +51,8 @@ struct acceptor {
 
 	/* The acceptor's own. */
 	struct accept_pauses pauses;
+	bool sweeping; /* what a listener that goes still holds: the main thread waits, so no pauses
+			*/
 };
 
 static bool is_stopping(const struct acceptor *a)
@@ -159,7 +161,7 @@ static enum accept_verdict accept_one(struct acceptor *a, const struct listener 
 	log_debug("accept: %s", strerror(error));
 	if (v == ACCEPT_BROKEN)
 		stop_for_bug(a, error);
-	else if (v != ACCEPT_NEXT && !is_stopping(a))
+	else if (v != ACCEPT_NEXT && !is_stopping(a) && !a->sweeping)
 		sleep_ms(a, accept_pause_ms(&a->pauses, v, error));
 	return v;
 }
@@ -211,9 +213,11 @@ static void accept_the_rest_except(struct acceptor *a, const struct listeners *k
 {
 	const struct listeners *l = &a->options.listeners;
 
+	a->sweeping = true;
 	for (unsigned int i = 0; i < l->count; i++)
 		if (!listeners_have(keep, l->items[i].fd))
 			accept_the_rest(a, &l->items[i]);
+	a->sweeping = false;
 }
 
 /* Goes by the options that acceptor_change() left, if it did; it waits until they are taken. */
