@@ -197,15 +197,15 @@ static bool accept_from(struct acceptor *a, const struct listener *l)
 }
 
 /*
- * Closing a listener resets what it has completed and nobody accepted. So what is there, and fits,
- * is taken first: a backlog at most, so that new clients cannot keep this going.
+ * Closing a listener resets what it has completed and nobody accepted. So what is there is taken
+ * first, past the queue's limit too: a backlog at most, so that new clients cannot keep this going.
  */
 static void accept_the_rest(struct acceptor *a, const struct listener *l)
 {
-	const uint32_t room = queue_room(a->options.queue);
+	const uint32_t room = queue_promise_room(a->options.queue, a->options.backlog + 1);
 	enum accept_verdict v = ACCEPT_TAKEN;
 
-	for (uint32_t i = 0; i < room && i <= a->options.backlog && may_go_on(v); i++)
+	for (uint32_t i = 0; i < room && may_go_on(v); i++)
 		v = accept_one(a, l);
 }
 

@@ -60,6 +60,11 @@ struct idle_entry *idle_oldest(const struct idle_list *list)
 	return list->ends.after == &list->ends ? NULL : list->ends.after;
 }
 
+struct idle_entry *idle_newest(const struct idle_list *list)
+{
+	return list->ends.before == &list->ends ? NULL : list->ends.before;
+}
+
 uint64_t idle_deadline_ns(const struct idle_list *list, uint32_t timeout_ms)
 {
 	const struct idle_entry *oldest = idle_oldest(list);

@@ -213,6 +213,10 @@ static enum open_result open_address(struct listeners *l, const struct opening *
 		return OPEN_FAILED;
 	}
 	fd = find_bound(o->now, &a);
+	if (fd >= 0 && listeners_have(l, fd)) {
+		log_error("listen.addresses: \"%s\" is there twice", address);
+		return OPEN_FAILED;
+	}
 	if (fd < 0)
 		fd = open_beside(o, &a, &step);
 	error = errno;

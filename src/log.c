@@ -109,18 +109,17 @@ static const struct sink *open_stderr(void)
 	return sink;
 }
 
-static const struct sink *open_syslog(void)
+bool log_prepare(enum log_target target)
 {
 	struct sink *sink = &syslog_sink;
 
-	if (sink->fd >= 0)
-		return sink;
+	if (target != LOG_TARGET_SYSLOG || sink->fd >= 0)
+		return true;
 	sink->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	sink->way = LOG_WAY_SYSLOG;
-	if (sink->fd >= 0)
-		return sink;
-	log_error("log.target: no socket for syslog, the log stays on stderr: %s", strerror(errno));
-	return open_stderr();
+	if (sink->fd < 0)
+		log_error("log.target: no socket for syslog: %s", strerror(errno));
+	return sink->fd >= 0;
 }
 
 /* A log that nobody takes should not come as a surprise. */
@@ -139,10 +138,10 @@ static void warn_if_nobody_listens(void)
 
 void log_open(enum log_target target, enum log_level level)
 {
-	const struct sink *sink = target == LOG_TARGET_SYSLOG ? open_syslog() : open_stderr();
+	const bool syslog = target == LOG_TARGET_SYSLOG && log_prepare(target);
+	const struct sink *sink = syslog ? &syslog_sink : open_stderr();
 
-	if (sink->way == LOG_WAY_SYSLOG &&
-	    atomic_load_explicit(&current, memory_order_relaxed) != sink)
+	if (syslog && atomic_load_explicit(&current, memory_order_relaxed) != sink)
 		warn_if_nobody_listens();
 	atomic_store_explicit(&current_level, level, memory_order_relaxed);
 	atomic_store_explicit(&current, sink, memory_order_release);

@@ -269,12 +269,13 @@ void queue_forget_room(struct queue *q)
 	lock_release(&q->lock);
 }
 
-uint32_t queue_room(struct queue *q)
+uint32_t queue_promise_room(struct queue *q, uint32_t more)
 {
 	uint32_t room;
 
 	lock_acquire(&q->lock);
-	room = room_now(q);
+	room = ring_reserve(&q->ring, q->ring.count + more) ? more : room_now(q);
+	q->promised = room;
 	lock_release(&q->lock);
 	return room;
 }

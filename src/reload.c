@@ -305,7 +305,9 @@ enum reload_result reload_continue(struct reload *r, struct settings *s)
 	bool good;
 	int status;
 
-	if (!read_output(&r->settings) || !read_output(&r->messages))
+	if (!read_output(&r->settings))
+		r->too_long = true;
+	if (!read_output(&r->messages))
 		r->too_long = true;
 	if (!timed_out && !r->too_long && (r->settings.fd >= 0 || r->messages.fd >= 0))
 		return RELOAD_PENDING;

@@ -191,11 +191,13 @@ static bool grow(struct service *v, const struct change *c)
 
 static bool prepare(struct service *v, struct change *c)
 {
-	if (!change_listeners(v, c))
+	if (!log_prepare(c->settings->log.target) || !change_listeners(v, c))
 		return false;
 	if (!divide_descriptors(v, c->settings, c->listeners.count, &c->share))
 		goto failed;
-	if (!queue_set_limit(v->queue, c->share.queue_limit)) {
+	/* A lowered limit waits until nothing can fail any more. */
+	if (c->share.queue_limit > v->share.queue_limit &&
+	    !queue_set_limit(v->queue, c->share.queue_limit)) {
 		log_error("no memory for a queue of %" PRIu32 " connections", c->share.queue_limit);
 		goto failed;
 	}
@@ -206,23 +208,6 @@ static bool prepare(struct service *v, struct change *c)
 failed:
 	listeners_close_except(&c->listeners, &v->listeners);
 	return false;
-}
-
-/*
- * Gives the acceptor its new listeners. For a moment the queue also takes what the kernel holds for
- * those that go, so that nobody in their backlogs is reset; where memory is short, as much as fits.
- */
-static void hand_to_acceptor(struct service *v, const struct listeners *old, uint32_t old_backlog)
-{
-	const struct acceptor_options options = acceptor_options(v);
-	uint64_t limit = v->share.queue_limit;
-
-	for (unsigned int i = 0; i < old->count; i++)
-		if (!listeners_have(&v->listeners, old->items[i].fd))
-			limit += old_backlog + 1;
-	queue_set_limit(v->queue, limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX);
-	acceptor_change(v->acceptor, &options);
-	queue_set_limit(v->queue, v->share.queue_limit);
 }
 
 static bool is_of_listen(const struct setting *setting)
@@ -249,10 +234,10 @@ static void log_changes(const struct service *v, const struct settings *next)
 static void commit(struct service *v, const struct change *c)
 {
 	const struct listeners old = v->listeners;
-	const uint32_t old_backlog = v->settings->listen.backlog;
 	const struct worker_options options = worker_options(v, &c->share);
 	const enum log_level was = v->settings->log.level;
 	const enum log_level level = c->settings->log.level;
+	struct acceptor_options acceptor;
 
 	/* Where it will be looked for; and of a change of the level the more talkative one tells.
 	 */
@@ -271,7 +256,10 @@ static void commit(struct service *v, const struct change *c)
 	listeners_tune(&v->listeners, v->settings);
 	if (!v->inherited)
 		listeners_set_backlog(&v->listeners, v->settings->listen.backlog);
-	hand_to_acceptor(v, &old, old_backlog);
+	acceptor = acceptor_options(v);
+	acceptor_change(v->acceptor, &acceptor);
+	/* It may have been the old one until here, if that was larger. */
+	queue_set_limit(v->queue, v->share.queue_limit);
 	listeners_close_except(&old, &v->listeners);
 }
 
@@ -315,11 +303,6 @@ void service_describe(const struct service *v, char *text, size_t bytes)
 
 void service_close(struct service *v)
 {
-	const uint64_t backlogs = (uint64_t)v->listeners.count * (v->settings->listen.backlog + 1);
-
-	/* As in hand_to_acceptor(): what the kernel holds was accepted as far as its clients know.
-	 */
-	queue_set_limit(v->queue, (uint32_t)(v->share.queue_limit + backlogs));
 	acceptor_stop(v->acceptor);
 	listeners_close(&v->listeners);
 	queue_close(v->queue);

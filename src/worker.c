@@ -221,13 +221,13 @@ static void watch_handed(struct worker *w, struct queue_link *links)
 	}
 }
 
-/* Prepends the connections of a list to links, oldest first, so that the newest ends in front. */
+/* Prepends the connections of a list to links, newest first: queue_hand_over() turns them round. */
 static struct queue_link *unlink_all(struct worker *w, struct idle_list *list,
 				     struct queue_link *links)
 {
 	struct idle_entry *e;
 
-	while ((e = idle_oldest(list))) {
+	while ((e = idle_newest(list))) {
 		struct conn *c = conn_of_idle(e);
 
 		idle_remove(e);
@@ -327,6 +327,9 @@ static bool take(struct worker *w)
 	}
 	for (uint32_t i = 0; i < batch.evict; i++)
 		end_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
+	/* Who was not silent after all no longer counts as making room. */
+	if (batch.evict)
+		w->look = true;
 	if (batch.leaving && !batch.stopped)
 		leave(w);
 	return !batch.leaving && !batch.stopped && !(batch.ended && w->held == 0);

@@ -44,13 +44,13 @@ struct acceptor *acceptor_start(const struct acceptor_options *options);
 
 /*
  * Has the acceptor go by other options. Of the listeners that are not among the new ones it first
- * accepts what the kernel's backlog holds, as far as the queue has room. When this returns, it does
+ * accepts what the kernel's backlog holds, past the queue's limit too. When this returns, it does
  * not touch them any more. Main thread.
  */
 void acceptor_change(struct acceptor *a, const struct acceptor_options *options);
 
 /*
- * Stops accepting: takes what the kernel's backlog holds, as far as the queue has room, ends the
+ * Stops accepting: takes what the kernel's backlog holds, past the queue's limit too, ends the
  * thread and waits for it. Main thread; afterwards the listeners may be closed.
  */
 void acceptor_stop(struct acceptor *a);

@@ -42,6 +42,9 @@ void idle_touch(struct idle_list *list, struct idle_entry *entry, uint64_t now_n
 /* The entry on which nothing has happened for longest; NULL when the list is empty. */
 struct idle_entry *idle_oldest(const struct idle_list *list);
 
+/* The entry on which something has happened last; NULL when the list is empty. */
+struct idle_entry *idle_newest(const struct idle_list *list);
+
 /* When the oldest entry will have been idle for timeout_ms; IDLE_NEVER for none, and for timeout 0.
  */
 uint64_t idle_deadline_ns(const struct idle_list *list, uint32_t timeout_ms);

@@ -14,6 +14,12 @@
 #define LOG_LINE_BYTES 2048
 
 /*
+ * Opens what target needs and changes nothing else, so that log_open() cannot fail. Returns false
+ * when it cannot be had; the log has said why. Main thread.
+ */
+bool log_prepare(enum log_target target);
+
+/*
  * Directs the log to target and writes lines of level and the graver ones. Until the first call,
  * lines from LOG_LEVEL_INFO on go to stderr. May be called again while other threads log: what a
  * target needed stays open. Main thread.

@@ -84,8 +84,11 @@ uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns);
 /* The acceptor no longer counts on the room that it was told of. The acceptor. */
 void queue_forget_room(struct queue *q);
 
-/* How many fit now. The acceptor. */
-uint32_t queue_room(struct queue *q);
+/*
+ * Makes room for more connections, whatever the limit, and returns for how many; fewer where memory
+ * is short. So many pushes will succeed. The acceptor.
+ */
+uint32_t queue_promise_room(struct queue *q, uint32_t more);
 
 /* Ends the acceptor's wait for room, or else its next one, once. Any thread. */
 void queue_interrupt(struct queue *q);

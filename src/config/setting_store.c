@@ -96,9 +96,15 @@ static const struct value *excluded_by(const struct value *array, const struct v
  * not. */
 static bool parse_listen_address(const struct value *element, union address *address)
 {
-	return element->kind == VALUE_STRING && address_parse(element->string, 0, address) &&
-	       !(address->any.sa_family == AF_INET6 &&
-		 IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr));
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+
+	if (element->kind != VALUE_STRING || !address_parse(element->string, 0, address))
+		return false;
+	if (address->any.sa_family != AF_INET6)
+		return true;
+	/* The kernel forgets the interface of an address that is not of one. */
+	return !IN6_IS_ADDR_V4MAPPED(v6) &&
+	       (IN6_IS_ADDR_LINKLOCAL(v6) || strchr(element->string, '%') == NULL);
 }
 
 static bool check_address(const struct setting *setting, const struct value *array,

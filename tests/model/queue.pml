@@ -24,6 +24,8 @@
  *                                 service_close(), service_end(), and what they call in queue.c
  *   promised                      what queue_wait_for_room() granted and queue_push() will take,
  *                                 whatever becomes of the limit
+ *   accept_the_rest()             the room that queue_promise_room() makes past the limit; here the
+ *                                 operator raises the limit for that moment, which is harder
  *   proctype spurious             wake-ups of a condition variable that nobody asked for
  *
  * Left out: queue_expire() and every other deadline, so that no clock can make good for a wake-up

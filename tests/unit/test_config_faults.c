@@ -229,6 +229,9 @@ static void wrong_words_and_lists_are_refused(void **state)
 		{"listen: { addresses = [ \"127.0.0.1\", \"::1\", \"0.0.0.0\" ]; };", 0,
 		 F ":1: listen.addresses: found \"0.0.0.0\" beside \"127.0.0.1\"; right is each "
 		   "address once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
+		{"listen: { addresses = [ \"::1%lo\" ]; };", 0,
+		 F ":1: listen.addresses: found \"::1%lo\"; "
+		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
 		{"listen: { addresses = [ \"::ffff:127.0.0.1\" ]; };", 0,
 		 F ":1: listen.addresses: found \"::ffff:127.0.0.1\"; "
 		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n"},

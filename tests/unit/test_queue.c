@@ -91,11 +91,11 @@ static void test_refuses_what_does_not_fit(void **state)
 
 	(void)state;
 	open_queue(&f, 2, 100);
-	assert_int_equal(queue_room(f.queue), 2);
+	assert_int_equal(queue_wait_for_room(f.queue, 0), 2);
 	assert_true(push(f.queue, 0));
 	assert_true(push(f.queue, 1));
 	assert_false(push(f.queue, 2));
-	assert_int_equal(queue_room(f.queue), 0);
+	assert_int_equal(queue_wait_for_room(f.queue, 0), 0);
 	assert_int_equal(queue_figures(f.queue).waiting, 2);
 	take(f.queue, 0, 0, 0, 2);
 	assert_int_equal(queue_figures(f.queue).waiting, 0);
@@ -530,12 +530,32 @@ static void test_another_limit_keeps_what_waits_in_order(void **state)
 	assert_true(push(f.queue, 5));
 	assert_false(push(f.queue, 6));
 	assert_true(queue_set_limit(f.queue, 2));
-	assert_int_equal(queue_room(f.queue), 0);
+	assert_int_equal(queue_wait_for_room(f.queue, 0), 0);
 	take(f.queue, 0, 96, 0, 4);
-	assert_int_equal(queue_room(f.queue), 0);
+	assert_int_equal(queue_wait_for_room(f.queue, 0), 0);
 	take(f.queue, 1, 99, 4, 1);
-	assert_int_equal(queue_room(f.queue), 1);
+	assert_int_equal(queue_wait_for_room(f.queue, 0), 1);
 	take(f.queue, 1, 1, 5, 1);
+	close_queue(&f);
+}
+
+static void test_promised_room_is_there_past_the_limit(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 2, 100);
+	push(f.queue, 0);
+	push(f.queue, 1);
+	assert_int_equal(queue_promise_room(f.queue, 3), 3);
+	assert_true(queue_set_limit(f.queue, 1));
+	for (int i = 2; i < 5; i++)
+		assert_true(push(f.queue, i));
+	assert_false(push(f.queue, 5));
+	assert_int_equal(queue_promise_room(f.queue, 3), 3);
+	queue_forget_room(f.queue);
+	assert_false(push(f.queue, 5));
+	take(f.queue, 0, 1, 0, 5);
 	close_queue(&f);
 }
 
@@ -720,6 +740,7 @@ int main(void)
 		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
 		cmocka_unit_test(test_the_head_expires_by_its_own_age),
 		cmocka_unit_test(test_another_limit_keeps_what_waits_in_order),
+		cmocka_unit_test(test_promised_room_is_there_past_the_limit),
 		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
 		cmocka_unit_test(test_a_dismissed_worker_gets_nothing_and_hands_over),
 		cmocka_unit_test(test_a_worker_that_leaves_passes_its_wake_up_on),
