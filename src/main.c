@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <libconfig.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,6 +154,12 @@ static void tell(const struct config_messages *messages)
 	}
 }
 
+/*
+ * glibc raises its bounds with the blocks that it sees, and then keeps megabytes of what was owed
+ * to clients that are gone. Fixed bounds give large blocks back at once.
+ */
+#define RETURNED_BYTES (128 * 1024)
+
 static int serve(const struct options *o, struct settings *s)
 {
 	const struct config_source source = {
@@ -161,6 +168,8 @@ static int serve(const struct options *o, struct settings *s)
 		.override_count = o->override_count,
 	};
 
+	mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES);
+	mallopt(M_TRIM_THRESHOLD, RETURNED_BYTES);
 	return server_run(s, &source);
 }
 

@@ -250,7 +250,7 @@ EXCEPTIONS = _exceptions(
      "vsnprintf inet_ntop inet_pton getenv getopt_long sigaddset sigemptyset localtime_r "
      "posix_spawn_file_actions_init posix_spawnattr_init posix_spawnattr_setflags "
      "posix_spawnattr_setsigdefault posix_spawnattr_setsigmask"),
-    ("answers 0 for whatever is wrong", "isatty"),
+    ("answers 0 for whatever is wrong", "isatty mallopt"),
     ("lists /proc/self/fd, which is open and cannot fail any more", "readdir64 closedir"),
     ("are variables", "environ __environ"),
     ("is for a child that is ours and not yet waited for", "kill"),

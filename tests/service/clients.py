@@ -31,6 +31,20 @@ def reset(sock):
     sock.close()
 
 
+def dial(address, timeout, source=None):
+    """A connected socket, from the address source where that is given.
+
+    What is left of it for a minute (TIME_WAIT) must not keep a server from its port and address.
+    """
+    sock = socket.socket(family_of(address))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.settimeout(timeout)
+    if source:
+        sock.bind((source, 0))
+    sock.connect(address)
+    return sock
+
+
 class Client:
     """One blocking client, on a connected socket that has a timeout."""
 
@@ -41,7 +55,7 @@ class Client:
     @classmethod
     def connect(cls, address, timeout):
         """A client whose every wait ends after timeout seconds."""
-        return cls(socket.create_connection(address, timeout=timeout))
+        return cls(dial(address, timeout))
 
     @property
     def name(self):
@@ -110,6 +124,7 @@ class Crowd:
         self.sockets = {}
         for _ in range(count):
             sock = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.sockets[sock.fileno()] = sock
             if receive_bytes:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -234,7 +249,7 @@ class Stream:
     CHUNK = 1 << 18
 
     def __init__(self, address, data, offset, timeout):
-        self.sock = socket.create_connection(address, timeout=timeout)
+        self.sock = dial(address, timeout)
         self.sock.setblocking(False)
         self.data = data
         self.offset = offset

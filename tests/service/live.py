@@ -3,12 +3,11 @@
 import ctypes
 import os
 import select
-import socket
 import threading
 
 import pytest
 
-from clients import Client
+from clients import Client, dial
 from harness import seconds
 
 CLONE_NEWNET = 0x40000000
@@ -21,9 +20,7 @@ def threads_beside_workers(server):
 
 def client_from(server, source, address=None):
     """A new client whose own address is source; it is closed when the test ends."""
-    sock = socket.create_connection(address or server.address, timeout=seconds(20),
-                                    source_address=(source, 0))
-    return server.hold(Client(sock))
+    return server.hold(Client(dial(address or server.address, seconds(20), source)))
 
 
 def is_closed(client, within=0.0):

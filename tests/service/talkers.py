@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from clients import need_descriptors
+from clients import dial, need_descriptors
 from harness import seconds
 
 MESSAGE_SIZES = [1, 2, 100, 1000, 5000, 65536, 200_000]
@@ -17,7 +17,7 @@ class Talker:
     """One client of Talkers: bytes of a long random text, from a place of its own."""
 
     def __init__(self, address, text, offset):
-        self.sock = socket.create_connection(address, timeout=seconds(20))
+        self.sock = dial(address, seconds(20))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.text = text

@@ -2,11 +2,10 @@
 
 import contextlib
 import signal
-import socket
 
 import pytest
 
-from clients import Client, Crowd
+from clients import Client, Crowd, dial
 from harness import seconds, wait_for
 from live import client_from, is_closed
 
@@ -95,7 +94,7 @@ def test_who_comes_back_at_once_after_the_end_is_not_in_excess(start):
     """The count is given back before the client can know that its connection has ended."""
     server = start({"pool.workers": 2, "limits.connections_per_ip": 1})
     for _ in range(1000):
-        client = Client(socket.create_connection(server.address, timeout=seconds(10)))
+        client = Client(dial(server.address, seconds(10)))
         client.echo(b"x")
         client.finish()
         client.expect_eof()
@@ -120,8 +119,7 @@ def test_who_is_refused_without_end_disturbs_nobody(start):
     descriptors = len(server.descriptors())
     for _ in range(500):
         for source in (FIRST, SECOND):
-            client = Client(socket.create_connection(server.address, timeout=seconds(10),
-                                                     source_address=(source, 0)))
+            client = Client(dial(server.address, seconds(10), source))
             client.close()
     for client in neighbours:
         client.echo()
