@@ -31,7 +31,8 @@ def main(arguments):
     passed = failed = skipped = 0
     for status, path in zip(arguments[::2], arguments[1::2]):
         tests, bad, passed_over = count(path)
-        passed += tests - bad - passed_over
+        # A test that failed may count again for what it left behind.
+        passed += max(0, tests - bad - passed_over)
         # A runner can fail without a failed test: a program that died after
         # its last test, a mistyped option, or no test at all.
         failed += max(bad, status != "0")

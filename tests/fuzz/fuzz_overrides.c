@@ -23,7 +23,7 @@ static char *copy_text(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *overrides[OVERRIDES_MAX];
+	char *overrides[OVERRIDES_MAX] = {0};
 	size_t count = 0;
 
 	while (size > 0 && count < OVERRIDES_MAX) {
