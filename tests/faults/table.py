@@ -243,7 +243,7 @@ def _exceptions(*groups):
 # Functions without faults, each with the reason.
 EXCEPTIONS = _exceptions(
     ("works on memory alone and cannot fail",
-     "__ctype_b_loc __ctype_tolower_loc __errno_location __sched_cpucount free memchr memcmp "
+     "__ctype_b_loc __ctype_tolower_loc __errno_location __sched_cpucount bcmp free memchr memcmp "
      "memcpy memmem memmove memset qsort snprintf sprintf strchr strchrnul strcmp strcspn strerror "
      "strftime strlen strncasecmp strncmp strrchr strsep strsignal strspn strstr strtol "
      "strtoul strtoull "
@@ -252,7 +252,7 @@ EXCEPTIONS = _exceptions(
      "posix_spawnattr_setsigdefault posix_spawnattr_setsigmask"),
     ("answers 0 for whatever is wrong", "isatty mallopt"),
     ("lists /proc/self/fd, which is open and cannot fail any more", "readdir64 closedir"),
-    ("are variables", "environ __environ"),
+    ("are variables", "environ __environ optarg optind stderr stdout"),
     ("is for a child that is ours and not yet waited for", "kill"),
     ("has no error that a valid argument could give",
      "clock_gettime getpid getrlimit64 pthread_self pthread_sigmask sigaction sysconf time"),
