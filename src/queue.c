@@ -54,7 +54,7 @@ struct place {
 	uint32_t handed_count;
 };
 
-/* All is under lock but place_count, which never changes. */
+/* All is under lock. */
 struct queue {
 	struct lock lock;
 	struct condition not_empty; /* workers that hold nothing */
@@ -68,7 +68,6 @@ struct queue {
 	bool closed;
 	bool stopped;
 	bool interrupted;
-	unsigned int place_count;
 	unsigned int places_end; /* there is nobody from here on */
 	struct place places[];
 };
@@ -84,7 +83,6 @@ struct queue *queue_new(uint32_t limit, unsigned int places)
 		return NULL;
 	}
 	q->limit = limit;
-	q->place_count = places;
 	lock_init(&q->lock);
 	condition_init(&q->not_empty);
 	condition_init(&q->not_full);
