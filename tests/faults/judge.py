@@ -68,12 +68,13 @@ def _status_problems(result):
     right = (0,)
     if result.fired and running is Running.ABORTS:
         right = (-signal.SIGABRT,)
-        if "bug in echopool" not in result.log:
+        if "bug in echopool" not in result.log and not result.fault.loses_log:
             yield "it aborted without a word"
     elif result.fired and running is Running.STOPS:
         # What befalls while it leaves anyway need not count.
         right = (1,) if before_stop else (0, 1)
-        if not re.search(r"^error: accept", result.log, re.MULTILINE):
+        if (not re.search(r"^error: accept", result.log, re.MULTILINE) and
+                not result.fault.loses_log):
             yield "it stopped without a word"
     if result.status not in right:
         yield f"exit {result.status} instead of {' or '.join(map(str, right))}"
@@ -102,7 +103,7 @@ def _reason_problems(result):
     fault = result.fault
     if (result.fired <= result.fired_at_ready or fault.row.running is not Running.ENDS_ONE or
             fault.call not in ("recv", "send", "epoll_ctl_add", "epoll_ctl_mod") or
-            fault.error in ("ECONNRESET", "EPIPE")):
+            fault.error in ("ECONNRESET", "EPIPE") or fault.loses_log):
         return
     if os.strerror(number_of(fault.error)) not in result.log:
         yield "the log does not tell of it"
