@@ -75,16 +75,29 @@ def test_at_most_2_2_system_calls_for_an_echo(start, tmp_path):
     assert calls / echoes <= 2.2, f"{calls} calls for {echoes} echoes\n{text}"
 
 
+def busy_seconds():
+    """CPU seconds that anybody used on this machine so far."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def share_of_user_time(server, crowd, at_least):
-    """The share of user time in at least so many seconds of CPU, which is counted in ticks."""
-    before = server.cpu()
+    """The share of user time in at least so many seconds of the server's CPU, counted in ticks.
+
+    None if others used more than a tenth of the CPU time meanwhile: they cost the server's caches
+    misses, which count as user time.
+    """
+    before, busy, own = server.cpu(), busy_seconds(), time.process_time()
     used = (0, 0)
     deadline = time.monotonic() + 60
     while sum(used) < at_least:
         assert time.monotonic() < deadline, f"only {sum(used):.1f} s of CPU in a minute"
         ping_pong(crowd, 1)
         used = tuple(now - then for now, then in zip(server.cpu(), before))
-    return used[0] / sum(used)
+    everybody = busy_seconds() - busy
+    others = everybody - sum(used) - (time.process_time() - own)
+    return used[0] / sum(used) if others < 0.1 * everybody else None
 
 
 @needs_plain_build
@@ -92,9 +105,14 @@ def test_user_time_is_at_most_8_percent(start):
     server = start({"pool.workers": 2})
     crowd = server.hold(Crowd(server.address, CLIENTS))
     crowd.exchange()
-    # The kernel tells user from system time by sampling, and other load on the machine costs cache
-    # misses in user mode: the best of a few rounds counts.
+    # The kernel tells user from system time by sampling: the best of a few rounds counts.
     shares = []
-    while len(shares) < 5 and min(shares, default=1) > 0.08:
-        shares.append(share_of_user_time(server, crowd, 3))
+    for _ in range(5):
+        share = share_of_user_time(server, crowd, 3)
+        if share is not None:
+            shares.append(share)
+            if share <= 0.08:
+                return
+    if not shares:
+        pytest.skip("other programs use the CPUs")
     assert min(shares) <= 0.08, shares
