@@ -60,15 +60,6 @@ static bool is_stopping(const struct acceptor *a)
 	return atomic_load_explicit(&a->stopping, memory_order_acquire);
 }
 
-/* Sleeps, or until the bell: a stop ends every pause. */
-static void sleep_ms(struct acceptor *a, int ms)
-{
-	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
-
-	if (poll(&bell, 1, ms) < 0 && errno != EINTR)
-		fail(errno, "poll");
-}
-
 static void stop_for_bug(struct acceptor *a, int error)
 {
 	log_error("accept: %s; this is a bug in echopool, it accepts no more and drains",
@@ -139,6 +130,21 @@ static uint64_t expire(struct acceptor *a)
 	return deadline_ns;
 }
 
+/*
+ * Sleeps; or until the bell, as a stop ends every pause; or until somebody has waited in the queue
+ * for too long, who then leaves a descriptor.
+ */
+static void sleep_ms(struct acceptor *a, int ms)
+{
+	const int queue_ms = clock_timeout_ms(expire(a), clock_now_ns());
+	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
+
+	if (queue_ms >= 0 && queue_ms < ms)
+		ms = queue_ms;
+	if (poll(&bell, 1, ms) < 0 && errno != EINTR)
+		fail(errno, "poll");
+}
+
 static enum accept_verdict accept_one(struct acceptor *a, const struct listener *l)
 {
 	struct arrival arrival = {.fd = -1};
@@ -196,6 +202,13 @@ static bool accept_from(struct acceptor *a, const struct listener *l)
 	return most > 0;
 }
 
+static bool somebody_waits_at(const struct listener *l)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
 /*
  * Closing a listener resets what it has completed and nobody accepted. So what is there is taken
  * first, past the queue's limit too: a backlog at most, so that new clients cannot keep this going.
@@ -204,9 +217,15 @@ static void accept_the_rest(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t room = queue_promise_room(a->options.queue, a->options.backlog + 1);
 	enum accept_verdict v = ACCEPT_TAKEN;
+	char text[ADDRESS_TEXT_BYTES];
 
 	for (uint32_t i = 0; i < room && may_go_on(v); i++)
 		v = accept_one(a, l);
+	if (v != ACCEPT_EMPTY && v != ACCEPT_BROKEN && somebody_waits_at(l))
+		log_warning("accept: connections that still wait at %s are reset as it closes: %s",
+			    address_format(&l->address, text),
+			    v == ACCEPT_PAUSE ? "no descriptor or memory for more"
+					      : "they are more than its backlog");
 }
 
 static void accept_the_rest_except(struct acceptor *a, const struct listeners *keep)

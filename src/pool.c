@@ -15,7 +15,8 @@ struct pool {
 	/* Main thread. */
 	unsigned int count;
 	const struct bell *all_ended;
-	struct wait_totals left_waits; /* counted by workers that have left */
+	uint64_t left;                  /* so many workers have left */
+	struct worker_stats left_stats; /* what they have counted */
 	struct worker *workers[POOL_WORKERS_MAX];
 	/* Each worker takes one away as it ends; whoever takes the last rings. */
 	atomic_uint running;
@@ -23,10 +24,12 @@ struct pool {
 
 struct pool *pool_new(const struct bell *all_ended)
 {
-	struct pool *p = calloc(1, sizeof(*p));
+	struct pool *p = aligned_alloc(CACHE_LINE_BYTES, sizeof(*p));
 
-	if (p)
-		p->all_ended = all_ended;
+	if (!p)
+		return NULL;
+	memset(p, 0, sizeof(*p));
+	p->all_ended = all_ended;
 	return p;
 }
 
@@ -65,7 +68,8 @@ static void join_from(struct pool *p, unsigned int keep)
 {
 	for (unsigned int i = keep; i < p->count; i++) {
 		worker_join(p->workers[i]);
-		stats_sum_waits(worker_stats(p->workers[i]), &p->left_waits);
+		stats_sum(worker_stats(p->workers[i]), &p->left_stats);
+		p->left++;
 		log_debug("worker %u ended", i);
 		worker_free(p->workers[i]);
 	}
@@ -133,9 +137,20 @@ const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int 
 	return worker_stats(p->workers[index]);
 }
 
+uint64_t pool_left(const struct pool *p)
+{
+	return p->left;
+}
+
+const struct worker_stats *pool_left_stats(const struct pool *p)
+{
+	return &p->left_stats;
+}
+
 void pool_sum_waits(const struct pool *p, struct wait_totals *totals)
 {
-	*totals = p->left_waits;
+	*totals = (struct wait_totals){{0}};
+	stats_sum_waits(&p->left_stats, totals);
 	for (unsigned int i = 0; i < p->count; i++)
 		stats_sum_waits(worker_stats(p->workers[i]), totals);
 }

@@ -49,7 +49,7 @@ struct place {
 	bool rung;         /* the bell was rung, and the worker has not looked since */
 	bool asleep;       /* on not_empty */
 	bool leaving;
-	bool pressed;              /* was told that others wait and that it has no room for them */
+	bool pressed;              /* was told that others wait and that nobody has room for them */
 	struct queue_link *handed; /* connections for it that it has not fetched yet */
 	uint32_t handed_count;
 };
@@ -333,7 +333,8 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 {
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
-	p->pressed = q->ring.count && !has_room(p);
+	/* While anyone has room, nobody need go: that worker was woken, and wakes the next. */
+	p->pressed = q->ring.count && !has_room(p) && !least_loaded(q);
 	batch->pressed = p->pressed;
 	if (!batch->pressed)
 		return;

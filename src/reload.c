@@ -212,18 +212,29 @@ static bool read_output(struct reload_output *o)
 	return o->bytes < OUTPUT_BYTES - 1;
 }
 
-/* Waits for the child, which has ended or been killed. Returns its status as of waitpid(2). */
-static int reap(pid_t child)
+/* Whether the child has ended, and its status; both with options as of waitpid(2). */
+static bool reap(pid_t child, int options, int *status)
 {
-	int status = 0;
 	pid_t reaped;
 
 	do
-		reaped = waitpid(child, &status, 0);
+		reaped = waitpid(child, status, options);
 	while (reaped < 0 && errno == EINTR);
 	if (reaped < 0)
 		fail(errno, "waitpid");
-	return status;
+	return reaped == child;
+}
+
+static void end_child(pid_t child, int *status)
+{
+	kill(child, SIGKILL); /* it cannot fail: the child is ours and not yet reaped */
+	reap(child, 0, status);
+}
+
+/* Whether the child has said all and ended, within its time or not. */
+static bool has_ended(const struct reload *r, int *status)
+{
+	return r->settings.fd < 0 && r->messages.fd < 0 && reap(r->child, WNOHANG, status);
 }
 
 /* Cuts text into lines in place; returns how many. lines is NULL to count only. */
@@ -301,19 +312,21 @@ static void log_failure(struct reload *r, int status, bool timed_out)
 
 enum reload_result reload_continue(struct reload *r, struct settings *s)
 {
-	const bool timed_out = clock_now_ns() >= r->deadline_ns;
+	const bool is_late = clock_now_ns() >= r->deadline_ns;
+	bool timed_out = false;
 	bool good;
-	int status;
+	int status = 0;
 
 	if (!read_output(&r->settings))
 		r->too_long = true;
 	if (!read_output(&r->messages))
 		r->too_long = true;
-	if (!timed_out && !r->too_long && (r->settings.fd >= 0 || r->messages.fd >= 0))
-		return RELOAD_PENDING;
-	if (timed_out || r->too_long)
-		kill(r->child, SIGKILL); /* it cannot fail: the child is ours and not yet reaped */
-	status = reap(r->child);
+	if (!has_ended(r, &status)) {
+		if (!is_late && !r->too_long)
+			return RELOAD_PENDING;
+		timed_out = is_late;
+		end_child(r->child, &status);
+	}
 	good = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !timed_out && !r->too_long;
 	if (good) {
 		log_lines(r->messages.text, log_warning);
@@ -327,9 +340,9 @@ enum reload_result reload_continue(struct reload *r, struct settings *s)
 
 void reload_abort(struct reload *r)
 {
-	if (r->child) {
-		kill(r->child, SIGKILL); /* as above */
-		reap(r->child);
-	}
+	int status;
+
+	if (r->child)
+		end_child(r->child, &status);
 	clear(r);
 }

@@ -5,6 +5,7 @@
 #include "echopool/report.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "echopool/log.h"
 
@@ -38,18 +39,35 @@ uint64_t report_connections(const struct pool *pool)
 	return sum;
 }
 
-static void log_worker(unsigned int index, const struct worker_stats *w)
+/* One line: whose counts, how many connections they hold or have handed on, and the counts. */
+static void log_counts(const char *whose, uint64_t connections, const struct worker_stats *w)
 {
-	log_info("worker=%u connections=%" PRIu64 " taken=%" PRIu64 " closed=%" PRIu64
-		 " client=%" PRIu64 " reset=%" PRIu64 " error=%" PRIu64 " idle=%" PRIu64
-		 " idle_when_full=%" PRIu64 " write_timeout=%" PRIu64 " drain=%" PRIu64
-		 " handed_in=%" PRIu64 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
-		 index, held_now(w), stat_get(&w->taken), all_ended(w),
+	log_info("%s=%" PRIu64 " taken=%" PRIu64 " closed=%" PRIu64 " client=%" PRIu64
+		 " reset=%" PRIu64 " error=%" PRIu64 " idle=%" PRIu64 " idle_when_full=%" PRIu64
+		 " write_timeout=%" PRIu64 " drain=%" PRIu64 " handed_in=%" PRIu64
+		 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
+		 whose, connections, stat_get(&w->taken), all_ended(w),
 		 stat_get(&w->ended[CONN_END_CLIENT]), stat_get(&w->ended[CONN_END_RESET]),
 		 stat_get(&w->ended[CONN_END_ERROR]), stat_get(&w->ended[CONN_END_IDLE]),
 		 stat_get(&w->ended[CONN_END_IDLE_WHEN_FULL]), stat_get(&w->ended[CONN_END_WRITE]),
 		 stat_get(&w->ended[CONN_END_DRAIN]), stat_get(&w->handed_in),
 		 stat_get(&w->received_bytes), stat_get(&w->sent_bytes));
+}
+
+static void log_worker(unsigned int index, const struct worker_stats *w)
+{
+	char whose[sizeof("worker= connections") + 10];
+
+	snprintf(whose, sizeof(whose), "worker=%u connections", index);
+	log_counts(whose, held_now(w), w);
+}
+
+static void log_left(uint64_t workers, const struct worker_stats *sums)
+{
+	char whose[sizeof("left workers= handed_out") + 20];
+
+	snprintf(whose, sizeof(whose), "left workers=%" PRIu64 " handed_out", workers);
+	log_counts(whose, stat_get(&sums->handed_out), sums);
 }
 
 void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
@@ -61,6 +79,8 @@ void report_log(struct report *r, const struct acceptor *acceptor, struct queue 
 
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
 		log_worker(i, pool_worker_stats(pool, i));
+	if (pool_left(pool))
+		log_left(pool_left(pool), pool_left_stats(pool));
 	/* After the workers: what they have taken was pushed before. */
 	q = queue_figures(queue);
 	f = acceptor_figures(acceptor);

@@ -48,6 +48,7 @@ static void fill_signals(sigset_t *set)
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
 	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGCHLD);
 }
 
 void server_block_signals(void)
@@ -167,6 +168,8 @@ static void on_signal(struct server *v, uint32_t number)
 		break;
 	case SIGHUP:
 		begin_reload(v);
+		break;
+	case SIGCHLD: /* run() looks at the child after every signal */
 		break;
 	default:
 		if (v->draining)

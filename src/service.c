@@ -39,12 +39,12 @@ static unsigned int workers_of(const struct settings *s)
 
 /* Gives queue and workers their share of the descriptors, and tells when it is less than asked. */
 static bool divide_descriptors(const struct service *v, const struct settings *s,
-			       unsigned int listeners, struct fd_share *share)
+			       unsigned int workers, unsigned int listeners, struct fd_share *share)
 {
 	const struct fd_demand demand = {
 		.open = v->open_before,
 		.listeners = listeners,
-		.workers = workers_of(s),
+		.workers = workers,
 		.worker_connections = s->pool.worker_connections,
 		.queue_limit = s->pool.queue_limit,
 	};
@@ -132,12 +132,12 @@ static bool make_parts(struct service *v)
 	return false;
 }
 
-static bool start_threads(struct service *v)
+static bool start_threads(struct service *v, unsigned int workers)
 {
 	const struct worker_options worker = worker_options(v, &v->share);
 	const struct acceptor_options acceptor = acceptor_options(v);
 
-	if (!pool_resize(v->pool, workers_of(v->settings), &worker))
+	if (!pool_resize(v->pool, workers, &worker))
 		return false;
 	v->acceptor = acceptor_start(&acceptor);
 	return v->acceptor != NULL;
@@ -145,18 +145,22 @@ static bool start_threads(struct service *v)
 
 bool service_start(struct service *v, struct settings *s, const struct bell *bell)
 {
+	const unsigned int workers = workers_of(s);
+
 	*v = (struct service){.settings = s, .bell = bell};
 	/* First of all: opening the rest takes descriptors. */
 	fdlimit_raise();
 	v->open_before = fdlimit_count_open();
 	tune(&v->tuning, s);
-	return open_listeners(v) && divide_descriptors(v, s, v->listeners.count, &v->share) &&
-	       make_parts(v) && start_threads(v);
+	return open_listeners(v) &&
+	       divide_descriptors(v, s, workers, v->listeners.count, &v->share) && make_parts(v) &&
+	       start_threads(v, workers);
 }
 
 /* What a reload has got so far, and would give back. */
 struct change {
 	struct settings *settings;
+	unsigned int workers; /* counted once: the CPUs may be others a moment later */
 	struct listeners listeners;
 	struct fd_share share;
 };
@@ -178,8 +182,7 @@ static bool grow(struct service *v, const struct change *c)
 	const unsigned int before = pool_workers(v->pool);
 	const struct worker_options options = worker_options(v, &c->share);
 
-	if (workers_of(c->settings) > before &&
-	    !pool_resize(v->pool, workers_of(c->settings), &options))
+	if (c->workers > before && !pool_resize(v->pool, c->workers, &options))
 		return false;
 	if (access_update(v->access, c->settings))
 		return true;
@@ -193,7 +196,7 @@ static bool prepare(struct service *v, struct change *c)
 {
 	if (!log_prepare(c->settings->log.target) || !change_listeners(v, c))
 		return false;
-	if (!divide_descriptors(v, c->settings, c->listeners.count, &c->share))
+	if (!divide_descriptors(v, c->settings, c->workers, c->listeners.count, &c->share))
 		goto failed;
 	/* A lowered limit waits until nothing can fail any more. */
 	if (c->share.queue_limit > v->share.queue_limit &&
@@ -251,7 +254,7 @@ static void commit(struct service *v, const struct change *c)
 	v->share = c->share;
 
 	tune(&v->tuning, v->settings);
-	pool_resize(v->pool, workers_of(v->settings), &options);
+	pool_resize(v->pool, c->workers, &options);
 	queue_set_worker_connections(v->queue, v->share.worker_connections);
 	listeners_tune(&v->listeners, v->settings);
 	if (!v->inherited)
@@ -278,7 +281,7 @@ static void keep_inherited(const struct service *v, const struct settings *next)
 
 bool service_apply(struct service *v, struct settings *next)
 {
-	struct change c = {.settings = next};
+	struct change c = {.settings = next, .workers = workers_of(next)};
 	bool applied;
 
 	if (v->inherited)

@@ -52,6 +52,19 @@ void stats_add_wait(struct worker_stats *stats, uint64_t wait_us)
 	stat_add(&stats->wait_us[bucket_of(wait_us)], 1);
 }
 
+void stats_sum(const struct worker_stats *stats, struct worker_stats *sum)
+{
+	stat_add(&sum->taken, stat_get(&stats->taken));
+	stat_add(&sum->handed_in, stat_get(&stats->handed_in));
+	stat_add(&sum->handed_out, stat_get(&stats->handed_out));
+	for (size_t i = 0; i < CONN_END_COUNT; i++)
+		stat_add(&sum->ended[i], stat_get(&stats->ended[i]));
+	stat_add(&sum->received_bytes, stat_get(&stats->received_bytes));
+	stat_add(&sum->sent_bytes, stat_get(&stats->sent_bytes));
+	for (size_t i = 0; i < WAIT_BUCKETS; i++)
+		stat_add(&sum->wait_us[i], stat_get(&stats->wait_us[i]));
+}
+
 void stats_sum_waits(const struct worker_stats *stats, struct wait_totals *totals)
 {
 	for (size_t i = 0; i < WAIT_BUCKETS; i++)

@@ -53,7 +53,7 @@ struct worker {
 	uint32_t held;            /* how many in both */
 	uint64_t now_ns;          /* the time of this turn */
 	uint64_t offered_ns;      /* when connections were last offered for closing */
-	bool pressed;             /* others wait, and there is no room for them here */
+	bool pressed;             /* others wait, and no worker has room for them */
 	bool look;                /* at the queue: the bell was rung or a connection ended */
 };
 

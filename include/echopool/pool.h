@@ -6,6 +6,7 @@
 #define ECHOPOOL_POOL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "echopool/worker.h"
 
@@ -39,6 +40,10 @@ void pool_free(struct pool *p);
 /* How many workers, and the figures of one. */
 unsigned int pool_workers(const struct pool *p);
 const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int index);
+
+/* How many have left, and the sums of what they have counted. */
+uint64_t pool_left(const struct pool *p);
+const struct worker_stats *pool_left_stats(const struct pool *p);
 
 /* Adds up the waits that all workers counted, those that have left too. */
 void pool_sum_waits(const struct pool *p, struct wait_totals *totals);

@@ -28,7 +28,7 @@ struct queue_batch {
 	unsigned int count;
 	struct queue_link
 		*handed; /* connections of workers that left, however many; the taker's now */
-	bool pressed;    /* others wait, and this worker has no room for them */
+	bool pressed;    /* others wait, and no worker has room for them */
 	uint32_t evict;  /* how many of those it offered it is to close for them */
 	bool leaving;    /* hand over what is held (queue_hand_over()) and end */
 	bool ended;      /* the queue is closed and empty: nothing will ever come */

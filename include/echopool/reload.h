@@ -52,8 +52,9 @@ bool reload_start(struct reload *r, const struct config_source *source);
 void reload_fill_poll(const struct reload *r, struct pollfd fds[static 2]);
 
 /*
- * Goes on after poll(2), or at the deadline. RELOAD_READ: the file is right, and s holds the
- * settings, which the caller frees with settings_free(). RELOAD_REFUSED: the log has said why.
+ * Goes on after poll(2), after SIGCHLD, or at the deadline. RELOAD_READ: the file is right, and s
+ * holds the settings, which the caller frees with settings_free(). RELOAD_REFUSED: the log has said
+ * why.
  */
 enum reload_result reload_continue(struct reload *r, struct settings *s);
 

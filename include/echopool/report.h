@@ -16,8 +16,9 @@ struct report {
 };
 
 /*
- * Logs one line for each worker, one for the queue and one for reloads. Counts are since the start,
- * the quantiles of the wait from accept to worker since the previous report.
+ * Logs one line for each worker, one for all that have left once any has, one for the queue and one
+ * for reloads. Counts are since the start, the quantiles of the wait from accept to worker since
+ * the previous report.
  */
 void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
 		const struct pool *pool);

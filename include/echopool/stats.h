@@ -39,7 +39,7 @@ enum conn_end {
 };
 
 struct worker_stats {
-	/* All are written by their worker only. */
+	/* All are written by their worker only; in a sum, by the thread that makes it. */
 	alignas(CACHE_LINE_BYTES) _Atomic uint64_t taken; /* connections, from the queue */
 	_Atomic uint64_t handed_in;                       /* connections, from workers that left */
 	_Atomic uint64_t handed_out;                      /* connections, to others as it left */
@@ -68,6 +68,9 @@ const char *conn_end_name(enum conn_end end);
 
 /* Counts a wait. Only the worker that owns stats may call it. */
 void stats_add_wait(struct worker_stats *stats, uint64_t wait_us);
+
+/* Adds what one worker has counted to sum, which the calling thread owns; any thread. */
+void stats_sum(const struct worker_stats *stats, struct worker_stats *sum);
 
 /* Adds the waits of one worker to totals; any thread. */
 void stats_sum_waits(const struct worker_stats *stats, struct wait_totals *totals);

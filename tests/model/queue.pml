@@ -333,7 +333,12 @@ inline take_as_many_as_fit()
 
 inline ask_to_evict()
 {
-	place[w].pressed = count && !has_room(w);
+	if
+	:: count && !has_room(w) ->
+		least_loaded();
+		place[w].pressed = best == NOBODY
+	:: else
+	fi;
 	if
 	:: place[w].pressed && count > evicting ->
 		evict = count - evicting;

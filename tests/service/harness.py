@@ -297,6 +297,14 @@ class Server:
         queue = self.log.wait(r"\bqueue (\w+=.*)", start=start)[0]
         return [key_values(match[0]) for match in workers], key_values(queue[1])
 
+    def left_figures(self):
+        """What SIGUSR1 tells of the workers that have left; None when none has."""
+        start = self.log.mark()
+        self.send_signal(signal.SIGUSR1)
+        self.log.wait(r"\bqueue \w+=", start=start)
+        lines = self.log.matching(r"^info: left workers=", start)
+        return key_values(lines[0]) if lines else None
+
     def connections(self):
         """How many connections the workers hold."""
         return sum(worker["connections"] for worker in self.figures()[0])

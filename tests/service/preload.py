@@ -8,11 +8,12 @@ import pytest
 
 from harness import PLAIN
 
-# Each of the two is armed by a variable of the environment.
+# Each of them is armed by a variable of the environment.
 SOURCE = r"""
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -64,6 +65,38 @@ static void raise_once(const char *path)
 
 DEFINE_OPEN(open)
 DEFINE_OPEN(open64)
+
+/* With MORE_CPUS: at the n-th call the process may use n CPUs. */
+int sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set)
+{
+    static int calls;
+
+    if (!getenv("MORE_CPUS"))
+        return syscall(SYS_sched_getaffinity, pid, bytes, set) < 0 ? -1 : 0;
+    CPU_ZERO_S(bytes, set);
+    calls++;
+    for (int i = 0; i < calls; i++)
+        CPU_SET_S(i, bytes, set);
+    return 0;
+}
+
+static int prints;
+
+__attribute__((constructor)) static void look_at_arguments(int count, char *arguments[])
+{
+    prints = count > 1 && strcmp(arguments[1], "-T") == 0;
+}
+
+/* With LINGER: a program that was to print its settings closes its outputs and does not end. */
+__attribute__((destructor)) static void linger(void)
+{
+    if (!prints || !getenv("LINGER"))
+        return;
+    close(1);
+    close(2);
+    for (;;)
+        pause();
+}
 """
 
 

@@ -114,6 +114,35 @@ def test_out_of_descriptors_a_stop_waits_for_no_pause(start):
         assert server.stop(timeout=20) < seconds(1.5)
 
 
+def test_out_of_descriptors_the_queue_timeout_waits_for_no_pause(start):
+    """The pauses have grown to a second when it comes; and who goes makes room for others."""
+    server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.idle_when_full": 0,
+                    "timeouts.queue": 2.5})
+    server.connect().echo()
+    begin = time.monotonic()
+    waiting = server.hold(Crowd(server.address, 3))
+    wait_for(lambda: server.figures()[1]["waiting"] == 3)
+    with no_more(server, resource.RLIMIT_NOFILE):
+        server.hold(Crowd(server.address, 3))
+        waiting.wait_closed(3)
+        took = time.monotonic() - begin
+        assert 2.4 < took < 2.5 + seconds(0.4), f"{took:.2f} s"
+        wait_for(lambda: server.figures()[1]["waiting"] == 3, timeout=0.5)
+
+
+def test_out_of_descriptors_a_stop_tells_of_those_whom_it_resets(start):
+    server = start({"listen.addresses": SIXTEEN[:3], "timeouts.drain": 0.5})
+    with no_more(server, resource.RLIMIT_NOFILE):
+        mark = server.log.mark()
+        late = server.hold(Crowd(server.addresses[1], 3))
+        server.log.wait("oo many open files", start=mark)
+        server.stop()
+    late.wait_closed(3)
+    host, port = server.addresses[1]
+    [line] = server.log.matching("^warning: accept: .* are reset")
+    assert f" {host}:{port} " in line and "descriptor" in line
+
+
 def test_out_of_descriptors_a_reload_is_refused_and_nothing_changes(start):
     server = start({"pool.workers": 2})
     clients = server.hold(Crowd(server.address, 10))

@@ -18,6 +18,7 @@ from harness import (PLAIN, PROGRAM, exec_wrapper, needs_plain_build, needs_root
                      unshared, wait_for, without_file)
 from live import client_from, is_closed
 from load import Load
+from preload import build
 from test_socket_options import sockets
 from test_syslog import with_dev_log
 
@@ -399,7 +400,10 @@ def children(server):
 
     Until then the program's main thread waits for them, as vfork(2) has it.
     """
-    with open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii") as file:
+    path = f"/proc/{server.pid}/task/{server.pid}/children"
+    if not os.path.exists(path):
+        pytest.skip("this kernel does not tell the children of a process")
+    with open(path, encoding="ascii") as file:
         pids = [int(pid) for pid in file.read().split()]
     return [pid for pid in pids if name_of(pid) == "exe"]
 
@@ -419,8 +423,6 @@ def catch_child():
     caught = []
 
     def stop_child(server):
-        if not os.path.exists(f"/proc/{server.pid}/task/{server.pid}/children"):
-            pytest.skip("this kernel does not tell the children of a process")
         for _ in range(200):
             found = []
             mark = server.log.mark()
@@ -502,6 +504,54 @@ def test_sigterm_does_not_wait_for_a_child_that_hangs(start, catch_child):
     assert not os.path.exists(f"/proc/{child}")
 
 
+def test_a_child_that_says_all_and_does_not_end_is_ended_after_two_seconds(start, tmp_path):
+    server = start({"pool.workers": 1}, env=build(tmp_path) | {"LINGER": "1"})
+    client = served(server)
+    for _ in range(2):
+        mark = server.log.mark()
+        begin = time.monotonic()
+        server.send_signal(signal.SIGHUP)
+        wait_for(lambda: children(server))
+        while not server.log.matching("ready on", mark):
+            asked = time.monotonic()
+            server.figures()
+            client.echo()
+            assert time.monotonic() - asked < 0.5
+            assert time.monotonic() - begin < 4
+        assert 1.9 < time.monotonic() - begin
+        assert server.log.matching("^error: reload: .*2000 ms", mark)
+        assert server.log.matching(STAY, mark) and not children(server)
+    server.assert_idle(interval=0.3)
+    server.send_signal(signal.SIGHUP)
+    wait_for(lambda: children(server))
+    client.close()
+    assert server.stop() < 1
+
+
+def test_a_child_that_ended_in_time_counts_however_late_the_server_looks(start, catch_child):
+    server = start({"pool.workers": 1})
+    server.configure({"pool.workers": 2})
+    child = catch_child(server)
+    begin = time.monotonic()
+    mark = server.log.mark()
+    server.suspend()
+    os.kill(child, signal.SIGCONT)
+    wait_for(lambda: process_state(child) == "Z")
+    time.sleep(max(0, begin + 2.1 - time.monotonic()))  # the child's time is over
+    server.send_signal(signal.SIGCONT)
+    server.log.wait("ready on .* workers=2 ", start=mark)
+    server.limits["workers"] = 2
+    assert reloads(server)[1] == 0
+
+
+def test_the_cpus_are_counted_once_for_a_start_and_for_a_reload(start, tmp_path):
+    """Else the pool could get another size than the one that everything was prepared for."""
+    server = start({"pool.workers": 0}, env=build(tmp_path) | {"MORE_CPUS": "1"})
+    for workers in (1, 2, 3):
+        assert server.limits["workers"] == workers
+        server.reload()
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
 def test_a_child_that_crashes_is_told_and_nothing_changes(start, catch_child, number):
     no_core = exec_wrapper("import resource as r; r.setrlimit(r.RLIMIT_CORE, (0, 0))")
@@ -511,7 +561,8 @@ def test_a_child_that_crashes_is_told_and_nothing_changes(start, catch_child, nu
     mark = server.log.mark()
     server.configure({"pool.workers": 2})
     os.kill(child, number)
-    os.kill(child, signal.SIGCONT)
+    if number != signal.SIGKILL:  # of which it may be gone already
+        os.kill(child, signal.SIGCONT)
     server.log.wait(f"^error: reload: .*signal {number}\\b", start=mark)
     server.log.wait(STAY, start=mark)
     client.echo()

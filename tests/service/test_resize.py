@@ -85,6 +85,33 @@ def test_clients_that_come_go_and_reset_during_resizes(start):
     server.assert_idle()
 
 
+def test_figures_of_workers_that_left_are_kept(start):
+    settings = {"pool.worker_connections": 15, "timeouts.idle_when_full": 0}
+    server = start({"pool.workers": 4, **settings})
+    assert server.left_figures() is None
+    gone = Crowd(server.address, 40)
+    gone.exchange(gone.messages(size=160))
+    stay = server.hold(Crowd(server.address, 20))
+    stay.exchange(stay.messages(size=320))
+    assert held(server) == [15] * 4
+    gone.reset()
+    wait_for(lambda: server.connections() == 20)
+    for workers, left in ((2, 2), (3, 2), (1, 4)):
+        resize(server, settings, workers)
+        assert server.left_figures()["workers"] == left
+    stay.exchange(stay.messages(size=640))
+    [stays], queue = server.figures()
+    past = server.left_figures()
+    assert past["taken"] == 45 and past["handed_out"] >= 5
+    assert past["taken"] + past["handed_in"] == past["closed"] + past["handed_out"]
+    total = {key: past[key] + stays[key] for key in past if key in stays}
+    echoed = 40 * 160 + 20 * 320 + 20 * 640
+    assert (total["received_bytes"], total["sent_bytes"]) == (echoed, echoed)
+    assert (total["taken"], total["closed"], total["reset"]) == (60, 40, 40)
+    assert total["handed_in"] == past["handed_out"]
+    assert queue["accepted"] == 60 and stays["connections"] == 20
+
+
 def owing(server, half_closed):
     """Has a client send all it can and read nothing; returns a function that reads all of it."""
     data = os.urandom(MIB)

@@ -488,6 +488,30 @@ static void test_workers_are_asked_to_evict_no_more_than_wait(void **state)
 	close_queue(&f);
 }
 
+static void test_nobody_is_evicted_while_another_worker_has_room(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, i == 1 ? 1 : 2, 0, 0);
+	push(f.queue, 0);
+	push(f.queue, 1);
+	queue_take(f.queue, 0, 2, 2, &batch); /* 1 was woken, and has not looked yet */
+	assert_false(batch.pressed);
+	assert_int_equal(batch.evict, 0);
+	rung(&f, 0);
+	take(f.queue, 1, 1, 0, 1); /* and now there is no room for the other one */
+	assert_true(rung(&f, 0));
+	queue_take(f.queue, 0, 2, 2, &batch);
+	assert_true(batch.pressed);
+	assert_int_equal(batch.evict, 1);
+	take(f.queue, 0, 1, 1, 1);
+	close_queue(&f);
+}
+
 static void test_the_head_expires_by_its_own_age(void **state)
 {
 	const uint64_t ms = 1000000;
@@ -738,6 +762,7 @@ int main(void)
 		cmocka_unit_test(test_the_acceptor_wakes_for_a_higher_limit),
 		cmocka_unit_test(test_a_push_to_full_workers_tells_them_all_once),
 		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
+		cmocka_unit_test(test_nobody_is_evicted_while_another_worker_has_room),
 		cmocka_unit_test(test_the_head_expires_by_its_own_age),
 		cmocka_unit_test(test_another_limit_keeps_what_waits_in_order),
 		cmocka_unit_test(test_promised_room_is_there_past_the_limit),

@@ -1,6 +1,6 @@
 /*
- * The histogram of waits against exact quantiles of the same samples, and the difference of two
- * sums.
+ * The histogram of waits against exact quantiles of the same samples, the difference of two sums,
+ * and the sum of all counters.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +96,35 @@ static void test_a_difference_holds_only_what_came_since(void **state)
 	assert_int_equal(wait_totals_quantile(&after, 1.0), 7);
 }
 
+static void test_a_sum_has_every_counter_of_each(void **state)
+{
+	static struct worker_stats sum;
+	struct wait_totals waits = {{0}};
+	uint64_t ends = 0;
+
+	(void)state;
+	stat_add(&stats.taken, 1);
+	stat_add(&stats.handed_in, 2);
+	stat_add(&stats.handed_out, 3);
+	stat_add(&stats.received_bytes, 4);
+	stat_add(&stats.sent_bytes, 5);
+	for (unsigned int end = 0; end < CONN_END_COUNT; end++)
+		stat_add(&stats.ended[end], 10 + end);
+	stats_add_wait(&stats, 9);
+	stats_sum(&stats, &sum);
+	stats_sum(&stats, &sum);
+	assert_int_equal(stat_get(&sum.taken), 2);
+	assert_int_equal(stat_get(&sum.handed_in), 4);
+	assert_int_equal(stat_get(&sum.handed_out), 6);
+	assert_int_equal(stat_get(&sum.received_bytes), 8);
+	assert_int_equal(stat_get(&sum.sent_bytes), 10);
+	for (unsigned int end = 0; end < CONN_END_COUNT; end++)
+		ends += stat_get(&sum.ended[end]) == 20 + 2 * end;
+	assert_int_equal(ends, CONN_END_COUNT);
+	stats_sum_waits(&sum, &waits);
+	assert_int_equal(waits.count[9], 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +133,7 @@ int main(void)
 		cmocka_unit_test_setup(test_quantiles_are_at_most_a_sixteenth_too_high, reset),
 		cmocka_unit_test_setup(test_a_wait_past_all_bounds_is_counted, reset),
 		cmocka_unit_test_setup(test_a_difference_holds_only_what_came_since, reset),
+		cmocka_unit_test_setup(test_a_sum_has_every_counter_of_each, reset),
 	};
 
 	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
