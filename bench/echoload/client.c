@@ -1,0 +1,204 @@
+/*
+ * One connection to the server; see the header.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "echopool/thread.h"
+
+/* The port is chosen by connect(2), as those that are taken to other servers are free to this one.
+ */
+static bool bind_to(int fd, const union address *source)
+{
+	const int on = 1;
+
+	return setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) == 0 &&
+	       bind(fd, &source->any, address_length(source)) == 0;
+}
+
+bool client_open(struct client *c, const union address *server, const union address *source,
+		 uint64_t wanted_ns, uint64_t now_ns)
+{
+	const int on = 1;
+	int error;
+
+	c->fd = socket(server->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return false;
+	if (setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
+	    (source && !bind_to(c->fd, source)) ||
+	    (connect(c->fd, &server->any, address_length(server)) != 0 && errno != EINPROGRESS)) {
+		error = errno;
+		close(c->fd); /* nothing was sent on it, so no error matters */
+		c->fd = -1;
+		errno = error;
+		return false;
+	}
+	c->state = CLIENT_CONNECTING;
+	c->answered = false;
+	c->wanted_ns = wanted_ns;
+	c->opening_ns = now_ns;
+	c->sent = c->received = pattern_start(c->index);
+	c->asked = 0;
+	c->answered_bytes = 0;
+	c->messages = 0;
+	c->flight_first = 0;
+	c->in_flight = 0;
+	return true;
+}
+
+int client_connected(struct client *c)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
+		fail(errno, "getsockopt");
+	if (!error)
+		c->state = CLIENT_OPEN;
+	return error;
+}
+
+void client_close(struct client *c)
+{
+	close(c->fd); /* what the server sent is read or given up: no error matters */
+	c->fd = -1;
+	c->state = CLIENT_CLOSED;
+	c->in_flight = 0;
+}
+
+void client_ask(struct client *c, uint32_t bytes, uint64_t due_ns, uint64_t now_ns)
+{
+	uint32_t place = c->flight_first + c->in_flight++;
+
+	if (place >= c->flight_limit)
+		place -= c->flight_limit;
+	c->asked += bytes;
+	c->messages++;
+	c->flights[place] = (struct flight){.due_ns = due_ns, .asked_ns = now_ns, .end = c->asked};
+}
+
+static enum fault failed(struct client *c, int error)
+{
+	const enum fault fault = fault_of(error);
+
+	fault_tell(fault, c->index, strerror(error));
+	return fault;
+}
+
+enum fault client_send(struct client *c)
+{
+	while (c->sent.bytes < c->asked) {
+		const uint64_t left = c->asked - c->sent.bytes;
+		const size_t count = left < PATTERN_CHUNK ? (size_t)left : PATTERN_CHUNK;
+		const ssize_t n = send(c->fd, pattern_bytes(&c->sent), count, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN || errno == EWOULDBLOCK ? FAULT_NONE
+								       : failed(c, errno);
+		pattern_advance(&c->sent, (uint32_t)n);
+	}
+	return FAULT_NONE;
+}
+
+static void tell_wrong(const struct client *c, const unsigned char *bytes, uint32_t first)
+{
+	char detail[96];
+
+	snprintf(detail, sizeof(detail), "byte %" PRIu64 " of its stream: sent 0x%02x, got 0x%02x",
+		 c->received.bytes + first + 1, pattern_bytes(&c->received)[first], bytes[first]);
+	fault_tell(FAULT_WRONG, c->index, detail);
+}
+
+/* Compares what has come with what was sent. */
+static enum fault compare(struct client *c, const unsigned char *bytes, uint32_t count,
+			  uint64_t *wrong)
+{
+	const uint64_t owed = c->sent.bytes - c->received.bytes;
+	const uint32_t asked = count < owed ? count : (uint32_t)owed;
+	uint32_t first;
+	const uint32_t differ = pattern_count_wrong(&c->received, bytes, asked, &first);
+
+	if (differ)
+		tell_wrong(c, bytes, first);
+	*wrong += differ;
+	pattern_advance(&c->received, asked);
+	if (asked == count)
+		return FAULT_NONE;
+	fault_tell(FAULT_WRONG, c->index, "the server sent bytes that nobody had sent to it");
+	*wrong += count - asked;
+	return FAULT_WRONG;
+}
+
+static enum fault ended_early(const struct client *c)
+{
+	char detail[96];
+
+	if (c->sent.bytes == c->received.bytes)
+		snprintf(detail, sizeof(detail), "the server closed it, and owed nothing");
+	else
+		snprintf(detail, sizeof(detail),
+			 "the server closed it after %" PRIu64 " of %" PRIu64 " bytes",
+			 c->received.bytes, c->sent.bytes);
+	fault_tell(FAULT_SHORT, c->index, detail);
+	return FAULT_SHORT;
+}
+
+static ssize_t receive_some(const struct client *c, unsigned char *buffer)
+{
+	ssize_t n;
+
+	do
+		n = recv(c->fd, buffer, PATTERN_CHUNK, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, uint64_t *wrong)
+{
+	enum fault fault;
+	ssize_t n;
+
+	do {
+		n = receive_some(c, buffer);
+		if (n < 0)
+			return errno == EAGAIN || errno == EWOULDBLOCK ? FAULT_NONE
+								       : failed(c, errno);
+		if (n == 0)
+			return ended_early(c);
+		fault = compare(c, buffer, (uint32_t)n, wrong);
+		/* Less than there was room for: the socket has no more, unless its end was told. */
+	} while (fault == FAULT_NONE && (ended || n == PATTERN_CHUNK));
+	return fault;
+}
+
+bool client_answer(struct client *c, uint64_t *due_ns, uint64_t *bytes)
+{
+	const struct flight *f = &c->flights[c->flight_first];
+	const uint64_t before = c->answered_bytes;
+
+	if (!c->in_flight || f->end > c->received.bytes)
+		return false;
+	*due_ns = f->due_ns;
+	*bytes = f->end - before;
+	c->answered_bytes = f->end;
+	c->in_flight--;
+	if (++c->flight_first == c->flight_limit)
+		c->flight_first = 0;
+	return true;
+}
+
+uint64_t client_waits_since_ns(const struct client *c)
+{
+	if (c->state == CLIENT_CONNECTING)
+		return c->opening_ns;
+	return c->in_flight ? c->flights[c->flight_first].asked_ns : UINT64_MAX;
+}

@@ -1,0 +1,270 @@
+/*
+ * The result of a run for programs; see the header. jansson writes the JSON; the CSV has the same
+ * values in the same order, under names like latency_us_p50.
+ */
+#include "export.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "version.h"
+
+/* A number with three decimals, which is more than any of them is right to. */
+static json_t *number(double n)
+{
+	return json_real(round(n * 1000) / 1000);
+}
+
+static json_t *share_of(double part, double whole)
+{
+	return whole > 0 ? json_real(round(part / whole * 1e6) / 1e6) : json_real(0);
+}
+
+static json_t *integer(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *options_object(const struct options *o)
+{
+	return json_pack("{sI sI sI sI sI sI sI so so so so sb so so}", "connections",
+			 (json_int_t)o->connections, "threads", (json_int_t)o->threads, "size_min",
+			 (json_int_t)o->size_min, "size_max", (json_int_t)o->size_max, "pipeline",
+			 (json_int_t)o->pipeline, "messages", (json_int_t)o->messages, "idle",
+			 (json_int_t)o->idle, "duration_s", number((double)o->duration_ns / 1e9),
+			 "warmup_s", number((double)o->warmup_ns / 1e9), "rate", number(o->rate),
+			 "arrivals", number(o->arrivals), "poisson", o->poisson, "connect_rate",
+			 number(o->connect_rate), "timeout_s", number((double)o->timeout_ns / 1e9));
+}
+
+/* null where there was none: 0 would be a very good latency. */
+static json_t *microseconds(const struct histogram *h, double share)
+{
+	return histogram_count(h) ? number((double)histogram_quantile_ns(h, share) / 1000)
+				  : json_null();
+}
+
+static json_t *latency_object(const struct histogram *h)
+{
+	return json_pack("{so so so so so so so}", "count", integer(histogram_count(h)), "mean",
+			 histogram_count(h) ? number(histogram_mean_ns(h) / 1000) : json_null(),
+			 "p50", microseconds(h, 0.5), "p90", microseconds(h, 0.9), "p99",
+			 microseconds(h, 0.99), "p99_9", microseconds(h, 0.999), "max",
+			 microseconds(h, 1));
+}
+
+static json_t *errors_object(const struct tally *t)
+{
+	json_t *errors = json_object();
+
+	for (int i = FAULT_NONE + 1; i < FAULT_COUNT; i++)
+		json_object_set_new(errors, fault_name((enum fault)i),
+				    integer(stat_get(&t->fault[i])));
+	return errors;
+}
+
+static json_t *an_echo(const struct result *r, double cpu)
+{
+	const double echoes = (double)stat_get(&r->tally->echoes);
+
+	return echoes > 0 ? number(cpu * r->seconds * 1e6 / echoes) : json_null();
+}
+
+static json_t *cpu_object(const struct result *r)
+{
+	const struct cpu_use *cpu = &r->cpu;
+	const bool server = r->options->server != 0;
+
+	return json_pack("{so so so sI so so}", "generator", number(cpu->generator), "server",
+			 server ? number(cpu->server) : json_null(), "machine",
+			 number(cpu->machine), "cpus", (json_int_t)cpu->cpus,
+			 "generator_us_per_echo", an_echo(r, cpu->generator), "server_us_per_echo",
+			 server ? an_echo(r, cpu->server) : json_null());
+}
+
+static json_t *schedule_object(const struct result *r)
+{
+	const struct tally *t = r->tally;
+
+	return json_pack("{so so so sb}", "sent_share",
+			 share_of((double)stat_get(&t->sent), run_scheduled(r)), "late_share",
+			 share_of((double)stat_get(&t->late), (double)stat_get(&t->asked)),
+			 "late_max_us", number((double)stat_get(&t->late_max_ns) / 1000), "kept",
+			 run_kept_schedule(r));
+}
+
+static json_t *fairness(const struct result *r)
+{
+	if (options_churn(r->options) || r->most_echoes == 0)
+		return json_null();
+	return share_of((double)r->fewest_echoes, (double)r->most_echoes);
+}
+
+static double a_second(const struct result *r, const _Atomic uint64_t *count)
+{
+	return r->seconds > 0 ? (double)stat_get(count) / r->seconds : 0;
+}
+
+/* What stands for the schedule of a closed loop, which has none: the same keys, and no values. */
+static json_t *no_schedule_object(void)
+{
+	return json_pack("{sn sn sn sn}", "sent_share", "late_share", "late_max_us", "kept");
+}
+
+/* All of the result; NULL when memory is short. Takes schedule over. */
+static json_t *result_object(const struct result *r, json_t *schedule)
+{
+	const struct tally *t = r->tally;
+
+	return json_pack("{ss ss so so so so so so so so so so sI so so ss so sb}", "echoload",
+			 ECHOPOOL_VERSION, "target", r->options->target, "options",
+			 options_object(r->options), "seconds", number(r->seconds), "echoes",
+			 integer(stat_get(&t->echoes)), "echoes_per_s",
+			 number(a_second(r, &t->echoes)), "bytes_per_s",
+			 number(a_second(r, &t->bytes)), "latency_us", latency_object(&t->latency),
+			 "opened", integer(stat_get(&t->opened)), "opened_per_s",
+			 number(a_second(r, &t->opened_measured)), "connect_us",
+			 latency_object(&t->connect), "errors", errors_object(t), "starved",
+			 (json_int_t)(options_churn(r->options) ? 0 : r->starved), "fairness",
+			 fairness(r), "cpu", cpu_object(r), "limited_by", run_limited_by(r),
+			 "schedule", schedule, "ok", run_is_ok(r));
+}
+
+/* --- forms */
+
+static bool write_json(FILE *out, const struct result *r)
+{
+	json_t *all =
+		result_object(r, options_open_loop(r->options) ? schedule_object(r) : json_null());
+	const bool ok = all && json_dumpf(all, out, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0;
+
+	fputc('\n', out);
+	json_decref(all);
+	return ok;
+}
+
+/* Writes the name of a value, or the value itself, and a comma before all but the first. */
+static void write_cell(FILE *out, const char *prefix, const char *key, json_t *value, bool names,
+		       bool *first)
+{
+	fputs(*first ? "" : ",", out);
+	*first = false;
+	if (names)
+		fprintf(out, "%s%s%s", prefix, *prefix ? "_" : "", key);
+	else if (!json_is_null(value))
+		json_dumpf(value, out, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+}
+
+/* Writes all names, or all values: those of the result, and those of the objects in it. */
+static void write_row(FILE *out, json_t *all, bool names)
+{
+	const char *key, *inner_key;
+	json_t *value, *inner;
+	bool first = true;
+
+	json_object_foreach(all, key, value)
+	{
+		if (!json_is_object(value))
+			write_cell(out, "", key, value, names, &first);
+		json_object_foreach(value, inner_key, inner)
+			write_cell(out, key, inner_key, inner, names, &first);
+	}
+	fputc('\n', out);
+}
+
+/* Whether nothing is in the file yet. Standard output may be a pipe, which has no position. */
+static bool is_empty(FILE *out)
+{
+	return out == stdout || (fseek(out, 0, SEEK_END) == 0 && ftell(out) == 0);
+}
+
+static bool write_csv(FILE *out, const struct result *r)
+{
+	/* The same columns in every line of a file, whatever kind of loop it was. */
+	json_t *all = result_object(r, options_open_loop(r->options) ? schedule_object(r)
+								     : no_schedule_object());
+
+	if (is_empty(out))
+		write_row(out, all, true);
+	write_row(out, all, false);
+	json_decref(all);
+	return all != NULL;
+}
+
+static bool write_hist(FILE *out, const struct result *r)
+{
+	const struct histogram *h = &r->tally->latency;
+	const uint64_t all = histogram_count(h);
+	uint64_t seen = 0;
+
+	fprintf(out, "# latency of %" PRIu64 " messages, longest %.3f\n", all,
+		(double)histogram_quantile_ns(h, 1) / 1000);
+	fprintf(out, "# microseconds count share\n");
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t middle_ns;
+		const uint64_t count = histogram_bucket(h, i, &middle_ns);
+
+		seen += count;
+		if (count)
+			fprintf(out, "%.3f %" PRIu64 " %.9f\n", (double)middle_ns / 1000, count,
+				(double)seen / (double)all);
+	}
+	return true;
+}
+
+bool exports_write(const struct exports *e, const struct result *r)
+{
+	if ((!e->json || write_json(e->json, r)) && (!e->csv || write_csv(e->csv, r)) &&
+	    (!e->hist || write_hist(e->hist, r)))
+		return true;
+	fprintf(stderr, "echoload: the result could not be written: %s\n", strerror(errno));
+	return false;
+}
+
+/* --- files */
+
+static bool open_out(const char *path, const char *mode, FILE **out)
+{
+	if (!path)
+		return true;
+	*out = strcmp(path, "-") == 0 ? stdout : fopen(path, mode);
+	if (!*out)
+		fprintf(stderr, "echoload: %s: %s\n", path, strerror(errno));
+	return *out != NULL;
+}
+
+bool exports_open(struct exports *e, const struct options *o)
+{
+	*e = (struct exports){.json = NULL};
+	if (open_out(o->json, "we", &e->json) && open_out(o->csv, "ae", &e->csv) &&
+	    open_out(o->hist, "we", &e->hist))
+		return true;
+	exports_close(e, o);
+	return false;
+}
+
+/* The caller sees to the standard output. */
+static bool close_out(FILE *out, const char *path)
+{
+	bool bad;
+
+	if (!out || out == stdout)
+		return true;
+	bad = ferror(out) != 0;
+	if (fclose(out) != 0 || bad) {
+		fprintf(stderr, "echoload: %s: %s\n", path, strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+bool exports_close(struct exports *e, const struct options *o)
+{
+	const bool json = close_out(e->json, o->json), csv = close_out(e->csv, o->csv);
+
+	return close_out(e->hist, o->hist) && json && csv;
+}

@@ -1,0 +1,34 @@
+/*
+ * The result of a run for programs: JSON, CSV, and the whole distribution. Main thread.
+ */
+#ifndef ECHOLOAD_EXPORT_H
+#define ECHOLOAD_EXPORT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "run.h"
+
+/* Where the forms that were asked for go; NULL: not asked for. */
+struct exports {
+	FILE *json;
+	FILE *csv;
+	FILE *hist;
+};
+
+/*
+ * Opens the files that o names, "-" being the standard output: before the load, so that it does not
+ * run in vain. False, after a sentence on stderr, when one cannot be opened.
+ */
+bool exports_open(struct exports *e, const struct options *o);
+
+/*
+ * Writes the result to all of them, in the formats of echoload(1); the CSV gets a line, and the
+ * header before it where the file is empty. False, after a sentence, when one cannot be written.
+ */
+bool exports_write(const struct exports *e, const struct result *r);
+
+/* Closes what is open. False, after a sentence, when what was written did not arrive. */
+bool exports_close(struct exports *e, const struct options *o);
+
+#endif

@@ -1,0 +1,288 @@
+/*
+ * One thread of the load; see the header. Everything but load_new(), load_start(), load_join(),
+ * load_free() and the figures runs in the thread itself.
+ *
+ * The thread opens its clients at the rate that is asked for, and sleeps in epoll until an answer
+ * comes or an alarm is due. Sockets are watched edge-triggered, each is added once and never
+ * changed. A client is closed and opened again only while its own event or alarm is handled, or
+ * between two batches, so no event of a batch can name a connection that is gone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "echopool/clock.h"
+#include "echopool/thread.h"
+#include "load_thread.h"
+
+#define EVENTS_PER_WAIT 256
+
+/* How many connections are begun before the others get their turn again. */
+#define OPENS_PER_TURN 64
+
+/* How often the thread looks whether something has timed out or the load is over, at least. */
+#define LOOK_NS (20 * NS_PER_MS)
+
+static struct client *client_of_alarm(struct alarm *a)
+{
+	return (struct client *)((char *)a - offsetof(struct client, alarm));
+}
+
+const struct tally *load_tally(const struct load *l)
+{
+	return &l->tally;
+}
+
+uint32_t load_open_now(const struct load *l)
+{
+	return atomic_load_explicit(&l->open_now, memory_order_relaxed);
+}
+
+/* --- made and freed by the main thread */
+
+static void make_clients(struct load *l, uint32_t first)
+{
+	for (uint32_t i = 0; i < l->count; i++) {
+		struct client *c = &l->clients[i];
+
+		c->fd = -1;
+		c->idle = i < l->idle;
+		c->index = first + i;
+		c->flight_limit = l->options->pipeline;
+		if (!c->idle)
+			c->flights = l->flights + (size_t)(i - l->idle) * c->flight_limit;
+	}
+}
+
+struct load *load_new(struct plan *plan, uint32_t thread, uint32_t talkers, uint32_t idle,
+		      uint32_t first)
+{
+	struct load *l = aligned_alloc(CACHE_LINE_BYTES, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	memset(l, 0, sizeof(*l));
+	l->plan = plan;
+	l->options = plan->options;
+	l->thread = thread;
+	l->idle = idle;
+	l->count = talkers + idle;
+	l->free_last = &l->free_first;
+	l->random = random_seeded(thread + 2);
+	l->clients = calloc(l->count, sizeof(*l->clients));
+	l->flights = calloc((size_t)talkers * l->options->pipeline, sizeof(*l->flights));
+	l->buffer = malloc(PATTERN_CHUNK);
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!l->clients || !l->flights || !l->buffer || l->epoll_fd < 0 ||
+	    !timers_init(&l->timers, l->count)) {
+		load_free(l);
+		return NULL;
+	}
+	make_clients(l, first);
+	return l;
+}
+
+void load_free(struct load *l)
+{
+	timers_destroy(&l->timers);
+	if (l->epoll_fd >= 0)
+		close(l->epoll_fd);
+	free(l->buffer);
+	free(l->flights);
+	free(l->clients);
+	free(l);
+}
+
+/* --- the turns of the thread */
+
+static void ring_alarms(struct load *l)
+{
+	struct alarm *a;
+
+	while ((a = timers_first(&l->timers)) && a->at_ns <= l->now_ns) {
+		talk_on_alarm(l, client_of_alarm(a));
+		l->now_ns = clock_now_ns();
+	}
+}
+
+/* The first connection of a client, or the client into the list of those that are free. */
+static void begin_client(struct load *l, struct client *c)
+{
+	const struct options *o = l->options;
+	const double rate = o->rate / o->connections;
+
+	if (o->rate > 0)
+		c->schedule = schedule_begin(l->now_ns, rate, random_share(&l->random), o->poisson,
+					     &l->random);
+	if (o->arrivals > 0 && !c->idle)
+		talk_again(l, c, 0);
+	else
+		talk_open(l, c, l->now_ns);
+}
+
+static void begin_clients(struct load *l)
+{
+	for (uint32_t i = 0; i < OPENS_PER_TURN && l->begun < l->count &&
+			     l->opening.due_ns <= l->now_ns && l->now_ns < l->end_ns;
+	     i++) {
+		begin_client(l, &l->clients[l->begun++]);
+		schedule_next(&l->opening, &l->random);
+	}
+}
+
+/* Has the arrivals that are due taken by clients that are free. */
+static void open_arrivals(struct load *l)
+{
+	struct schedule *s = &l->arrivals;
+
+	/* What is due by now, though a client was free before, had to wait for this thread. */
+	if (l->free_first && s->due_ns >= l->free_since_ns)
+		l->held_ns = l->now_ns;
+	while (l->free_first && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
+		struct client *c = l->free_first;
+
+		l->free_first = c->next_free;
+		if (!l->free_first)
+			l->free_last = &l->free_first;
+		talk_count_sent(l, s->due_ns, s->due_ns <= l->held_ns);
+		talk_open(l, c, s->due_ns);
+		schedule_next(s, &l->random);
+	}
+}
+
+static void expire(struct load *l)
+{
+	for (uint32_t i = 0; i < l->begun; i++) {
+		struct client *c = &l->clients[i];
+		const uint64_t since_ns = client_waits_since_ns(c);
+
+		if (c->state == CLIENT_CLOSED || since_ns == UINT64_MAX ||
+		    l->now_ns < since_ns + l->options->timeout_ns)
+			continue;
+		fault_tell(FAULT_TIMED_OUT, c->index,
+			   c->state == CLIENT_CONNECTING ? "no connection in time"
+							 : "no whole answer in time");
+		talk_break_off(l, c, FAULT_TIMED_OUT);
+	}
+}
+
+static void tell_main(struct load *l)
+{
+	const uint64_t one = 1;
+
+	if (write(l->plan->event_fd, &one, sizeof(one)) != sizeof(one))
+		fail(errno, "write to an eventfd");
+}
+
+/* When the thread has something to do, though no answer comes. */
+static uint64_t next_ns(const struct load *l)
+{
+	const struct alarm *a = timers_first(&l->timers);
+	uint64_t at_ns = l->look_ns;
+
+	if (a && a->at_ns < at_ns)
+		at_ns = a->at_ns;
+	if (l->begun < l->count && l->opening.due_ns < at_ns)
+		at_ns = l->opening.due_ns;
+	if (l->options->arrivals > 0 && l->free_first && l->arrivals.due_ns < at_ns)
+		at_ns = l->arrivals.due_ns;
+	return at_ns;
+}
+
+static void wait_and_serve(struct load *l)
+{
+	const uint64_t at_ns = next_ns(l), wait_ns = at_ns > l->now_ns ? at_ns - l->now_ns : 0;
+	const struct timespec timeout = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
+	struct epoll_event events[EVENTS_PER_WAIT];
+	int n = epoll_pwait2(l->epoll_fd, events, EVENTS_PER_WAIT, &timeout, NULL);
+
+	if (n < 0 && errno != EINTR)
+		fail(errno, "epoll_pwait2");
+	l->now_ns = clock_now_ns();
+	for (int i = 0; i < n; i++)
+		talk_on_event(l, events[i].data.ptr, events[i].events);
+}
+
+/* Whether every answer that is still to come has come. */
+static bool is_over(const struct load *l)
+{
+	if (l->now_ns < l->end_ns || !atomic_load_explicit(&l->plan->may_end, memory_order_relaxed))
+		return false;
+	return (!l->in_flight && !l->connecting) || l->now_ns > l->end_ns + l->options->timeout_ns;
+}
+
+static void look(struct load *l)
+{
+	l->look_ns = l->now_ns + LOOK_NS;
+	l->begin_ns = atomic_load_explicit(&l->plan->begin_ns, memory_order_relaxed);
+	l->end_ns = atomic_load_explicit(&l->plan->end_ns, memory_order_relaxed);
+	expire(l);
+	if (!l->told_ready && l->tried == l->count) {
+		l->told_ready = true;
+		tell_main(l);
+	}
+}
+
+static void begin(struct load *l)
+{
+	const struct options *o = l->options;
+
+	l->now_ns = clock_now_ns();
+	l->begin_ns = l->end_ns = UINT64_MAX;
+	l->opening = schedule_begin(l->now_ns, o->connect_rate / o->threads, 0, false, &l->random);
+	if (o->arrivals > 0)
+		l->arrivals = schedule_begin(l->now_ns, o->arrivals / o->threads,
+					     (double)l->thread / o->threads, o->poisson,
+					     &l->random);
+}
+
+static void *load_run(void *argument)
+{
+	struct load *l = argument;
+
+	/* Alarms on time: the kernel would else put them off by 50 us. It cannot fail (prctl(2)).
+	 */
+	prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+	begin(l);
+	do {
+		wait_and_serve(l);
+		if (l->now_ns >= l->look_ns)
+			look(l);
+		begin_clients(l);
+		ring_alarms(l);
+		if (l->options->arrivals > 0)
+			open_arrivals(l);
+	} while (!atomic_load_explicit(&l->plan->abandon, memory_order_relaxed) && !is_over(l));
+	for (uint32_t i = 0; i < l->begun; i++)
+		if (l->clients[i].state != CLIENT_CLOSED)
+			talk_drop(l, &l->clients[i]);
+	if (!l->told_ready)
+		tell_main(l);
+	tell_main(l);
+	return NULL;
+}
+
+int load_start(struct load *l)
+{
+	return thread_start(&l->id, load_run, l);
+}
+
+void load_join(struct load *l)
+{
+	thread_join(l->id);
+}
+
+void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, uint64_t *most)
+{
+	for (uint32_t i = l->idle; i < l->count; i++) {
+		const uint64_t echoes = l->clients[i].echoes;
+
+		*starved += echoes == 0;
+		*fewest = echoes < *fewest ? echoes : *fewest;
+		*most = echoes > *most ? echoes : *most;
+	}
+}

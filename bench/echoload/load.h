@@ -1,0 +1,63 @@
+/*
+ * One thread of the load: opens its clients, has them talk, keeps the schedule, counts.
+ */
+#ifndef ECHOLOAD_LOAD_H
+#define ECHOLOAD_LOAD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client.h"
+#include "echopool/clock.h"
+#include "options.h"
+#include "tally.h"
+#include "target.h"
+
+/* What all threads share. The main thread writes the times, the others read them; each says all
+ * that there is to say, so relaxed order suffices. */
+struct plan {
+	const struct options *options;
+	union address server;
+	struct sources sources;
+	_Atomic uint64_t begin_ns; /* of the measured time; UINT64_MAX until it is known */
+	_Atomic uint64_t end_ns;
+	atomic_bool
+		may_end; /* connections may be closed: the main thread has seen what they cost */
+	atomic_bool abandon; /* answers are not waited for any more */
+	int event_fd; /* an eventfd: each thread adds 1 when it has opened all, 1 at its end */
+};
+
+/* How long before it comes about a time of the plan must be written, so that all threads know. */
+#define LOAD_NOTICE_NS (50 * NS_PER_MS)
+
+struct load;
+
+/*
+ * Makes a thread's part of the load: clients from first on, of them idle ones that never send.
+ * Returns NULL, with errno, when memory or descriptors are short. Main thread.
+ */
+struct load *load_new(struct plan *plan, uint32_t thread, uint32_t talkers, uint32_t idle,
+		      uint32_t first);
+
+/* Starts the thread. Returns 0 or the errno value of pthread_create(3). */
+int load_start(struct load *l);
+
+/* Waits for the end of the thread. */
+void load_join(struct load *l);
+void load_free(struct load *l);
+
+/* What it has counted; the main thread may read it at any moment. */
+const struct tally *load_tally(const struct load *l);
+
+/* How many connections stand now; any thread. */
+uint32_t load_open_now(const struct load *l);
+
+/*
+ * After load_join(): adds what its talking clients got in the measured time: how many got nothing,
+ * the fewest and the most echoes of one client.
+ */
+void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, uint64_t *most);
+
+#endif

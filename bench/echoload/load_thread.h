@@ -1,0 +1,71 @@
+/*
+ * The inside of one thread of the load: for load.c, which is its life, and talk.c, which serves its
+ * clients. All of it runs in the thread itself.
+ */
+#ifndef ECHOLOAD_LOAD_THREAD_H
+#define ECHOLOAD_LOAD_THREAD_H
+
+#include "load.h"
+
+struct load {
+	struct tally tally; /* written by its thread, read by any */
+	_Atomic uint32_t open_now;
+
+	/* Set before the thread starts. */
+	struct plan *plan;
+	const struct options *options;
+	uint32_t thread;
+	pthread_t id;
+	int epoll_fd;
+	struct client *clients; /* the idle ones first */
+	uint32_t count;
+	uint32_t idle;
+	struct flight *flights; /* options->pipeline for each client that talks */
+
+	/* Its thread only. */
+	unsigned char *buffer;
+	struct random random;
+	struct timers timers;
+	struct schedule opening;   /* of the first connection of each client */
+	struct schedule arrivals;  /* of new connections, in the open loop */
+	struct client *free_first; /* clients that wait for an arrival, longest first */
+	struct client **free_last;
+	uint64_t free_since_ns; /* when the first of them came */
+	uint64_t held_ns;       /* arrivals due until then had to wait for this thread */
+	uint32_t source;        /* the number of the address that the next connection comes from */
+	uint32_t begun;         /* how many clients have begun to connect, or were made free */
+	uint32_t tried;         /* how many have come to a first connection, or to none */
+	uint32_t connecting;    /* how many do now */
+	uint64_t in_flight;     /* messages */
+	uint64_t now_ns;        /* the time of this turn */
+	uint64_t look_ns;       /* the next look for timeouts */
+	uint64_t begin_ns;      /* of the measured time, as of this turn */
+	uint64_t end_ns;
+	bool told_ready;
+};
+
+/* Begins a connection that was due at wanted_ns; tries again later where that fails. */
+void talk_open(struct load *l, struct client *c, uint64_t wanted_ns);
+
+/* What an event of a client's socket leads to. */
+void talk_on_event(struct load *l, struct client *c, uint32_t events);
+
+/* What the alarm of a client, which has rung, leads to. */
+void talk_on_alarm(struct load *l, struct client *c);
+
+/* Closes a connection that is over, well or not. */
+void talk_drop(struct load *l, struct client *c);
+
+/* Counts what went wrong with a connection, closes it, and has the client try again. */
+void talk_break_off(struct load *l, struct client *c, enum fault fault);
+
+/* Has a closed client connect again: at at_ns, when an arrival is due, or not any more. */
+void talk_again(struct load *l, struct client *c, uint64_t at_ns);
+
+/*
+ * Counts a message, or an arrival, of the open loop that goes out now. punctual: nothing but this
+ * thread can have made it late.
+ */
+void talk_count_sent(struct load *l, uint64_t due_ns, bool punctual);
+
+#endif

@@ -1,0 +1,146 @@
+/*
+ * The result of a run as a table; see the header.
+ */
+#include "report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "version.h"
+
+static void print_load(FILE *out, const struct options *o)
+{
+	fprintf(out, "echoload %s: %s, %u connections", ECHOPOOL_VERSION, o->target,
+		o->connections);
+	if (o->idle)
+		fprintf(out, " and %u idle", o->idle);
+	fprintf(out, ", %u bytes", o->size_min);
+	if (o->size_max != o->size_min)
+		fprintf(out, " to %u", o->size_max);
+	if (o->pipeline > 1)
+		fprintf(out, ", %u in flight", o->pipeline);
+	if (o->messages)
+		fprintf(out, ", %u message%s a connection", o->messages,
+			o->messages == 1 ? "" : "s");
+	if (options_open_loop(o))
+		fprintf(out, "\nopen loop: %.15g %s a second%s",
+			o->rate > 0 ? o->rate : o->arrivals,
+			o->rate > 0 ? "messages" : "new connections",
+			o->poisson ? ", at random (Poisson)" : "");
+	fprintf(out, "\n\n");
+}
+
+static double a_second(const struct result *r, uint64_t count)
+{
+	return r->seconds > 0 ? (double)count / r->seconds : 0;
+}
+
+static void print_throughput(FILE *out, const struct result *r)
+{
+	const struct tally *t = r->tally;
+
+	fprintf(out, "  %-12s %10" PRIu64 " in %.2f s %12.0f a second %10.2f MB/s each way\n",
+		"echoes", stat_get(&t->echoes), r->seconds, a_second(r, stat_get(&t->echoes)),
+		a_second(r, stat_get(&t->bytes)) / 1e6);
+	fprintf(out, "  %-12s %10" PRIu64 " answered", "connections", stat_get(&t->opened));
+	if (options_churn(r->options))
+		fprintf(out, " %17.0f a second\n", a_second(r, stat_get(&t->opened_measured)));
+	else
+		fprintf(out, ", %u starved; slowest to fastest %.2f\n", r->starved,
+			r->most_echoes ? (double)r->fewest_echoes / (double)r->most_echoes : 0);
+}
+
+static void print_latency(FILE *out, const char *name, const struct histogram *h)
+{
+	static const double shares[] = {0.5, 0.9, 0.99, 0.999, 1};
+
+	fprintf(out, "  %-12s", name);
+	if (!histogram_count(h)) {
+		fprintf(out, " %10s\n", "none");
+		return;
+	}
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++)
+		fprintf(out, " %10.0f", (double)histogram_quantile_ns(h, shares[i]) / 1000);
+	fprintf(out, " %10.0f\n", histogram_mean_ns(h) / 1000);
+}
+
+static void print_schedule(FILE *out, const struct result *r)
+{
+	const uint64_t asked = stat_get(&r->tally->asked), late = stat_get(&r->tally->late);
+	const double scheduled = run_scheduled(r);
+
+	if (!options_open_loop(r->options) || scheduled <= 0)
+		return;
+	fprintf(out, "\n  %-12s %s\n", "schedule",
+		run_kept_schedule(r) ? "kept"
+				     : "NOT KEPT: the latencies above have the delay in them");
+	fprintf(out, "  %-12s %.2f %% were sent in the measured time\n", "",
+		100 * (double)stat_get(&r->tally->sent) / scheduled);
+	fprintf(out, "  %-12s %.2f %% over 1 ms late by the generator itself, at most %.1f ms\n",
+		"", asked ? 100 * (double)late / (double)asked : 0,
+		(double)stat_get(&r->tally->late_max_ns) / 1e6);
+}
+
+static void print_faults(FILE *out, const struct tally *t)
+{
+	uint64_t faults = 0;
+
+	fprintf(out, "\n  %-12s", "faults");
+	for (int i = FAULT_NONE + 1; i < FAULT_COUNT; i++) {
+		const uint64_t count = stat_get(&t->fault[i]);
+
+		faults += count;
+		if (count)
+			fprintf(out, " %s %" PRIu64 "%s", fault_name((enum fault)i), count,
+				i == FAULT_WRONG ? " bytes" : "");
+	}
+	fprintf(out, "%s\n", faults ? "" : " none");
+}
+
+static void print_limit(FILE *out, const struct result *r)
+{
+	const char *by = run_limited_by(r);
+
+	fprintf(out, "  %-12s ", "limited by");
+	if (strcmp(by, "machine") == 0)
+		fprintf(out, "the machine: all CPUs were busy\n");
+	else if (strcmp(by, "generator") == 0)
+		fprintf(out, "THE GENERATOR: the server can do more; give it more --threads\n");
+	else if (strcmp(by, "server") == 0)
+		fprintf(out, "the server: all of its threads were busy\n");
+	else
+		fprintf(out, "no CPU\n");
+}
+
+static void print_cpu(FILE *out, const struct result *r)
+{
+	const struct cpu_use *cpu = &r->cpu;
+	const double echoes = a_second(r, stat_get(&r->tally->echoes));
+
+	fprintf(out, "  %-12s generator %.2f of %u", "CPUs", cpu->generator, r->options->threads);
+	if (r->options->server)
+		fprintf(out, ", server %.2f", cpu->server);
+	fprintf(out, "; all %u of the machine %.0f %% busy\n", cpu->cpus, 100 * cpu->machine);
+	if (echoes <= 0)
+		return;
+	fprintf(out, "  %-12s generator %.2f us", "for an echo", 1e6 * cpu->generator / echoes);
+	if (r->options->server)
+		fprintf(out, ", server %.2f us", 1e6 * cpu->server / echoes);
+	fprintf(out, "\n");
+}
+
+void report_print(FILE *out, const struct result *r)
+{
+	print_load(out, r->options);
+	print_throughput(out, r);
+	fprintf(out, "\n  %-12s %10s %10s %10s %10s %10s %10s\n", "microseconds", "p50", "p90",
+		"p99", "p99.9", "max", "mean");
+	print_latency(out, "message", &r->tally->latency);
+	print_latency(out, "connection", &r->tally->connect);
+	print_schedule(out, r);
+	print_faults(out, r->tally);
+	if (r->seconds > 0) {
+		print_cpu(out, r);
+		print_limit(out, r);
+	}
+}

@@ -1,0 +1,332 @@
+/*
+ * A run of the load; see the header. The main thread starts the threads, says when the measured
+ * time begins and ends, and sleeps in poll until they answer, a signal comes, or a moment has come.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "echopool/clock.h"
+#include "echopool/fdlimit.h"
+#include "echopool/thread.h"
+#include "live.h"
+#include "load.h"
+#include "pattern.h"
+
+/* Descriptors for other things than connections: standard ones, epoll sets, /proc. */
+#define OTHER_DESCRIPTORS 32U
+
+struct run {
+	const struct options *options;
+	struct plan plan;
+	struct load **loads;
+	uint32_t started; /* threads */
+	uint64_t told;    /* what the threads have told: 1 each when ready, 1 each at the end */
+	int signal_fd;
+	struct live live;
+	uint32_t signals;
+};
+
+/* --- parts */
+
+static uint32_t part(uint32_t whole, uint32_t parts, uint32_t index)
+{
+	return whole / parts + (index < whole % parts);
+}
+
+static bool refused(const char *what)
+{
+	fprintf(stderr, "echoload: %s: %s\n", what, strerror(errno));
+	return false;
+}
+
+static bool check_descriptors(const struct options *o)
+{
+	const uint64_t limit = fdlimit_raise();
+	const uint64_t needed = (uint64_t)o->connections + o->idle + o->threads + OTHER_DESCRIPTORS;
+
+	if (needed <= limit)
+		return true;
+	fprintf(stderr,
+		"echoload: %u connections take %" PRIu64
+		" descriptors, and the hard limit is %" PRIu64 "; raise it (ulimit -Hn)\n",
+		o->connections + o->idle, needed, limit);
+	return false;
+}
+
+static bool open_descriptors(struct run *run)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	must(pthread_sigmask(SIG_BLOCK, &signals, NULL), "pthread_sigmask");
+	run->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+	run->plan.event_fd = eventfd(0, EFD_CLOEXEC);
+	return (run->signal_fd >= 0 && run->plan.event_fd >= 0) || refused("a descriptor");
+}
+
+static bool make_loads(struct run *run)
+{
+	const struct options *o = run->options;
+	uint32_t first = 0;
+
+	run->loads = calloc(o->threads, sizeof(struct load *));
+	if (!run->loads)
+		return refused("memory");
+	for (uint32_t i = 0; i < o->threads; i++) {
+		const uint32_t talkers = part(o->connections, o->threads, i);
+		const uint32_t idle = part(o->idle, o->threads, i);
+
+		run->loads[i] = load_new(&run->plan, i, talkers, idle, first);
+		if (!run->loads[i])
+			return refused("a thread's part of the load");
+		first += talkers + idle;
+	}
+	return true;
+}
+
+static bool start_loads(struct run *run)
+{
+	for (; run->started < run->options->threads; run->started++) {
+		const int error = load_start(run->loads[run->started]);
+
+		if (error) {
+			errno = error;
+			return refused("a thread");
+		}
+	}
+	return true;
+}
+
+/* --- waiting */
+
+static void set_time(_Atomic uint64_t *time, uint64_t ns)
+{
+	atomic_store_explicit(time, ns, memory_order_relaxed);
+}
+
+static uint64_t get_time(const _Atomic uint64_t *time)
+{
+	return atomic_load_explicit(time, memory_order_relaxed);
+}
+
+/* Ends the measured time as soon as all threads can know of it. */
+static void end_now(struct run *run)
+{
+	const uint64_t end_ns = clock_now_ns() + LOAD_NOTICE_NS;
+
+	if (get_time(&run->plan.begin_ns) > end_ns)
+		set_time(&run->plan.begin_ns, end_ns);
+	set_time(&run->plan.end_ns, end_ns);
+}
+
+static void take_signal(struct run *run)
+{
+	struct signalfd_siginfo signal;
+
+	if (read(run->signal_fd, &signal, sizeof(signal)) != sizeof(signal))
+		fail(errno, "read from a signalfd");
+	if (run->signals++ == 0)
+		end_now(run);
+	else
+		atomic_store_explicit(&run->plan.abandon, true, memory_order_relaxed);
+}
+
+static void take_told(struct run *run)
+{
+	uint64_t count;
+
+	if (read(run->plan.event_fd, &count, sizeof(count)) != sizeof(count))
+		fail(errno, "read from an eventfd");
+	run->told += count;
+}
+
+/* Sleeps until the threads have told so much, a signal came, or until_ns; keeps the line alive. */
+static void wait_until(struct run *run, uint64_t told, uint64_t until_ns)
+{
+	struct pollfd fds[] = {{.fd = run->signal_fd, .events = POLLIN},
+			       {.fd = run->plan.event_fd, .events = POLLIN}};
+	const uint32_t signals = run->signals;
+	uint64_t now_ns = clock_now_ns();
+
+	while (run->told < told && run->signals == signals && now_ns < until_ns) {
+		const uint64_t line_ns = live_next_ns(&run->live);
+		const uint64_t wake_ns = line_ns < until_ns ? line_ns : until_ns;
+
+		if (poll(fds, 2, clock_timeout_ms(wake_ns, now_ns)) < 0 && errno != EINTR)
+			fail(errno, "poll");
+		if (fds[0].revents)
+			take_signal(run);
+		if (fds[1].revents)
+			take_told(run);
+		now_ns = clock_now_ns();
+		live_show(&run->live, run->loads, run->started, now_ns);
+	}
+}
+
+/* --- the run */
+
+static uint32_t open_now(const struct run *run)
+{
+	uint32_t open = 0;
+
+	for (uint32_t i = 0; i < run->started; i++)
+		open += load_open_now(run->loads[i]);
+	return open;
+}
+
+static bool answered(const struct run *run)
+{
+	uint64_t opened = 0;
+
+	for (uint32_t i = 0; i < run->started; i++)
+		opened += stat_get(&load_tally(run->loads[i])->opened);
+	return opened > 0;
+}
+
+/* Opens the connections, warms up, measures. Ends early on a signal, or where nobody listens. */
+static void measure(struct run *run, struct result *r)
+{
+	const struct options *o = run->options;
+	struct cpu_sample before, after;
+	uint64_t begin_ns;
+
+	live_phase(&run->live, LIVE_OPENING, 0);
+	wait_until(run, o->threads, UINT64_MAX);
+	if (run->signals || (o->arrivals <= 0 && !open_now(run) && !answered(run))) {
+		end_now(run);
+		return;
+	}
+	begin_ns = clock_now_ns() + LOAD_NOTICE_NS + o->warmup_ns;
+	set_time(&run->plan.end_ns, begin_ns + o->duration_ns);
+	set_time(&run->plan.begin_ns, begin_ns);
+	live_phase(&run->live, LIVE_WARMUP, begin_ns);
+	wait_until(run, UINT64_MAX, begin_ns);
+	if (run->signals)
+		return;
+	before = cpu_sample(o->server);
+	live_phase(&run->live, LIVE_MEASURING, begin_ns + o->duration_ns);
+	wait_until(run, UINT64_MAX, begin_ns + o->duration_ns);
+	after = cpu_sample(o->server);
+	r->cpu = cpu_between(&before, &after);
+	r->seconds = (double)(get_time(&run->plan.end_ns) - begin_ns) / (double)NS_PER_S;
+}
+
+static void sum(struct run *run, struct result *r)
+{
+	for (uint32_t i = 0; i < run->started; i++) {
+		tally_add(r->tally, load_tally(run->loads[i]));
+		load_fairness(run->loads[i], &r->starved, &r->fewest_echoes, &r->most_echoes);
+	}
+}
+
+static void end_loads(struct run *run)
+{
+	atomic_store_explicit(&run->plan.may_end, true, memory_order_relaxed);
+	live_phase(&run->live, LIVE_ENDING, 0);
+	while (run->told < 2 * (uint64_t)run->started)
+		wait_until(run, 2 * (uint64_t)run->started, UINT64_MAX);
+	live_end(&run->live);
+	for (uint32_t i = 0; i < run->started; i++)
+		load_join(run->loads[i]);
+}
+
+static void free_run(struct run *run)
+{
+	for (uint32_t i = 0; run->loads && i < run->options->threads; i++)
+		if (run->loads[i])
+			load_free(run->loads[i]);
+	free(run->loads);
+	if (run->plan.event_fd >= 0)
+		close(run->plan.event_fd);
+	if (run->signal_fd >= 0)
+		close(run->signal_fd);
+}
+
+bool run(const struct options *o, const union address *server, const struct sources *sources,
+	 struct result *r)
+{
+	struct run run = {
+		.options = o,
+		.plan = {.options = o, .server = *server, .sources = *sources, .event_fd = -1},
+		.signal_fd = -1,
+	};
+	bool ok;
+
+	*r = (struct result){.options = o, .fewest_echoes = UINT64_MAX};
+	set_time(&run.plan.begin_ns, UINT64_MAX);
+	set_time(&run.plan.end_ns, UINT64_MAX);
+	pattern_init();
+	live_init(&run.live, o);
+	r->tally = tally_new();
+	ok = (r->tally || refused("memory")) && check_descriptors(o) && open_descriptors(&run) &&
+	     make_loads(&run) && start_loads(&run);
+	if (ok) {
+		measure(&run, r);
+	} else if (run.started) {
+		atomic_store_explicit(&run.plan.abandon, true, memory_order_relaxed);
+	}
+	if (run.started) {
+		end_loads(&run);
+		sum(&run, r);
+	}
+	free_run(&run);
+	return ok;
+}
+
+void run_free(struct result *r)
+{
+	free(r->tally);
+	r->tally = NULL;
+}
+
+/* --- what it means */
+
+bool run_is_ok(const struct result *r)
+{
+	uint64_t faults = 0;
+
+	for (int i = 0; i < FAULT_COUNT; i++)
+		faults += stat_get(&r->tally->fault[i]);
+	return faults == 0 && stat_get(&r->tally->opened) > 0;
+}
+
+const char *run_limited_by(const struct result *r)
+{
+	const struct cpu_use *cpu = &r->cpu;
+	const uint32_t tasks = cpu->server_tasks < cpu->cpus ? cpu->server_tasks : cpu->cpus;
+
+	if (cpu->machine >= 0.97)
+		return "machine";
+	if (cpu->generator >= 0.95 * r->options->threads)
+		return "generator";
+	if (tasks && cpu->server >= 0.95 * tasks)
+		return "server";
+	return "none";
+}
+
+double run_scheduled(const struct result *r)
+{
+	return (r->options->rate > 0 ? r->options->rate : r->options->arrivals) * r->seconds;
+}
+
+bool run_kept_schedule(const struct result *r)
+{
+	const double scheduled = run_scheduled(r), asked = (double)stat_get(&r->tally->asked);
+
+	/* Three standard deviations are what a Poisson process may lack by chance. */
+	return (double)stat_get(&r->tally->sent) >= 0.99 * scheduled - 3 * sqrt(scheduled) &&
+	       (double)stat_get(&r->tally->late) <= 0.01 * asked;
+}

@@ -1,0 +1,266 @@
+/*
+ * What a thread of the load does for one client at a time: has it connect and talk, counts its
+ * answers and its faults. Called in the thread that the client belongs to.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "echopool/clock.h"
+#include "load_thread.h"
+
+/* A client whose connection failed tries again after this, so that a server that refuses is not
+ * flooded. */
+#define RETRY_NS (100 * NS_PER_MS)
+
+static void count_open(struct load *l, int change)
+{
+	atomic_store_explicit(&l->open_now, load_open_now(l) + (uint32_t)change,
+			      memory_order_relaxed);
+}
+
+static void count_try(struct load *l, struct client *c)
+{
+	l->tried += !c->tried;
+	c->tried = true;
+}
+
+static bool measured(const struct load *l, uint64_t ns)
+{
+	return ns >= l->begin_ns && ns < l->end_ns;
+}
+
+/* Closes a connection that is over, well or not. */
+void talk_drop(struct load *l, struct client *c)
+{
+	if (c->state == CLIENT_CONNECTING)
+		l->connecting--;
+	else
+		count_open(l, -1);
+	l->in_flight -= c->in_flight;
+	client_close(c);
+	timers_clear(&l->timers, &c->alarm);
+}
+
+/* Has a closed client connect again: at its alarm, when an arrival is due, or not any more. */
+void talk_again(struct load *l, struct client *c, uint64_t at_ns)
+{
+	count_try(l, c);
+	if (l->options->arrivals > 0 && !c->idle) {
+		if (!l->free_first)
+			l->free_since_ns = l->now_ns;
+		c->next_free = NULL;
+		*l->free_last = c;
+		l->free_last = &c->next_free;
+	} else if (l->now_ns < l->end_ns) {
+		timers_set(&l->timers, &c->alarm, at_ns);
+	}
+}
+
+static void count_fault(struct load *l, enum fault fault)
+{
+	/* The bytes of FAULT_WRONG were counted as they came. */
+	if (fault != FAULT_WRONG)
+		stat_add(&l->tally.fault[fault], 1);
+}
+
+void talk_break_off(struct load *l, struct client *c, enum fault fault)
+{
+	count_fault(l, fault);
+	talk_drop(l, c);
+	talk_again(l, c, l->now_ns + RETRY_NS);
+}
+
+static void could_not_open(struct load *l, struct client *c, int error)
+{
+	const enum fault fault = fault_of(error);
+
+	fault_tell(fault, c->index,
+		   error == EADDRNOTAVAIL
+			   ? "no local port is left (ip_local_port_range, tcp_tw_reuse in ip(7))"
+			   : strerror(error));
+	count_fault(l, fault);
+	talk_again(l, c, l->now_ns + RETRY_NS);
+}
+
+void talk_open(struct load *l, struct client *c, uint64_t wanted_ns)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+				    .data.ptr = c};
+	union address source;
+
+	if (l->plan->sources.count)
+		source = sources_address(&l->plan->sources, l->source++);
+	if (!client_open(c, &l->plan->server, l->plan->sources.count ? &source : NULL, wanted_ns,
+			 l->now_ns)) {
+		could_not_open(l, c, errno);
+		return;
+	}
+	l->connecting++;
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, c->fd, &event) != 0) {
+		const int error = errno;
+
+		talk_drop(l, c);
+		could_not_open(l, c, error);
+	}
+}
+
+static void ask(struct load *l, struct client *c, uint64_t due_ns)
+{
+	client_ask(c, random_between(&l->random, l->options->size_min, l->options->size_max),
+		   due_ns, l->now_ns);
+	l->in_flight++;
+}
+
+/* Counts a message of the open loop that is sent now; punctual: nothing but this thread kept it. */
+void talk_count_sent(struct load *l, uint64_t due_ns, bool punctual)
+{
+	const uint64_t late_ns = l->now_ns - due_ns;
+
+	if (!measured(l, due_ns))
+		return;
+	stat_add(&l->tally.asked, 1);
+	if (measured(l, l->now_ns))
+		stat_add(&l->tally.sent, 1);
+	if (!punctual)
+		return;
+	if (late_ns > LATE_NS)
+		stat_add(&l->tally.late, 1);
+	if (late_ns > stat_get(&l->tally.late_max_ns))
+		atomic_store_explicit(&l->tally.late_max_ns, late_ns, memory_order_relaxed);
+}
+
+/* Asks for what the schedule has due, as far as there is room in flight. */
+static void ask_due(struct load *l, struct client *c, bool punctual)
+{
+	struct schedule *s = &c->schedule;
+
+	/* What is due by the time of an alarm that came late, the alarm has held up. */
+	if (punctual)
+		c->held_ns = l->now_ns;
+	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
+		talk_count_sent(l, s->due_ns, s->due_ns <= c->held_ns);
+		ask(l, c, s->due_ns);
+		schedule_next(s, &l->random);
+	}
+	if (c->in_flight < c->flight_limit && s->due_ns < l->end_ns)
+		timers_set(&l->timers, &c->alarm, s->due_ns);
+	else
+		timers_clear(&l->timers, &c->alarm);
+}
+
+/* Asks for what the closed loop has due: as much as there is room for. */
+static void ask_more(struct load *l, struct client *c)
+{
+	const uint32_t messages = l->options->messages;
+
+	while (c->in_flight < c->flight_limit && (!messages || c->messages < messages) &&
+	       (l->now_ns < l->end_ns || l->options->arrivals > 0))
+		ask(l, c, l->now_ns);
+}
+
+/* Whether the client has had all that its connection was for. */
+static bool is_done(const struct load *l, const struct client *c)
+{
+	return l->options->messages && c->messages == l->options->messages && !c->in_flight;
+}
+
+/* Sends what is due on an open connection. punctual: an alarm, and no answer, says that it is. */
+static void talk(struct load *l, struct client *c, bool punctual)
+{
+	enum fault fault;
+
+	if (c->idle)
+		return;
+	if (is_done(l, c)) {
+		talk_drop(l, c);
+		talk_again(l, c, l->now_ns);
+		return;
+	}
+	if (l->options->rate > 0)
+		ask_due(l, c, punctual);
+	else
+		ask_more(l, c);
+	fault = client_send(c);
+	if (fault != FAULT_NONE)
+		talk_break_off(l, c, fault);
+}
+
+static void count_first_answer(struct load *l, struct client *c)
+{
+	c->answered = true;
+	stat_add(&l->tally.opened, 1);
+	if (measured(l, l->now_ns))
+		stat_add(&l->tally.opened_measured, 1);
+	/* Clients that stay connect before the measured time, and are told all the same. */
+	if (!options_churn(l->options) || measured(l, c->wanted_ns))
+		histogram_record(&l->tally.connect, l->now_ns - c->wanted_ns);
+}
+
+static void count_answers(struct load *l, struct client *c)
+{
+	uint64_t due_ns, bytes;
+
+	while (client_answer(c, &due_ns, &bytes)) {
+		l->in_flight--;
+		if (!c->answered)
+			count_first_answer(l, c);
+		if (measured(l, l->now_ns)) {
+			c->echoes++;
+			stat_add(&l->tally.echoes, 1);
+			stat_add(&l->tally.bytes, bytes);
+		}
+		if (measured(l, due_ns))
+			histogram_record(&l->tally.latency, l->now_ns - due_ns);
+	}
+}
+
+static void on_connected(struct load *l, struct client *c)
+{
+	const int error = client_connected(c);
+
+	if (error) {
+		fault_tell(fault_of(error), c->index, strerror(error));
+		talk_break_off(l, c, fault_of(error));
+		return;
+	}
+	l->connecting--;
+	count_open(l, 1);
+	count_try(l, c);
+	talk(l, c, false);
+}
+
+void talk_on_event(struct load *l, struct client *c, uint32_t events)
+{
+	const bool ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+	uint64_t wrong = 0;
+	enum fault fault;
+
+	if (c->state == CLIENT_CONNECTING) {
+		on_connected(l, c);
+		/* What came with it is not told again. */
+		if (c->state != CLIENT_OPEN || !(events & EPOLLIN || ended))
+			return;
+	}
+	if (events & EPOLLIN || ended) {
+		fault = client_receive(c, l->buffer, ended, &wrong);
+		l->now_ns = clock_now_ns();
+		if (wrong)
+			stat_add(&l->tally.fault[FAULT_WRONG], wrong);
+		count_answers(l, c);
+		if (fault != FAULT_NONE && !is_done(l, c)) {
+			talk_break_off(l, c, fault);
+			return;
+		}
+	}
+	talk(l, c, false);
+}
+
+void talk_on_alarm(struct load *l, struct client *c)
+{
+	timers_clear(&l->timers, &c->alarm);
+	if (c->state == CLIENT_OPEN)
+		talk(l, c, true);
+	else if (c->state == CLIENT_CLOSED && l->now_ns < l->end_ns)
+		talk_open(l, c, l->now_ns);
+}

@@ -1,0 +1,77 @@
+/*
+ * What a thread of the load counts; see the header.
+ */
+#include "tally.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[FAULT_COUNT] = {
+	[FAULT_NONE] = "none",           [FAULT_REFUSED] = "refused", [FAULT_RESET] = "reset",
+	[FAULT_TIMED_OUT] = "timed_out", [FAULT_WRONG] = "wrong",     [FAULT_SHORT] = "short",
+	[FAULT_OTHER] = "other",
+};
+
+const char *fault_name(enum fault fault)
+{
+	return names[fault];
+}
+
+enum fault fault_of(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return FAULT_REFUSED;
+	case ECONNRESET:
+	case EPIPE:
+		return FAULT_RESET;
+	case ETIMEDOUT:
+		return FAULT_TIMED_OUT;
+	default:
+		return FAULT_OTHER;
+	}
+}
+
+void fault_tell(enum fault fault, uint32_t connection, const char *detail)
+{
+	static atomic_flag told[FAULT_COUNT];
+
+	/* The flag guards nothing but itself. */
+	if (!atomic_flag_test_and_set_explicit(&told[fault], memory_order_relaxed))
+		fprintf(stderr, "echoload: connection %u: %s\n", connection, detail);
+}
+
+struct tally *tally_new(void)
+{
+	struct tally *t = aligned_alloc(CACHE_LINE_BYTES, sizeof(*t));
+
+	if (t)
+		memset(t, 0, sizeof(*t));
+	return t;
+}
+
+static void add(_Atomic uint64_t *to, const _Atomic uint64_t *from)
+{
+	stat_add(to, stat_get(from));
+}
+
+void tally_add(struct tally *to, const struct tally *from)
+{
+	const uint64_t late_max_ns = stat_get(&from->late_max_ns);
+
+	add(&to->echoes, &from->echoes);
+	add(&to->bytes, &from->bytes);
+	add(&to->opened, &from->opened);
+	add(&to->opened_measured, &from->opened_measured);
+	for (int i = 0; i < FAULT_COUNT; i++)
+		add(&to->fault[i], &from->fault[i]);
+	add(&to->sent, &from->sent);
+	add(&to->asked, &from->asked);
+	add(&to->late, &from->late);
+	if (late_max_ns > stat_get(&to->late_max_ns))
+		atomic_store_explicit(&to->late_max_ns, late_max_ns, memory_order_relaxed);
+	histogram_add(&to->latency, &from->latency);
+	histogram_add(&to->connect, &from->connect);
+}

@@ -1,0 +1,66 @@
+/*
+ * What a thread of the load counts. The thread writes it, the main thread may read it at any
+ * moment: single numbers that nothing else depends on, so relaxed order suffices.
+ */
+#ifndef ECHOLOAD_TALLY_H
+#define ECHOLOAD_TALLY_H
+
+#include <stdalign.h>
+#include <stdint.h>
+
+#include "echopool/stats.h"
+#include "histogram.h"
+
+/* What can go wrong. All count connections, but for FAULT_WRONG, which counts bytes. */
+enum fault {
+	FAULT_NONE,
+	FAULT_REFUSED,   /* nobody listens */
+	FAULT_RESET,     /* the server reset the connection */
+	FAULT_TIMED_OUT, /* no connection, or not the whole answer, in time */
+	FAULT_WRONG,     /* bytes that differ from what was sent, or that nobody sent */
+	FAULT_SHORT,     /* the server closed the connection before the client did */
+	FAULT_OTHER,     /* the network or this system */
+	FAULT_COUNT
+};
+
+/* "measured": in the measured time. */
+struct tally {
+	/* Threads write theirs all the time, so they share no cache line. */
+	alignas(CACHE_LINE_BYTES) _Atomic uint64_t echoes; /* measured; whole answers */
+	_Atomic uint64_t bytes;                            /* measured; of these answers */
+	_Atomic uint64_t opened;                           /* connections whose first answer came */
+	_Atomic uint64_t opened_measured;                  /* the same, measured */
+	_Atomic uint64_t fault[FAULT_COUNT];
+
+	/* The open loop: of the messages (or connections) that were due in the measured time, */
+	_Atomic uint64_t asked; /* which were sent at all, */
+	_Atomic uint64_t sent;  /* which in the measured time, */
+	_Atomic uint64_t late;  /* and which more than LATE_NS late though nothing held them up */
+	_Atomic uint64_t late_max_ns;
+
+	struct histogram latency; /* of the messages that were due in the measured time */
+	struct histogram connect; /* from connect to the first whole answer */
+};
+
+/* A message that the generator sends later than this was not sent on schedule. */
+#define LATE_NS UINT64_C(1000000)
+
+/* An empty tally, to be freed with free(); NULL when memory is short. */
+struct tally *tally_new(void);
+
+/* Adds what from has counted; the caller owns to. */
+void tally_add(struct tally *to, const struct tally *from);
+
+/* "refused", "reset", ...: a word of the report. */
+const char *fault_name(enum fault fault);
+
+/* The fault that an errno value of connect, send or recv means. */
+enum fault fault_of(int error);
+
+/*
+ * Tells the first fault of its kind in this run on stderr, later ones of the kind are only counted.
+ * detail is the rest of the sentence. Any thread.
+ */
+void fault_tell(enum fault fault, uint32_t connection, const char *detail);
+
+#endif

@@ -1,0 +1,123 @@
+"""Runs the load generator against a server, and looks at its report.
+
+The program is $ECHOLOAD, or bench/echoload beside the program under test.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import PROGRAM, error_lines, run_program
+
+ECHOLOAD = os.environ.get("ECHOLOAD", str(Path(PROGRAM).parent / "bench" / "echoload"))
+
+OPTIONS = ("connections threads size_min size_max pipeline messages idle duration_s warmup_s rate "
+           "arrivals poisson connect_rate timeout_s")
+DISTRIBUTION = "count mean p50 p90 p99 p99_9 max"
+KEYS = {
+    "": "echoload target options seconds echoes echoes_per_s bytes_per_s latency_us opened "
+        "opened_per_s connect_us errors starved fairness cpu limited_by schedule ok",
+    "options": OPTIONS,
+    "latency_us": DISTRIBUTION,
+    "connect_us": DISTRIBUTION,
+    "errors": "refused reset timed_out wrong short other",
+    "cpu": "generator server machine cpus generator_us_per_echo server_us_per_echo",
+    "schedule": "sent_share late_share late_max_us kept",
+}
+needs_echoload = pytest.mark.skipif(
+    not os.path.exists(ECHOLOAD), reason=f"{ECHOLOAD} is not there: it needs jansson to be built")
+
+LIMITS = {"generator", "server", "machine", "none"}
+
+
+@dataclass
+class Outcome:
+    """A run that has ended: its exit status, its report and what it said on stderr."""
+
+    status: int
+    report: dict
+    said: list
+
+    @property
+    def errors(self):
+        """Only the kinds of error that there were."""
+        return {kind: count for kind, count in self.report["errors"].items() if count}
+
+
+def at(address):
+    """An address as the program takes it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def run(*arguments, timeout=20, **popen):
+    """Runs the program to its end; the result has returncode, stdout and stderr."""
+    return run_program(*arguments, program=ECHOLOAD, timeout=timeout, **popen)
+
+
+def outcome_of(result):
+    """What a run with -j - has reported, which must be whole and agree with itself."""
+    said = error_lines(result)
+    assert result.stdout, said
+    outcome = Outcome(result.returncode, json.loads(result.stdout), said)
+    check(outcome)
+    return outcome
+
+
+def measure(address, *options, duration=0.2, warmup=0.05, timeout=20):
+    """Loads a server and returns the outcome."""
+    return outcome_of(run("-j", "-", "-d", duration, "-w", warmup, *options, at(address),
+                          timeout=timeout))
+
+
+def measure_well(address, *options, **how):
+    """As measure(), with a server that is expected to be right."""
+    outcome = measure(address, *options, **how)
+    assert outcome.status == 0 and outcome.said == [], outcome
+    return outcome.report
+
+
+def check(outcome):
+    """A report has all its keys, and none of its figures contradicts another."""
+    report = outcome.report
+    assert list(report) == KEYS[""].split()
+    for outer, keys in KEYS.items():
+        if outer and report[outer] is not None:
+            assert list(report[outer]) == keys.split(), outer
+    assert outcome.status == (0 if report["ok"] else 1)
+    assert report["ok"] == (outcome.errors == {} and report["opened"] > 0)
+    assert report["limited_by"] in LIMITS
+    check_distribution(report["latency_us"])
+    check_distribution(report["connect_us"])
+    check_rates(report)
+
+
+def check_distribution(figures):
+    """Each percentile is at most the next one."""
+    if figures["count"] == 0:
+        assert not any(figures.values())
+        return
+    percentiles = [figures[key] for key in ("p50", "p90", "p99", "p99_9", "max")]
+    assert percentiles == sorted(percentiles) and percentiles[0] > 0, figures
+    assert 0 < figures["mean"] <= figures["max"], figures
+
+
+def check_rates(report):
+    """What is given a second is what is given, over the seconds."""
+    seconds, echoes, options = report["seconds"], report["echoes"], report["options"]
+    assert close(report["echoes_per_s"] * seconds, echoes, 0.01)
+    assert report["bytes_per_s"] >= 0.99 * report["echoes_per_s"] * options["size_min"]
+    assert report["bytes_per_s"] <= 1.01 * report["echoes_per_s"] * options["size_max"]
+    if report["schedule"] is None:
+        # Answers belong to the time when they came, latencies to the time when they were due.
+        in_flight = options["connections"] * options["pipeline"]
+        assert abs(report["latency_us"]["count"] - echoes) <= in_flight
+    assert 0 <= report["cpu"]["machine"] <= 1
+
+
+def close(figure, wanted, share):
+    """Whether a figure is within a share of what is wanted, or within 1 of a small one."""
+    return abs(figure - wanted) <= max(1, share * wanted)

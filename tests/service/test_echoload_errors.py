@@ -1,0 +1,176 @@
+"""The load generator against servers with a fault, and told to do what cannot be done."""
+
+import re
+import time
+
+import pytest
+
+import odd_servers
+from echoload import at, measure, needs_echoload, run
+from harness import error_lines, seconds
+
+pytestmark = needs_echoload
+
+FAST = {"duration": 0.15, "warmup": 0}
+
+
+def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():
+    with odd_servers.Corrupting() as server:
+        outcome = measure(server.address, "-c", 1, "-s", "64k", **FAST)
+        assert server.corrupted == server.limit == 5
+    assert outcome.status == 1 and outcome.errors == {"wrong": 5}
+    line = next(line for line in outcome.said if "sent 0x" in line)
+    place, sent, got = re.search(r"connection \d+: byte (\d+) of its stream: "
+                                 r"sent 0x(\w\w), got 0x(\w\w)$", line).groups()
+    assert int(place) == server.every
+    assert int(sent, 16) ^ int(got, 16) == 1
+
+
+@pytest.mark.parametrize("options", [
+    ("-c", 5, "-s", "1k-100k"), ("-c", 3, "-p", 16, "-s", 5000), ("-c", 2, "-r", 2000, "-s", "50k"),
+    ("-c", 4, "-t", 2, "-s", "64k"), ("-c", 10, "-m", 20, "-s", "100k")])
+def test_wrong_bytes_are_counted_under_every_load(options):
+    with odd_servers.Corrupting() as server:
+        outcome = measure(server.address, *options, **FAST)
+        assert server.corrupted == 5
+    assert outcome.status == 1 and outcome.errors == {"wrong": 5}
+
+
+def test_wrong_bytes_of_the_warm_up_count():
+    with odd_servers.Corrupting(every=1000, limit=2) as server:
+        outcome = measure(server.address, "-c", 1, duration=0.1, warmup=0.2)
+    assert outcome.status == 1 and outcome.errors == {"wrong": 2}
+
+
+def test_two_bytes_that_changed_places_are_two_wrong_ones():
+    with odd_servers.Swapping() as server:
+        outcome = measure(server.address, "-c", 1, **FAST)
+    assert server.done and outcome.status == 1 and outcome.errors == {"wrong": 2}
+
+
+@pytest.mark.parametrize("options", [("-c", 1), ("-c", 1, "-p", 8), ("-c", 2, "-r", 1000)])
+@pytest.mark.parametrize("kind", [odd_servers.Doubling, odd_servers.Dropping,
+                                  odd_servers.Inventing])
+def test_a_byte_too_many_or_too_few_is_wrong(kind, options):
+    with kind() as server:
+        outcome = measure(server.address, *options, "-T", 0.2, **FAST)
+    assert server.done and outcome.status == 1 and outcome.errors["wrong"] >= 1
+    assert any("byte" in line for line in outcome.said)
+
+
+def test_bytes_that_nobody_sent_are_counted():
+    """At a rate that leaves the connection with nothing under way when they come."""
+    with odd_servers.Inventing() as server:
+        outcome = measure(server.address, "-c", 1, "-r", 100, "-s", 100, **FAST)
+    assert server.done and outcome.errors["wrong"] >= len(server.EXTRA)
+
+
+def test_a_greeting_is_nothing_that_was_sent():
+    with odd_servers.Greeting() as server:
+        outcome = measure(server.address, "-c", 2, "-T", 0.2, **FAST)
+    assert outcome.status == 1 and outcome.errors["wrong"] >= 1
+
+
+def test_idle_connections_are_looked_at_too():
+    with odd_servers.Greeting() as server:
+        outcome = measure(server.address, "-c", 1, "-i", 3, "-T", 0.2, **FAST)
+    assert outcome.status == 1
+
+
+@pytest.mark.parametrize("after, leave", [
+    (0, odd_servers.close_politely), (640, odd_servers.close_politely),
+    (670, odd_servers.close_politely), (640, odd_servers.close_after_asking)])
+def test_a_server_that_closes_while_it_owes_an_answer(after, leave):
+    """After the connect, after whole answers, and in the middle of one."""
+    with odd_servers.Leaving(after, leave) as server:
+        outcome = measure(server.address, "-c", 3, **FAST)
+    assert outcome.status == 1 and set(outcome.errors) == {"short"}
+    assert outcome.errors["short"] >= 3
+    assert outcome.said
+
+
+@pytest.mark.parametrize("after", [0, 640, 670])
+def test_a_server_that_closes_abruptly(after):
+    with odd_servers.Leaving(after, odd_servers.close_abruptly) as server:
+        outcome = measure(server.address, "-c", 3, **FAST)
+    assert outcome.status == 1 and sum(outcome.errors.values()) >= 3
+    assert set(outcome.errors) <= {"short", "reset"}
+
+
+@pytest.mark.parametrize("after", [0, 640, 670])
+def test_a_server_that_resets(after):
+    with odd_servers.Leaving(after, odd_servers.close_with_reset) as server:
+        outcome = measure(server.address, "-c", 3, **FAST)
+    assert outcome.status == 1 and set(outcome.errors) == {"reset"}
+    assert outcome.errors["reset"] >= 3
+    assert any("reset" in line for line in outcome.said)
+
+
+def test_a_server_that_never_answers():
+    begin = time.monotonic()
+    with odd_servers.Silent() as server:
+        outcome = measure(server.address, "-c", 3, "-T", 0.3, **FAST)
+    assert time.monotonic() - begin < seconds(5)
+    assert outcome.status == 1 and set(outcome.errors) == {"timed_out"}
+    assert outcome.errors["timed_out"] >= 3
+    report = outcome.report
+    assert report["echoes"] == report["opened"] == 0 and report["starved"] == 3
+    assert report["latency_us"]["p50"] is None
+
+
+@pytest.mark.parametrize("backlog", [0, 10])
+def test_a_server_that_never_accepts(backlog):
+    """With a backlog of 0 most connects time out, with one of 10 the kernel connects them all."""
+    with odd_servers.NeverAccepting(backlog) as server:
+        outcome = measure(server.address, "-c", 5, "-T", 0.3, **FAST)
+    assert outcome.status == 1 and set(outcome.errors) == {"timed_out"}
+    assert outcome.errors["timed_out"] >= 5
+
+
+def test_connects_that_time_out_at_different_times_end_too():
+    with odd_servers.NeverAccepting(0) as server:
+        outcome = measure(server.address, "-c", 30, "-C", 100, "-T", 0.2, timeout=3, **FAST)
+    assert outcome.status == 1 and set(outcome.errors) == {"timed_out"}
+
+
+@pytest.mark.parametrize("options", [(), ("-r", 1000), ("-m", 1)])
+def test_nobody_listens(options):
+    begin = time.monotonic()
+    with odd_servers.NotListening() as server:
+        result = run("-c", 3, "-d", 30, *options, at(server.address))
+    assert time.monotonic() - begin < seconds(2)
+    assert result.returncode == 1
+    assert any("refused" in line for line in error_lines(result))
+
+
+def test_nobody_listens_to_arrivals():
+    with odd_servers.NotListening() as server:
+        outcome = measure(server.address, "-c", 3, "-a", 100, **FAST)
+    assert outcome.status == 1 and set(outcome.errors) == {"refused"}
+    assert outcome.report["opened"] == 0
+
+
+def test_connections_that_nobody_serves_are_starved():
+    with odd_servers.FirstOnly(2) as server:
+        outcome = measure(server.address, "-c", 5, "-T", 0.3, **FAST)
+    assert outcome.status == 1 and outcome.errors == {"timed_out": 3}
+    assert outcome.report["starved"] == 3
+    assert outcome.report["opened"] == 2
+    assert outcome.report["fairness"] == 0
+
+
+def test_one_slow_connection_makes_the_fairness_small():
+    with odd_servers.Slow(only_first=True) as server:
+        outcome = measure(server.address, "-c", 3, duration=0.4)
+    assert outcome.status == 0 and outcome.report["starved"] == 0
+    assert 0 < outcome.report["fairness"] < 0.2
+
+
+@pytest.mark.parametrize("options", [(), ("-r", 2000), ("-m", 3)])
+def test_a_server_that_dies_under_the_load(options):
+    begin = time.monotonic()
+    with odd_servers.Dying(after=0.2) as server:
+        outcome = measure(server.address, "-c", 4, *options, duration=0.6, warmup=0)
+    assert time.monotonic() - begin < seconds(4)
+    assert outcome.status == 1 and sum(outcome.errors.values()) >= 4
+    assert outcome.report["echoes"] > 50

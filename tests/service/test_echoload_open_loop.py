@@ -1,0 +1,148 @@
+"""The open loop: the schedule is kept whatever the server does, and a stall is not hidden."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from echoload import ECHOLOAD, at, close, measure_well, needs_echoload, outcome_of
+from harness import environment, needs_plain_build, seconds, wait_for
+from odd_servers import EchoServer, Recording, Slow, StallingOnce
+
+pytestmark = needs_echoload
+
+STALL_S = 0.5
+STALL_US = STALL_S * 1e6
+
+
+@pytest.fixture
+def echopool(start):
+    """The service itself, with one worker."""
+    return start({"pool.workers": 1})
+
+
+def test_a_fixed_rate_is_what_comes(echopool):
+    report = measure_well(echopool.address, "-r", 2000, "-c", 10, duration=1)
+    assert close(report["echoes_per_s"], 2000, 0.02)
+    assert close(report["echoes"], 2000, 0.02)
+    assert report["options"]["rate"] == 2000 and not report["options"]["poisson"]
+    assert report["fairness"] > 0.9
+
+
+def test_a_random_rate_is_what_comes_on_average(echopool):
+    report = measure_well(echopool.address, "-r", 2000, "-P", "-c", 10, "-t", 2, duration=1)
+    assert close(report["echoes_per_s"], 2000, 0.1)
+    assert report["options"]["poisson"]
+
+
+@pytest.mark.parametrize("options, least, most", [((), 0.75, 1), (("-P",), 0.15, 0.6)])
+def test_gaps_are_equal_or_exponential(options, least, most):
+    """Of equal gaps nearly all, of exponential ones 38 % are within half of the mean."""
+    with Recording() as server:
+        measure_well(server.address, "-r", 100, "-c", 1, *options, duration=1)
+        gaps = [after - before for before, after in zip(server.moments, server.moments[1:])]
+    share = sum(0.5 < gap * 100 < 1.5 for gap in gaps) / len(gaps)
+    assert least <= share <= most
+
+
+@pytest.mark.parametrize("options", [("-c", 1), ("-c", 4, "-p", 8)])
+def test_a_stall_is_seen_by_every_message_that_was_due_in_it(options):
+    with StallingOnce(0.3, STALL_S) as server:
+        latency = measure_well(server.address, "-r", 250, *options, duration=1.2)["latency_us"]
+    # Two in five messages were due in the stall.
+    assert latency["count"] > 250
+    assert 0.95 * STALL_US < latency["p99_9"] <= latency["max"] < seconds(1.5 * STALL_US)
+    assert latency["p90"] > 0.5 * STALL_US > latency["p50"]
+
+
+def test_a_stall_is_one_slow_message_in_the_closed_loop():
+    with StallingOnce(0.3, STALL_S) as server:
+        latency = measure_well(server.address, "-c", 1, duration=1.2)["latency_us"]
+    assert latency["count"] > 2000
+    assert 0.95 * STALL_US < latency["max"] < seconds(1.5 * STALL_US)
+    assert latency["p99_9"] < 0.1 * STALL_US
+
+
+def test_arrivals_are_new_connections_on_a_schedule(echopool):
+    report = measure_well(echopool.address, "-a", 200, "-c", 100, duration=1)
+    assert close(report["opened_per_s"], 200, 0.05)
+    assert close(report["echoes"], 200, 0.05) and report["options"]["messages"] == 1
+    assert close(report["connect_us"]["count"], 200, 0.05)
+    assert report["fairness"] is None
+    wait_for(lambda: echopool.connections() == 0)
+    assert echopool.figures()[1]["accepted"] == report["opened"]
+
+
+def test_arrivals_of_several_messages(echopool):
+    report = measure_well(echopool.address, "-a", 100, "-m", 5, "-P", "-c", 100, duration=1)
+    assert close(report["opened_per_s"], 100, 0.4)
+    assert close(report["echoes"], 5 * report["opened_per_s"], 0.1)
+
+
+def test_arrivals_wait_when_all_connections_are_in_use():
+    with Slow() as server:
+        report = measure_well(server.address, "-a", 1000, "-c", 5, "-T", 0.5)
+    assert 0 < report["opened_per_s"] < 1.5 * 5 / server.DELAY_S
+    assert not report["schedule"]["kept"]
+
+
+def test_connect_latency_counts_a_stall_from_the_schedule():
+    with StallingOnce(0.3, STALL_S) as server:
+        report = measure_well(server.address, "-a", 100, "-c", 300, duration=1.2)
+    assert report["connect_us"]["max"] > 0.95 * STALL_US
+    assert report["connect_us"]["p90"] > 0.5 * STALL_US > report["connect_us"]["p50"]
+
+
+@needs_plain_build
+def test_a_schedule_that_is_kept_is_told(echopool):
+    schedule = measure_well(echopool.address, "-r", 500, "-c", 5)["schedule"]
+    assert schedule["sent_share"] > 0.9
+    # Other programs may have held the CPUs for a moment.
+    assert schedule["kept"] == (schedule["late_share"] <= 0.01)
+
+
+def test_a_slow_server_is_not_the_generator_s_fault():
+    with Slow() as server:
+        report = measure_well(server.address, "-r", 100, "-c", 1, "-T", 0.5, duration=1)
+    # It answers 20 a second, so the messages queue up for as long as the run lasts.
+    assert report["latency_us"]["p90"] > 0.5e6
+    assert close(report["echoes_per_s"], 1 / Slow.DELAY_S, 0.3)
+    assert report["schedule"]["sent_share"] < 0.4
+    assert report["schedule"]["late_share"] < 0.3
+
+
+@pytest.mark.parametrize("options", [(), ("-P",), ("-p", 64)])
+def test_a_rate_that_no_generator_can_keep_is_told(echopool, options):
+    report = measure_well(echopool.address, "-r", 100_000_000, "-c", 20, "-T", 0.2, *options)
+    assert report["schedule"]["kept"] is False and report["schedule"]["sent_share"] < 0.9
+    assert 1000 < report["echoes_per_s"] < 50_000_000
+    assert report["latency_us"]["p50"] is None or report["latency_us"]["p50"] > 1000
+
+
+def test_a_generator_that_was_held_up_says_so():
+    pause = 0.4
+    with EchoServer() as server:
+        process = subprocess.Popen(
+            [ECHOLOAD, "-q", "-j", "-", "-r", "500", "-c", "2", "-w", "0", "-d", "1.2",
+             at(server.address)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+        try:
+            wait_for(lambda: server.received > 6400)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(pause)
+            process.send_signal(signal.SIGCONT)
+            out, err = process.communicate(timeout=seconds(10))
+        finally:
+            process.kill()
+            process.wait()
+    report = outcome_of(subprocess.CompletedProcess([], process.returncode, out, err)).report
+    assert report["schedule"]["kept"] is False
+    assert report["schedule"]["late_max_us"] > 0.9e6 * pause
+    assert report["schedule"]["late_share"] > 0.05
+    assert report["latency_us"]["p99"] > 0.7e6 * pause
+
+
+def test_the_closed_loop_has_no_schedule():
+    with EchoServer() as server:
+        assert measure_well(server.address, "-c", 2, duration=0.1)["schedule"] is None

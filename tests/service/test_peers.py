@@ -1,0 +1,111 @@
+"""bench/peers, which echopool and echoload are held against: that they do what they stand for."""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clients import Client
+from harness import CHECKOUT, PROGRAM, seconds
+
+# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
+sys.path.append(str(CHECKOUT / "bench"))
+
+import peers  # noqa: E402
+from server import Server, free_port  # noqa: E402
+
+BUILD = Path(PROGRAM).parent
+PLAIN_CLIENT = BUILD / "bench" / "peers" / "plain_client"
+needs_plain_client = pytest.mark.skipif(not PLAIN_CLIENT.exists(),
+                                        reason=f"{PLAIN_CLIENT} was not built")
+
+
+@pytest.fixture(params=[key for key in peers.WHAT if key != peers.OWN])
+def peer(request, tmp_path):
+    """Each of the peers that are there, running."""
+    found = peers.find(BUILD, [request.param])[-1]
+    if found.missing:
+        pytest.skip(found.missing)
+    port = free_port()
+    with Server(found.command(port, tmp_path), port, name=found.name, ready=found.ready) as server:
+        yield server
+
+
+def connect(server):
+    return Client.connect(("127.0.0.1", server.port), timeout=seconds(10))
+
+
+def send_until_stalled(client, data):
+    """Sends without reading until nothing more fits for half a second; returns the bytes sent."""
+    client.sock.setblocking(False)
+    sent = 0
+    while select.select([], [client.sock], [], 0.5)[1]:
+        assert sent < len(data), "the server reads without an end for a client that does not"
+        sent += client.sock.send(data[sent:sent + 100_000])
+    client.sock.settimeout(seconds(10))
+    return sent
+
+
+def test_every_byte_comes_back_to_a_client_that_reads_late(peer):
+    data = os.urandom(64 * 2**20)
+    client = connect(peer)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sent = send_until_stalled(client, data)
+    assert sent > 65536
+    assert client.receive(sent) == data[:sent]
+    client.echo()
+    client.finish()
+    client.expect_eof()
+
+
+def test_clients_that_vanish_leave_the_others_alone(peer):
+    other = connect(peer)
+    data = os.urandom(64 * 2**20)
+    for vanish_with in ("nothing", "an echo", "much owed"):
+        client = connect(peer)
+        if vanish_with == "an echo":
+            client.send(b"never read")
+        elif vanish_with == "much owed":
+            send_until_stalled(client, data)
+        client.reset()
+        other.echo()
+    connect(peer).echo()
+
+
+@needs_plain_client
+def test_the_plain_client_counts_its_echoes(start):
+    server = start({"pool.workers": 1})
+    done = subprocess.run([PLAIN_CLIENT, str(server.address[1]), "7", "100000", "0.2"],
+                          capture_output=True, text=True, timeout=seconds(20), check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == ["echoes", "seconds", "cpu_s", "us_per_echo"]
+    assert found["echoes"] > 0 and 0.2 <= found["seconds"] < seconds(10)
+    assert found["us_per_echo"] == pytest.approx(found["cpu_s"] * 1e6 / found["echoes"], rel=0.01)
+    taken = server.figures()[0][0]
+    assert taken["taken"] == 7
+    # What was under way at the end was not waited for.
+    assert 0 <= taken["received_bytes"] - found["echoes"] * 100000 <= 7 * 100000
+
+
+@needs_plain_client
+@pytest.mark.parametrize("arguments", [(), ("7007", "1", "64"), ("0", "1", "64", "1"),
+                                       ("7007", "0", "64", "1"), ("7007", "1", "x", "1"),
+                                       ("7007", "1", "64", "0")])
+def test_wrong_usage_of_the_plain_client_is_told(arguments):
+    done = subprocess.run([PLAIN_CLIENT, *arguments], capture_output=True, text=True,
+                          timeout=seconds(10), check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and done.stdout == ""
+
+
+@needs_plain_client
+def test_the_plain_client_says_when_nobody_listens():
+    done = subprocess.run([PLAIN_CLIENT, str(free_port()), "1", "64", "1"], capture_output=True,
+                          text=True, timeout=seconds(10), check=False)
+    assert (done.returncode, done.stderr) == (1, "plain_client: connect: Connection refused\n")
