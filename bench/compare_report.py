@@ -1,0 +1,135 @@
+"""What compare.py tells of its runs: the text, the plots and the files.
+
+Called by compare.py with a Comparison whose rows are those of all runs so far.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import comparison
+import machine
+import peers
+import plot
+import table
+from rounds import clock
+
+# (key of the medians, title, unit, what it is divided by, logarithmic)
+PANELS = (("echoes_per_s_ratio", "Throughput beside the best of each load", "of best", 1, False),
+          ("echoes_per_s", "Throughput", "thousand echoes/s", 1000, False),
+          ("latency_us_p50", "Latency, median", "ms", 1000, True),
+          ("latency_us_p99", "Latency, 99th percentile", "ms", 1000, True),
+          ("latency_us_p99_9", "Latency, 99.9th percentile", "ms", 1000, True),
+          ("cpu_server_us_per_echo", "CPU time of the server for an echo", "µs", 1, True),
+          ("memory_bytes", "Memory", "MiB", 2**20, True))
+TITLE = ("Echo servers by number of connections; 64K: 8 with 64 KiB, churn and idle: 50; "
+         "clients on the same machine")
+
+
+class Report:
+    """Everything that is told, computed once from the rows."""
+
+    def __init__(self, done):
+        self.done = done
+        self.medians = comparison.summarize(done.rows)
+        self.targets = comparison.judge(self.medians)
+        self.command = shlex.join(["bench/compare.py", *sys.argv[1:]])
+        self.remarks = list(done.remarks)
+
+    def text(self):
+        parts = [self._head(), *map(self._load, self.done.cases)]
+        if self.targets:
+            parts.append("What echopool is to reach, from the medians of this run:\n\n"
+                         + comparison.target_table(self.targets, self.done.peers))
+        parts.append(self._sizes())
+        return "\n".join(part for part in parts if part)
+
+    def _head(self):
+        options = self.done.options
+        count = "one round" if options.rounds == 1 else (
+            f"medians of {options.rounds} interleaved rounds")
+        threads = f"{options.threads} thread" + ("s" if options.threads > 1 else "")
+        lines = ["echopool beside other echo servers", machine.text(self.done.machine).rstrip(),
+                 f"command: {self.command}",
+                 f"{count} of {options.duration:g} s, each after "
+                 f"{options.warmup:g} s of warm-up; generator: echoload, {threads}, closed loop; "
+                 f"took {clock(self.done.seconds)}",
+                 *(f"note: {remark}" for remark in self.remarks), "", self._servers()]
+        return "\n".join(lines)
+
+    def _servers(self):
+        """What the names in the tables mean."""
+        return table.render(
+            [table.Column("name", "server", left=True), table.Column("what", "what", left=True),
+             table.Column("version", "version", left=True)],
+            [{"name": peer.name, "what": peers.WHAT[peer.key], "version": peer.version}
+             for peer in self.done.peers])
+
+    def _load(self, case):
+        return f"{case.title}\n\n" + comparison.load_table(case, self.done.peers, self.medians)
+
+    def _sizes(self):
+        """How echopool's pool sizes came about, and how to use them again."""
+        chosen = {case.key: self.done.workers[case.key] for case in self.done.cases
+                  if case.key in self.done.reasons and self.done.workers.get(case.key)}
+        if not self.done.reasons:
+            return None
+        lines = [f"  {case.title}: {self.done.reasons[case.key]}" for case in self.done.cases
+                 if case.key in self.done.reasons]
+        again = ",".join(f"{key}={size}" for key, size in chosen.items())
+        return "\n".join(["echopool's pool sizes, by the rule of script/bench:", *lines,
+                          *([f"for the same again: --workers {again}"] if again else [])]) + "\n"
+
+    def _draw(self, base):
+        """The plots; none, with a remark, where they cannot be drawn."""
+        try:
+            return plot.figure(base, TITLE, self._panels())
+        except plot.PlotFailed as failure:
+            self.remarks.append(f"no plots: {failure}")
+            return []
+
+    def _panels(self):
+        cases = self.done.cases
+        ran = [peer for peer in self.done.peers
+               if any(row["peer"] == peer.key and row.get("echoes_per_s") for row in self.medians)]
+        if not ran:
+            raise plot.PlotFailed("there is nothing to draw")
+        found = {(row["load"], row["peer"]): row for row in self.medians}
+        panels = []
+        for key, title, unit, factor, log_y in PANELS:
+            series = [plot.Series(peer.name, [
+                _scaled(found.get((case.key, peer.key), {}).get(key), factor) for case in cases])
+                for peer in ran]
+            panels.append(plot.Bars(title + (" (log scale)" if log_y else ""), unit,
+                                    [case.name for case in cases], series, log_y))
+        return panels
+
+    def write(self, directory):
+        """Draws and writes everything; returns the text and the paths."""
+        directory = Path(directory)
+        paths = [directory / name for name in ("compare.txt", "compare.json",
+                                               "compare-medians.csv", "compare-runs.csv")]
+        paths += self._draw(directory / "compare")
+        text = self.text()
+        paths[0].write_text(text, encoding="utf-8")
+        table.write_json(paths[1], self._object())
+        table.write_csv(paths[2], self.medians)
+        table.write_csv(paths[3], self.done.rows)
+        return text, paths
+
+    def _object(self):
+        done = self.done
+        return {"machine": done.machine, "command": self.command, "remarks": self.remarks,
+                "options": vars(done.options), "settings": done.settings,
+                "peers": [{"key": peer.key, "name": peer.name, "what": peers.WHAT[peer.key],
+                           "version": peer.version, "missing": peer.missing}
+                          for peer in done.peers],
+                "loads": [{"key": case.key, "title": case.title, "options": case.options,
+                           "workers": done.workers.get(case.key),
+                           "reason": done.reasons.get(case.key)} for case in done.cases],
+                "interrupted": done.interrupted, "targets": self.targets,
+                "medians": self.medians, "runs": done.rows}
+
+
+def _scaled(value, factor):
+    return None if value is None else value / factor

@@ -1,0 +1,169 @@
+"""What compare.py makes of its runs: medians, ratios to the best, tables, and the targets.
+
+Pure functions of rows, without any look at the machine. A row of a run has "load" and "peer" (their
+keys), "round", "ok", and either the flat figures of echoload with "memory_bytes", or "error": why
+there are none. A summary is what summarize() makes of all rounds of one server under one load.
+"""
+
+from typing import NamedTuple
+
+import rounds
+import table
+from loads import LOADS, TARGETS
+from peers import OWN
+
+LOOPS = ("epoll", "uv")
+
+
+class Measure(NamedTuple):
+    """A figure that is compared: its key in the rows, its title, its text, which end is best."""
+
+    key: str
+    title: str
+    show: object
+    best: object
+
+
+MEASURES = (
+    Measure("echoes_per_s", "echoes/s", table.whole, max),
+    Measure("latency_us_p50", "p50\nus", table.digits, min),
+    Measure("latency_us_p99", "p99\nus", table.digits, min),
+    Measure("latency_us_p99_9", "p99.9\nus", table.digits, min),
+    Measure("cpu_server_us_per_echo", "server CPU\nus/echo", table.digits, min),
+    Measure("memory_bytes", "memory\nMiB", table.mebibytes, min),
+)
+# The worst of all rounds is shown: one wrong byte is one too many.
+COUNTS = ("errors_wrong", "starved", "connections_failed")
+FAILURES = ("refused", "reset", "timed_out", "short", "other")
+
+
+def summarize(rows):
+    """One summary for each load and server, with KEY_ratio to the best of its load.
+
+    A server that failed in any round is not the best of anything.
+    """
+    for row in rows:
+        if "error" not in row:
+            row["connections_failed"] = sum(row.get(f"errors_{kind}") or 0 for kind in FAILURES)
+    summaries = rounds.summarize(rows, ("load", "peer"))
+    for measure in MEASURES:
+        for load in {summary["load"] for summary in summaries}:
+            _add_ratios([s for s in summaries if s["load"] == load], measure)
+    return summaries
+
+
+def _add_ratios(summaries, measure):
+    values = [s[measure.key] for s in summaries if not s["failed"] and s.get(measure.key)]
+    for summary in summaries:
+        value = summary.get(measure.key)
+        summary[f"{measure.key}_ratio"] = (
+            value / measure.best(values) if values and value is not None else None)
+
+
+def _find(summaries, load, peer):
+    for summary in summaries:
+        if (summary["load"], summary["peer"]) == (load, peer):
+            return summary
+    return {}
+
+
+def _standard(target, summaries):
+    """(what echopool's figure is held against, whose it is); (None, None) when it is not there."""
+    if target.against in ("peers", "loops"):
+        best = min if target.at_most is not None else max
+        found = [(s[target.value], s["peer"]) for s in summaries
+                 if s["load"] == target.load and s["peer"] != OWN and s.get(target.value)
+                 and not s["failed"] and (target.against == "peers" or s["peer"] in LOOPS)]
+        return best(found) if found else (None, None)
+    return _find(summaries, target.against, OWN).get(target.value), OWN
+
+
+def judge(summaries):
+    """The targets as rows: load, value, against, whose, wanted, ratio, reached (None: not run).
+
+    Only those whose load was run.
+    """
+    found = []
+    ran = {summary["load"] for summary in summaries}
+    for target in TARGETS:
+        if target.load not in ran:
+            continue
+        value = _find(summaries, target.load, OWN).get(target.value)
+        standard, whose = _standard(target, summaries)
+        ratio = value / standard if value and standard else None
+        least = target.at_most is None
+        wanted = target.at_least if least else target.at_most
+        found.append({"load": target.load, "value": target.value, "against": target.against,
+                      "whose": whose, "least": least, "wanted": wanted, "ratio": ratio,
+                      "reached": None if ratio is None else
+                      ratio >= wanted if least else ratio <= wanted})
+    return found
+
+
+def _ratio(value):
+    return f"{value:.2f}" if value < 100 else table.whole(value)
+
+
+def _columns(with_workers):
+    columns = [table.Column("name", "server", left=True)]
+    if with_workers:
+        columns.append(table.Column("workers", "workers", table.whole))
+    for measure in MEASURES:
+        columns.append(table.Column(measure.key, measure.title, measure.show))
+        columns.append(table.Column(f"{measure.key}_ratio", "of\nbest", _ratio))
+        if measure.key == "echoes_per_s":
+            columns.append(table.Column("spread", "+-", table.percent))
+    columns += [table.Column("errors_wrong_high", "wrong\nbytes", table.whole),
+                table.Column("starved_high", "star-\nved", table.whole),
+                table.Column("connections_failed_high", "fail-\ned", table.whole),
+                table.Column("note", "", left=True)]
+    return columns
+
+
+def _note(summary):
+    if summary.get("failed"):
+        said = summary.get("error") or summary.get("failure")
+        return f"failed in {summary['failed']} of {summary['runs']} runs: {said}"
+    if summary.get("limited_by") == "generator":
+        return "the generator was at its limit"
+    return ""
+
+
+def _spread(summary):
+    """The spread of the throughput; one round alone has none."""
+    return rounds.spread_percent(summary, "echoes_per_s") if summary.get("runs", 0) > 1 else None
+
+
+def load_table(load, peers, summaries):
+    """The table of one load: every server, those that are not run with the reason."""
+    lines = []
+    for peer in peers:
+        reason = peer.refuses(load)
+        summary = _find(summaries, load.key, peer.key)
+        note = f"not run: {reason}" if reason else _note(summary)
+        lines.append({**summary, "name": peer.name, "note": note,
+                      "spread": _spread(summary)})
+    return table.render(_columns(any(line.get("workers") for line in lines)), lines)
+
+
+def target_table(judgements, peers):
+    """The targets, each with what was reached."""
+    titles = {load.key: load.title for load in LOADS}
+    names = {peer.key: peer.name for peer in peers}
+    values = {"echoes_per_s": "echoes/s", "cpu_server_us_per_echo": "server CPU for an echo"}
+    lines = []
+    for judged in judgements:
+        whose = names.get(judged["whose"], "-")
+        if judged["against"] not in ("peers", "loops"):
+            whose = f"itself, {titles.get(judged['against'], judged['against'])}"
+        lines.append({
+            "load": titles[judged["load"]], "value": values[judged["value"]], "whose": whose,
+            "wanted": f"{'at least' if judged['least'] else 'at most'} {judged['wanted']:.2f}",
+            "ratio": judged["ratio"],
+            "reached": {True: "yes", False: "NO", None: "not measured"}[judged["reached"]]})
+    return table.render([table.Column("load", "echopool at", left=True),
+                         table.Column("value", "figure", left=True),
+                         table.Column("whose", "against the best", left=True),
+                         table.Column("wanted", "wanted", left=True),
+                         table.Column("ratio", "ratio", "{:.3f}".format),
+                         table.Column("reached", "reached", left=True)], lines)

@@ -1,0 +1,94 @@
+"""Runs echoload, the load generator, and returns what it measured.
+
+Called by tune.py and compare.py. Ctrl-C while it runs ends echoload, too.
+"""
+
+import json
+import subprocess
+
+import interrupt
+
+# The ports of one address are soon used up by new connections: each rests for a minute after its
+# end (TIME_WAIT of RFC 9293), and the search for a free one takes longer and longer.
+SOURCES = "127.0.0.1-127.0.0.200"
+STOP_S = 5
+# Past what the options ask for: names, threads, connections that take their time to close.
+MARGIN_S = 60
+
+
+class LoadFailed(Exception):
+    """echoload gave no result; the text is what it wrote on standard error.
+
+    usage: another run with the same options cannot fare better.
+    """
+
+    def __init__(self, text, usage=False):
+        super().__init__(text)
+        self.usage = usage
+
+
+def arguments(target, options):
+    """The command line after the program's name; see run()."""
+    words = ["--json", "-"]
+    if (options.get("messages") or options.get("arrivals")) and target.startswith("127."):
+        options = {"source": SOURCES, **options}
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append(str(value))
+    return words + [target]
+
+
+def _limit_s(options):
+    """The seconds after which an echoload that still runs must be stuck."""
+    def number(name, default):
+        return float(options.get(name) or default)
+
+    opened = number("connections", 50) + number("idle", 0)
+    return (number("duration", 10) + number("warmup", 1) + number("timeout", 5)
+            + opened / number("connect_rate", 10000) + MARGIN_S)
+
+
+def run(echoload, target, **options):
+    """Runs echoload against target ("127.0.0.1:7007") and returns its JSON object.
+
+    options are its long options, with "_" for "-": connections=50, size="64-1k", duration=1.5,
+    poisson=True, server=pid. False and None leave an option out. A run in which bytes were wrong or
+    connections failed is returned as well, with "ok" false. LoadFailed: there is no result at all.
+    """
+    command = [str(echoload), *arguments(target, options)]
+    limit_s = _limit_s(options)
+    process = None
+    try:
+        # A session of its own: Ctrl-C reaches this script, which then ends it.
+        with interrupt.held():
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True, start_new_session=True)
+        output, errors = process.communicate(timeout=limit_s)
+    except OSError as error:
+        raise LoadFailed(f"{echoload}: {error.strerror}", usage=True) from None
+    except subprocess.TimeoutExpired:
+        raise LoadFailed(f"{echoload} did not end in {limit_s:.0f} s") from None
+    finally:
+        _end(process)
+    try:
+        return json.loads(output)
+    except ValueError:
+        said = errors.strip() or f"{echoload} printed no result"
+        raise LoadFailed(f"{said} (exit status {process.returncode})",
+                         usage=process.returncode == 2) from None
+
+
+def _end(process):
+    """Ends echoload if it still runs."""
+    with interrupt.held():
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()

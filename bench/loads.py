@@ -1,0 +1,72 @@
+"""The loads under which compare.py measures every server, and what echopool is to reach there.
+
+Pure data; called by compare.py, and by comparison.py for the targets.
+"""
+
+from typing import NamedTuple
+
+KIB = 1024
+
+
+class Load(NamedTuple):
+    """One load. key names it on the command line, title in tables, and name, a word, in plots.
+
+    options are echoload's (see load.run()); the connections are all opened at once, so that each
+    server has accepted them when the measurement begins.
+    """
+
+    key: str
+    title: str
+    name: str
+    options: dict
+
+    @property
+    def clients(self):
+        """How many connections are open at once."""
+        return self.options["connections"] + self.options.get("idle", 0)
+
+
+def _talking(count):
+    plural = "s" if count > 1 else ""
+    return Load(str(count), f"{count:,} connection{plural}, 64 bytes", f"{count:,}",
+                {"connections": count, "size": 64})
+
+
+LOADS = (
+    _talking(1),
+    _talking(8),
+    _talking(50),
+    _talking(1000),
+    _talking(5000),
+    Load("8x64k", "8 connections, 64 KiB", "64K", {"connections": 8, "size": 64 * KIB}),
+    Load("churn", "50 connections, 64 bytes, a new connection for each message", "churn",
+         {"connections": 50, "size": 64, "messages": 1}),
+    Load("idle", "50 connections, 64 bytes, beside 5,000 idle ones", "idle",
+         {"connections": 50, "size": 64, "idle": 5000}),
+)
+
+
+class Target(NamedTuple):
+    """A ratio that echopool is to reach under a load.
+
+    value: the key of the figure. against: "peers", the best of all others; "loops", the best
+    single-threaded loop; or the key of a load: echopool's own figure under that one. Throughput is
+    to be at_least so much, CPU at_most.
+    """
+
+    load: str
+    value: str
+    against: str
+    at_least: float = None
+    at_most: float = None
+
+
+TARGETS = (
+    Target("50", "echoes_per_s", "peers", at_least=1.0),
+    Target("1000", "echoes_per_s", "peers", at_least=1.0),
+    Target("5000", "echoes_per_s", "peers", at_least=1.1),
+    Target("8x64k", "echoes_per_s", "peers", at_least=0.95),
+    Target("churn", "echoes_per_s", "peers", at_least=0.95),
+    Target("idle", "echoes_per_s", "50", at_least=0.95),
+    Target("50", "cpu_server_us_per_echo", "loops", at_most=1.05),
+)

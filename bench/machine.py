@@ -1,0 +1,75 @@
+"""What a report says about the machine that it was made on. Called by compare.py."""
+
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+VERSION = re.compile(r"\d\.\d")
+
+
+def _field(path, pattern):
+    """The first group of the first line of a file that matches; None without."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1].strip() if found else None
+
+
+def describe():
+    """The machine as a dictionary: cpu, cpus, memory_mib, kernel, system, load_average, date."""
+    total_kib = _field("/proc/meminfo", r"^MemTotal:\s+(\d+) kB")
+    return {"cpu": _field("/proc/cpuinfo", r"^model name\s*:(.*)$") or platform.machine(),
+            "cpus": len(os.sched_getaffinity(0)),
+            "memory_mib": int(total_kib) // 1024 if total_kib else None,
+            "kernel": platform.release(),
+            "system": _field("/etc/os-release", r'^PRETTY_NAME="?([^"]*)"?$') or platform.system(),
+            "load_average": os.getloadavg()[0],
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+
+
+def text(found):
+    """The same as lines of a report."""
+    memory = f", {found['memory_mib']:,} MiB" if found["memory_mib"] else ""
+    return (f"machine: {found['cpu']}, {found['cpus']} CPU{'s' if found['cpus'] > 1 else ''}"
+            f"{memory}; {found['system']}, Linux {found['kernel']}\n"
+            f"date: {found['date']}; load average before the start {found['load_average']:.2f}\n")
+
+
+def busy(found):
+    """A warning when something else used the machine; None when it was idle enough."""
+    if found["load_average"] < 0.25 * found["cpus"]:
+        return None
+    return (f"the load average was {found['load_average']:.2f} before the start: what else runs "
+            "here takes CPU from the servers and widens the spread")
+
+
+def raise_descriptors(wanted):
+    """Lifts the limit of descriptors, which the children inherit; returns what it is now."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in (max(hard, wanted), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return limit
+        except (ValueError, OSError):
+            pass
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def said(*command):
+    """The line in which a program tells its version; None when there is none."""
+    if not shutil.which(command[0]):
+        return None
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if VERSION.search(line)]
+    return lines[0].strip() if lines else None

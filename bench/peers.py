@@ -1,0 +1,157 @@
+"""The servers that compare.py runs: echopool, and what a user would run instead.
+
+find() looks which of them this machine has. A peer that is not there has the reason in `missing`,
+and is listed with it. Called by compare.py.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import machine
+import server
+
+OWN = "echopool"
+# What each is: for --help, and for the report.
+WHAT = {
+    OWN: "this project",
+    "epoll": "one thread and one level-triggered epoll set, C",
+    "uv": "one thread, one libuv loop, C",
+    "threads": "a thread for each client, C",
+    "go": "Go's net package, a goroutine for each client",
+    "xinetd": "xinetd's internal echo, a process for each client",
+    "socat": "socat TCP4-LISTEN,fork EXEC:cat, two processes for each client",
+}
+
+SOURCES = Path(__file__).resolve().parent / "peers"
+GO_BUILD_S = 300
+
+# Past this many clients at once, a process for each of them measures only the machine's memory.
+MOST_PROCESSES = 999
+
+XINETD = """\
+service echo
+{{
+    type = INTERNAL UNLISTED
+    socket_type = stream
+    protocol = tcp
+    wait = no
+    bind = {host}
+    port = {port}
+    user = {user}
+    flags = NODELAY NOLIBWRAP
+    instances = UNLIMITED
+    per_source = UNLIMITED
+    cps = 1000000 1
+    disable = no
+}}
+"""
+
+
+class Peer(NamedTuple):
+    """A server. key names it on the command line and in WHAT, name in tables.
+
+    command(port, directory) is its command line; directory is an empty one of its own. ready is the
+    line that it prints when it listens; None: it accepts a connection. most_clients: it is not run
+    with more. missing: why it cannot be run here. version: what it says of itself, if anything.
+    """
+
+    key: str
+    name: str
+    command: object = None
+    ready: str = None
+    most_clients: int = None
+    missing: str = None
+    version: str = None
+
+    def refuses(self, load):
+        """Why this server is not run under a load; None when it is."""
+        if self.missing:
+            return self.missing
+        if self.most_clients and load.clients > self.most_clients:
+            return f"a process for each of {load.clients:,} clients"
+        return None
+
+
+def find(build, wanted=None):
+    """The servers in the order of the tables, as Peers; build is meson's build directory.
+
+    wanted: only these keys, and echopool; None: all. Nothing is built for the others.
+    """
+    own = Path(build) / "bench" / "peers"
+    makers = {
+        OWN: lambda: Peer(OWN, "echopool"),
+        "epoll": lambda: _built("epoll", "epoll loop", own / "epoll_loop"),
+        "uv": lambda: _built("uv", "libuv loop", own / "uv_loop",
+                             " where Debian's libuv1-dev is installed"),
+        "threads": lambda: _built("threads", "thread per client", own / "thread_per_connection"),
+        "go": lambda: _go(own),
+        "xinetd": lambda: _installed("xinetd", _xinetd_command, "-version"),
+        "socat": lambda: _installed("socat", _socat_command, "-V"),
+    }
+    return [make() for key, make in makers.items() if wanted is None or key in (OWN, *wanted)]
+
+
+def _built(key, name, program, hint=""):
+    """A peer of bench/peers that meson builds."""
+    missing = None if program.exists() else f"{program} is not there; build it{hint}"
+    return Peer(key, name, lambda port, _: [program, port], "^ready$", missing=missing)
+
+
+def _go(directory):
+    program, missing = directory / "go_echo", None
+    source = SOURCES / "echo.go"
+    try:
+        fresh = program.stat().st_mtime > source.stat().st_mtime
+    except FileNotFoundError:
+        fresh = False
+    if not fresh:
+        missing = _build_go(source, program)
+    return Peer("go", "Go net", lambda port, _: [program, port], "^ready$", missing=missing,
+                version=machine.said("go", "version"))
+
+
+def _build_go(source, program):
+    """Builds the Go peer without the network; returns why it cannot."""
+    if not shutil.which("go"):
+        return "go is not there; install Debian's golang-go"
+    directory = program.resolve().parent
+    environment = os.environ | {
+        "GO111MODULE": "off", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0", "GOPATH": str(directory / "go"), "GOCACHE": str(directory / "go-cache")}
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        done = subprocess.run(["go", "build", "-o", program.resolve(), source], env=environment,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=GO_BUILD_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"go build did not end in {GO_BUILD_S} s"
+    if done.returncode != 0:
+        return "go build failed: " + " ".join(done.stderr.split())
+    return None
+
+
+def _installed(key, command, version):
+    """A peer that is a package of the system. Its programs may lie where only root looks."""
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    program = shutil.which(key, path=places)
+    missing = None if program else f"{key} is not there; install Debian's {key}"
+    return Peer(key, key, lambda port, directory: command(program, port, directory),
+                most_clients=MOST_PROCESSES, missing=missing,
+                version=machine.said(program, version) if program else None)
+
+
+def _xinetd_command(program, port, directory):
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    config = Path(directory) / "xinetd.conf"
+    config.write_text(XINETD.format(host=server.HOST, port=port, user=user), encoding="utf-8")
+    return [program, "-dontfork", "-f", config, "-pidfile", Path(directory) / "pid",
+            "-filelog", Path(directory) / "log"]
+
+
+def _socat_command(program, port, _):
+    return [program, f"TCP4-LISTEN:{port},bind={server.HOST},reuseaddr,fork,backlog=4096,nodelay",
+            "EXEC:cat"]

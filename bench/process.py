@@ -1,0 +1,65 @@
+"""What /proc tells of a process, its threads and its descendants, from outside.
+
+Called by server.py. A process that ends while it is looked at counts as nothing; that is no error.
+"""
+
+import os
+import re
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def _read(path):
+    """The text of a file of /proc, or "" when its process has gone."""
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except GONE:
+        return ""
+
+
+def _tasks(pid):
+    """The directories of the threads of a process."""
+    try:
+        return [f"/proc/{pid}/task/{name}" for name in os.listdir(f"/proc/{pid}/task")]
+    except GONE:
+        return []
+
+
+def family(pid):
+    """The process and its living descendants, as a list of process ids, the process first."""
+    found = [pid]
+    for parent in found:
+        for task in _tasks(parent):
+            found += map(int, _read(f"{task}/children").split())
+    return found
+
+
+def cpu_s(pid):
+    """CPU seconds of a process and its descendants, those included that were waited for."""
+    ticks = 0
+    for member in family(pid):
+        fields = _read(f"/proc/{member}/stat").rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / TICK
+
+
+def memory_bytes(pid):
+    """Resident memory of a process and its descendants; what several share counts once (Pss)."""
+    total = 0
+    for member in family(pid):
+        found = re.search(r"^Pss:\s+(\d+) kB", _read(f"/proc/{member}/smaps_rollup"), re.MULTILINE)
+        total += int(found[1]) * 1024 if found else 0
+    return total
+
+
+def context_switches(pid):
+    """(voluntary, involuntary) context switches of all living threads of it and its descendants."""
+    totals = {"voluntary": 0, "nonvoluntary": 0}
+    for member in family(pid):
+        for task in _tasks(member):
+            status = _read(f"{task}/status")
+            for kind, count in re.findall(r"^(\w+)_ctxt_switches:\s+(\d+)", status, re.MULTILINE):
+                totals[kind] += int(count)
+    return totals["voluntary"], totals["nonvoluntary"]

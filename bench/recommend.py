@@ -1,0 +1,220 @@
+"""Which pool size to take, from measured rows: pure functions.
+
+A row is one pool size under one load, as rounds.summarize() makes it: "load", "workers",
+"echoes_per_s", "p99_us", "runs", "failed" (how many of the runs); and, in the open loop,
+"kept_per_s" (see kept_per_s()). Called by tune.py and compare.py.
+
+The rule: the smallest pool within 5 % of the best throughput whose p99 is within 10 % of the best.
+When no size is both, the smallest of those that come nearest. A size with a failed run (a wrong
+byte, a failed connection) is never recommended, nor is it the best of anything.
+"""
+
+import math
+from typing import NamedTuple
+
+import rounds
+
+THROUGHPUT_SHARE = 0.95
+P99_RATIO = 1.10
+MOST_WORKERS = 1024
+
+
+class Advice(NamedTuple):
+    """workers: the size, None when none can be recommended. meets: it is within both bounds."""
+
+    workers: object
+    meets: bool
+    reason: str
+
+
+class Score(NamedTuple):
+    """One size under one load: its share of the best throughput, its p99 over the best p99."""
+
+    workers: int
+    load: str
+    share: float
+    ratio: float
+
+    @property
+    def excess(self):
+        """At most 1 within both bounds; beyond, how far it is outside the one it misses most."""
+        return max(THROUGHPUT_SHARE / self.share if self.share else math.inf,
+                   self.ratio / P99_RATIO)
+
+
+def kept_per_s(echoes_per_s, seconds, asked_per_s, events_per_s, poisson):
+    """The throughput that counts in the open loop: the schedule's own where it was kept.
+
+    More is not better there, and at random moments (poisson) a little less is chance: kept is what
+    lacks at most 1 % and three standard deviations. events_per_s: what the schedule counts,
+    messages or connections; asked_per_s: the messages of these.
+    """
+    chance = 3 / math.sqrt(events_per_s * seconds) if poisson and seconds else 0
+    return asked_per_s if echoes_per_s >= asked_per_s * (0.99 - chance) else echoes_per_s
+
+
+def throughput(row):
+    """Echoes a second of a row, as they count for the rule."""
+    return row.get("kept_per_s") or row["echoes_per_s"]
+
+
+def usable(row):
+    """A size counts when none of its runs failed and there is something to compare."""
+    return not row["failed"] and bool(row["echoes_per_s"]) and bool(row["p99_us"])
+
+
+def loads(rows):
+    """The names of the loads, in the order of the rows."""
+    return list(dict.fromkeys(row["load"] for row in rows))
+
+
+def scores(rows):
+    """A Score for each usable row of one load, smallest pool first."""
+    good = sorted(filter(usable, rows), key=lambda row: row["workers"])
+    if not good:
+        return []
+    most = max(map(throughput, good))
+    p99 = min(row["p99_us"] for row in good)
+    return [Score(row["workers"], row["load"], throughput(row) / most, row["p99_us"] / p99)
+            for row in good]
+
+
+def workers_text(count):
+    return rounds.count_text(count, "worker")
+
+
+def choose(found):
+    """The size by the rule from the Scores of one or several loads; (workers, meets).
+
+    Only sizes that have a Score for every one of the loads are considered: (None, False) when no
+    size has.
+    """
+    wanted = {score.load for score in found}
+    worst = {}
+    for workers in sorted({score.workers for score in found}):
+        mine = [score for score in found if score.workers == workers]
+        if {score.load for score in mine} == wanted:
+            worst[workers] = max(score.excess for score in mine)
+    for workers, excess in worst.items():
+        if excess <= 1:
+            return workers, True
+    # The first of equals is the smallest.
+    return (min(worst, key=worst.get), False) if worst else (None, False)
+
+
+def _measured(score):
+    return (f"{100 * score.share:.0f} % of the best throughput and {score.ratio:.2f} times the "
+            "best p99")
+
+
+def _smaller(found, workers):
+    """Why the next smaller size was not taken; only asked where workers meets the rule."""
+    below = [score for score in found if score.workers < workers]
+    if not below:
+        return ""
+    nearest = max(score.workers for score in below)
+    score = max((score for score in below if score.workers == nearest),
+                key=lambda score: score.excess)
+    under = f" under {score.load}" if len({one.load for one in found}) > 1 else ""
+    has = "has" if nearest == 1 else "have"
+    return f", while {workers_text(nearest)} {has} {_measured(score)}{under}"
+
+
+def _left_out(rows):
+    failed = sorted({row["workers"] for row in rows if not usable(row)})
+    if not failed:
+        return ""
+    return ("; left out because runs failed: " + ", ".join(map(str, failed))
+            + (" workers" if failed != [1] else " worker"))
+
+
+def for_load(rows):
+    """The Advice for one load."""
+    found = scores(rows)
+    workers, meets = choose(found)
+    if workers is None:
+        return Advice(None, False, "No size can be recommended: every size had a failed run.")
+    mine = next(score for score in found if score.workers == workers)
+    if meets:
+        start = (f"{workers_text(workers)}: the smallest pool within both bounds, with "
+                 f"{_measured(mine)}{_smaller(found, workers)}")
+    else:
+        start = (f"No size is within 5 % of the best throughput and 10 % of the best p99 at once; "
+                 f"{workers_text(workers)} come{'s' if workers == 1 else ''} nearest, with "
+                 f"{_measured(mine)}")
+    return Advice(workers, meets, start + _left_out(rows) + ".")
+
+
+def for_all(rows):
+    """The Advice for all loads together: one size that is within both bounds under each of them."""
+    by_load = {name: [row for row in rows if row["load"] == name] for name in loads(rows)}
+    found = [score for mine in by_load.values() for score in scores(mine)]
+    lost = [name for name, mine in by_load.items() if not any(map(usable, mine))]
+    without = f" (without {', '.join(lost)}: every size failed there)" if lost else ""
+    workers, meets = choose(found)
+    if workers is None:
+        return Advice(None, False, "No size can be recommended for all loads: each had a failed "
+                                   f"run under one of them{without}.")
+    mine = max((score for score in found if score.workers == workers),
+               key=lambda score: score.excess)
+    if meets:
+        start = (f"{workers_text(workers)}: the smallest pool within both bounds under every load"
+                 f"{without}{_smaller(found, workers)}")
+    else:
+        start = (f"No size is within both bounds under every load{without}; "
+                 f"{workers_text(workers)} come{'s' if workers == 1 else ''} nearest, at worst "
+                 f"with {_measured(mine)} under {mine.load}")
+    kept = [row for row in rows if row["load"] not in lost]
+    return Advice(workers, meets, start + _left_out(kept) + ".")
+
+
+def votes(runs):
+    """What each round alone would say for all loads together: one size, or None, for each."""
+    numbers = sorted({run["round"] for run in runs})
+    answers = []
+    for number in numbers:
+        rows = rounds.summarize([run for run in runs if run["round"] == number],
+                                ("load", "workers"))
+        answers.append(for_all(rows).workers)
+    return answers
+
+
+class Law(NamedTuple):
+    """Little's law for one load: arrival rate x holding time = connections in service."""
+
+    arrivals_per_s: float
+    holding_us: float
+    in_service: float
+
+    @property
+    def workers(self):
+        """The workers that are busy on average, each with one connection, rounded up."""
+        return max(1, math.ceil(self.in_service))
+
+
+def little(rows, messages, average="mean"):
+    """The Law for an arrivals load of `messages` messages on each connection; None without rows.
+
+    A connection is held from its connect to its last echo. The shortest mean of all sizes counts:
+    there the clients waited least for a worker, and waiting is not service. average: "p50" for a
+    first guess that a disturbance does not change.
+    """
+    held = [(row[f"connect_us_{average}"] + (messages - 1) * row[f"latency_us_{average}"],
+             row["opened_per_s"]) for row in rows if usable(row)]
+    if not held:
+        return None
+    holding_us, arrivals_per_s = min(held)
+    return Law(arrivals_per_s, holding_us, arrivals_per_s * holding_us / 1e6)
+
+
+def sizes_beyond(sizes, workers):
+    """The sizes, and their doubles until one is at least twice the workers that the law asks."""
+    found = sorted(sizes)
+    while found[-1] < 2 * workers and 2 * found[-1] <= MOST_WORKERS:
+        found.append(2 * found[-1])
+    return found
+
+
+def file_lines(workers):
+    """What to write in the configuration file."""
+    return f"pool: {{ workers = {workers}; }};"

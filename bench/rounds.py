@@ -1,0 +1,136 @@
+"""Repeated runs: their order, the progress that is shown, medians and spread.
+
+Called by tune.py and compare.py.
+"""
+
+import shutil
+import statistics
+import sys
+import time
+
+BAR_WIDTH = 24
+
+
+def interleave(cells, rounds):
+    """Yields (round, cell): every cell once in each round, numbered from 1.
+
+    Every second round goes backwards: what drifts on the machine meets all cells alike.
+    """
+    cells = list(cells)
+    for number in range(1, rounds + 1):
+        for cell in cells if number % 2 else reversed(cells):
+            yield number, cell
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def summarize(rows, by):
+    """One row for each different value of the keys `by`, in the order of first appearance.
+
+    Each numeric key becomes its median, beside KEY_low and KEY_high, the lowest and the highest;
+    None does not count, and is the median of nothing. Of other values the most frequent one is
+    kept (the first of equals). "runs" is how many rows there were; "failed" how many were not "ok".
+    """
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in by), []).append(row)
+    return [_summary(group, by) for group in groups.values()]
+
+
+def _summary(group, by):
+    found = {key: group[0][key] for key in by}
+    found["runs"] = len(group)
+    found["failed"] = sum(not row.get("ok", True) for row in group)
+    for key in dict.fromkeys(key for row in group for key in row):
+        if key in by or key in ("round", "ok"):
+            continue
+        values = [row[key] for row in group if row.get(key) is not None]
+        if values and all(map(_is_number, values)):
+            found[key] = statistics.median(values)
+            found[f"{key}_low"] = min(values)
+            found[f"{key}_high"] = max(values)
+        else:
+            found[key] = statistics.mode(values) if values else None
+    return found
+
+
+def spread_percent(row, key):
+    """Half of the distance between lowest and highest, in percent of the median; None without."""
+    median = row.get(key)
+    if not median:
+        return None
+    return 50 * (row[f"{key}_high"] - row[f"{key}_low"]) / median
+
+
+def clock(seconds):
+    """Seconds as 0:07 or 12:34."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def count_text(count, noun):
+    """1 round, 2 rounds."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+class Progress:
+    """Shows how far a series of runs is: a bar on a terminal, else one line after each round.
+
+    total: runs altogether; in_round: runs in each round. A context manager.
+    """
+
+    def __init__(self, total, in_round, stream=None):
+        self.total = total
+        self.in_round = in_round
+        self.stream = stream or sys.stderr
+        self.done = 0
+        self._terminal = self.stream.isatty()
+        self._begin = time.monotonic()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._clear()
+
+    def left_s(self):
+        """The seconds that the other runs take, if each takes what those so far took."""
+        if not self.done:
+            return None
+        return (time.monotonic() - self._begin) / self.done * (self.total - self.done)
+
+    def _left(self):
+        left_s = self.left_s()
+        return "" if left_s is None else f", {clock(left_s)} left"
+
+    def begin(self, text):
+        """A run begins; text says which."""
+        if self._terminal:
+            filled = BAR_WIDTH * self.done // self.total
+            bar = "#" * filled + "." * (BAR_WIDTH - filled)
+            self._clear()
+            line = f"[{bar}] {self.done}/{self.total}{self._left()}: {text}"
+            # A line that wraps could not be taken back.
+            self._write(line[:shutil.get_terminal_size().columns - 1])
+
+    def end(self):
+        """The run has ended."""
+        self.done += 1
+        if not self._terminal and self.done % self.in_round == 0:
+            rounds = self.total // self.in_round
+            self._write(f"round {self.done // self.in_round} of {rounds} done{self._left()}\n")
+
+    def say(self, text):
+        """A line that stays, above the bar."""
+        self._clear()
+        self._write(text + "\n")
+
+    def _clear(self):
+        if self._terminal:
+            self._write("\r\x1b[K")
+
+    def _write(self, text):
+        self.stream.write(text)
+        self.stream.flush()

@@ -1,0 +1,97 @@
+"""One run of one server under one load, and the choice of echopool's pool size.
+
+Called by compare.py. Whatever goes wrong in a run becomes a row with "error"; nothing is raised.
+"""
+
+import subprocess
+import tempfile
+from typing import NamedTuple
+
+import load
+import peers
+import recommend
+import rounds
+import server
+import tune_sweep
+
+
+class Bench(NamedTuple):
+    """What all runs share: the programs, the operator's file, echopool's overrides, the generator.
+
+    timing are echoload's options for every run: duration, warmup, threads.
+    """
+
+    program: str
+    echoload: str
+    config: str
+    overrides: list
+    timing: dict
+
+    def options(self, case):
+        """echoload's options for a load, the same for every server."""
+        threads = min(self.timing["threads"], case.options["connections"])
+        return {**self.timing, **case.options, "threads": threads}
+
+
+def _started(bench, peer, workers, directory):
+    """The server, ready to be entered."""
+    if peer.command is None:
+        size = [f"pool.workers={workers}"] if workers else []
+        return server.echopool(bench.program, bench.config, [*bench.overrides, *size])
+    port = server.free_port()
+    return server.Server(peer.command(port, directory), port, name=peer.name, ready=peer.ready)
+
+
+def _measured(bench, peer, case, workers, directory):
+    with _started(bench, peer, workers, directory) as running:
+        with server.Watch(running) as watch:
+            result = load.run(bench.echoload, running.target, server=running.pid,
+                              **bench.options(case))
+        status = running.process.poll()
+        if status is not None:
+            raise server.ServerFailed(f"{peer.name} died with status {status} under the load")
+    row = tune_sweep.flat_row(result)
+    row["memory_bytes"] = watch.memory_bytes or None
+    # A server that ended processes before they were counted would seem to have given CPU back.
+    if (row["cpu_server_us_per_echo"] or 0) <= 0:
+        row["cpu_server_us_per_echo"] = None
+    if not row["ok"]:
+        row["failure"] = tune_sweep.failure_text(row)
+    return row
+
+
+def what_failed(row):
+    """What went wrong in a run that is not ok."""
+    return row.get("error") or row["failure"]
+
+
+def run(bench, peer, case, workers=None):
+    """The row of one run, without "load", "peer" and "round"; workers is for echopool alone."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="echopool-compare-") as directory:
+            row = _measured(bench, peer, case, workers, directory)
+    except (server.ServerFailed, load.LoadFailed, OSError, subprocess.SubprocessError) as error:
+        row = {"ok": False, "error": " ".join(str(error).split())}
+    if peer.key == peers.OWN:
+        row["workers"] = workers
+    return row
+
+
+def choose_workers(bench, cases, sizes, count, progress):
+    """{load's key: (the pool size by tune.py's rule, the reason)}; the size is None when none is.
+
+    Every load on every size, in count interleaved rounds.
+    """
+    sweep = tune_sweep.Sweep(bench.program, bench.echoload, bench.config, bench.overrides,
+                             live=False, timing={})
+    wanted = [tune_sweep.Load(case.key, bench.options(case)) for case in cases]
+    try:
+        sweep.run(wanted, sizes, count, progress)
+    except (server.ServerFailed, load.LoadFailed, OSError) as error:
+        progress.say(f"failed: the sweep of pool sizes: {error}")
+    rows = rounds.summarize(sweep.rows, ("load", "workers"))
+    found = {}
+    for case in cases:
+        advice = recommend.for_load([row for row in rows if row["load"] == case.key])
+        found[case.key] = advice.workers, advice.reason
+    return found

@@ -1,0 +1,175 @@
+"""Finds the right pool size for echopool: measures it under load with one size after the other.
+
+Called by script/bench, and by hand; --help explains it. The runs are tune_sweep.py's, what is told
+is tune_report.py's, and the rule of the recommendation is recommend.py's.
+"""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import interrupt
+import load
+import machine
+import plot
+import rounds
+import server
+import tune_options
+import tune_report
+import tune_sweep
+
+USAGE = 2
+INTERRUPTED = 130
+
+
+def fail(text, status):
+    """One sentence on standard error, and the exit status."""
+    print(text if text.startswith("script/bench") else f"script/bench: {text}", file=sys.stderr)
+    return status
+
+
+def missing_program(paths):
+    """The sentence about the first program that is not there; None when all are."""
+    for path in paths:
+        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
+            return f"{path} is not there: run script/build --bench, or name the build with --build"
+    return None
+
+
+class Tuning:
+    """One call of this program, after its options were read."""
+
+    def __init__(self, options):
+        self.options = options
+        build = Path(options.build)
+        self.program, self.echoload = build / "echopool", build / "bench" / "echoload"
+        self.directory = Path(options.output)
+        self.machine = machine.describe()
+        self.sizes = []
+        self.interrupted = False
+        self.failure = None
+
+    def prepare(self):
+        """Reads the operator's file and chooses loads and sizes; ServerFailed when it is wrong."""
+        options = self.options
+        self.settings = server.settings(self.program, options.config, options.overrides)
+        self.worker_connections = int(self.settings["pool.worker_connections"])
+        self.loads = tune_options.loads(options, self.worker_connections)
+        threads = options.threads or tune_sweep.default_threads()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.sweep = tune_sweep.Sweep(
+            self.program, self.echoload, options.config, options.overrides, live=options.live,
+            timing={"duration": options.duration, "warmup": options.warmup, "threads": threads})
+
+    def choose_sizes(self):
+        if self.options.workers:
+            return sorted(self.options.workers)
+        arriving = [each for each in self.loads if each.arrivals]
+        if self.worker_connections == 1 and arriving:
+            return self.sweep.calibrated_sizes(arriving)
+        return tune_sweep.default_workers()
+
+    def measure(self):
+        """All runs. Ctrl-C and a server that cannot run end them; what there is can be told."""
+        options = self.options
+        try:
+            self.sizes = self.choose_sizes()
+            in_round = len(self.sizes) * len(self.loads)
+            runs = in_round * options.rounds
+            each_s = options.duration + options.warmup + 0.2
+            product = " x ".join(rounds.count_text(*factor) for factor in (
+                (len(self.sizes), "pool size"), (len(self.loads), "load"),
+                (options.rounds, "round")))
+            print(f"{product} = {rounds.count_text(runs, 'run')}, about "
+                  f"{rounds.clock(runs * each_s)} min", file=sys.stderr)
+            with rounds.Progress(runs, in_round) as progress:
+                self._warn(progress)
+                self.sweep.run(self.loads, self.sizes, options.rounds, progress)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except (server.ServerFailed, load.LoadFailed) as failure:
+            self.failure = str(failure)
+
+    def _warn(self, progress):
+        """What to know before the runs, not after."""
+        busy = machine.busy(self.machine)
+        if busy:
+            progress.say(busy)
+        if self.worker_connections != 1:
+            return
+        short = [each.name for each in self.loads
+                 if not each.arrivals and each.options["connections"] > self.sizes[0]]
+        if short:
+            progress.say("worker_connections = 1: a pool smaller than the number of connections "
+                         f"leaves some without an answer, and such runs fail ({'; '.join(short)}); "
+                         "--arrivals is the load for it")
+
+    def heading(self):
+        words = [self.options.config]
+        for override in self.options.overrides:
+            words += ["-o", shlex.quote(override)]
+        count = rounds.count_text(self.options.rounds, "round")
+        return (f"{machine.text(self.machine)}echopool -c {' '.join(words)}; medians of {count} "
+                f"of {self.options.duration:g} s\n")
+
+    def about(self):
+        return {"machine": self.machine,
+                "command": ["script/bench", *sys.argv[1:]], "config": self.options.config,
+                "overrides": self.options.overrides, "settings": self.settings,
+                "sizes": self.sizes, "rounds": self.options.rounds, "live": self.options.live,
+                "timing": self.sweep.timing, "interrupted": self.interrupted,
+                "loads": [{"name": each.name, "options": each.options} for each in self.loads]}
+
+    def tell(self):
+        """Prints and writes everything that was measured; returns the exit status."""
+        if self.sweep.rows:
+            self._tell_rows()
+        if self.interrupted:
+            return fail(f"interrupted after {len(self.sweep.rows)} runs", INTERRUPTED)
+        if self.failure:
+            return fail(self.failure, 1)
+        return 0 if all(row["ok"] for row in self.sweep.rows) else 1
+
+    def _tell_rows(self):
+        verdict = tune_report.Verdict(self.sweep.rows, self.loads, self.worker_connections)
+        print(self.heading())
+        print(tune_report.table_text(verdict.rows, verdict.marks()))
+        if len(self.sweep.rows) < len(self.sizes) * len(self.loads):
+            print("Not every size was measured: no recommendation.\n")
+        else:
+            print(verdict.text())
+        paths = tune_report.write_files(self.directory, verdict, self.about())
+        paths += self._draw(verdict)
+        print("written: " + " ".join(map(str, paths)))
+
+    def _draw(self, verdict):
+        title = (f"Pool size on {tune_sweep.cpus()} CPUs, clients on the same machine; medians, "
+                 f"lowest and highest of {self.options.rounds}")
+        try:
+            return tune_report.draw(verdict.rows, self.directory / "tune", title)
+        except plot.PlotFailed as failure:
+            fail(f"no plots: {failure}", 0)
+            return []
+
+
+def main():
+    interrupt.install()
+    tuning = Tuning(tune_options.read())
+    missing = missing_program((tuning.program, tuning.echoload))
+    if missing:
+        return fail(missing, 1)
+    try:
+        tuning.prepare()
+        tuning.measure()
+        return tuning.tell()
+    except server.ServerFailed as failure:
+        return fail(str(failure), USAGE)
+    except OSError as error:
+        return fail(str(error), 1)
+    except KeyboardInterrupt:
+        return fail("interrupted", INTERRUPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

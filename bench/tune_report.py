@@ -1,0 +1,237 @@
+"""What tune.py tells: the table, the plots, the recommendation, and the files.
+
+Called by tune.py with the rows of a Sweep.
+"""
+
+import statistics
+import textwrap
+
+import plot
+import recommend
+import rounds
+from table import Column, digits, mebibytes, percent, render, whole, write_csv, write_json
+
+BY = ("load", "workers")
+ADVISED = "<- recommended"
+# Where the highest of a panel is so far above the lowest, lines from 0 would hide the low ones.
+LOG_RATIO = 20
+# The rounds differ too much to tell sizes apart by the rule.
+SPREAD_PERCENT = 5
+# The share of a schedule's messages that the generator itself may send over 1 ms late.
+LATE = 0.01
+
+COLUMNS = (
+    Column("shown_load", "load", left=True),
+    Column("workers", "workers"),
+    Column("echoes_per_s", "echoes/s", whole),
+    Column("echoes_spread", "+-", percent),
+    Column("p50_us", "p50\nus", digits),
+    Column("p99_us", "p99\nus", digits),
+    Column("p99_spread", "+-", percent),
+    Column("cpu_server_us_per_echo", "server CPU\nus/echo", digits),
+    Column("cpu_server", "CPUs\nused", digits),
+    Column("server_memory_bytes", "memory\nMiB", mebibytes),
+    Column("switches", "switches\nper echo", digits),
+    Column("queue_wait_us_p99", "in queue\np99 us", digits),
+    Column("queue_wait_us_max", "in queue\nmax us", digits),
+    Column("limited_by", "limited\nby", left=True),
+    Column("note", "", left=True),
+)
+
+
+def _wrapped(text, indent=""):
+    """Text in lines of at most 100 characters, each indented."""
+    return textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent) + "\n"
+
+
+def medians(rows):
+    """One row for each size under each load, in the order of loads, then of sizes."""
+    found = rounds.summarize(rows, BY)
+    order = recommend.loads(found)
+    return sorted(found, key=lambda row: (order.index(row["load"]), row["workers"]))
+
+
+def generator_limited(row):
+    """True when the generator, not the server, was what held this row down."""
+    return row.get("limited_by") == "generator" or (row.get("schedule_late_share") or 0) > LATE
+
+
+def _note(row, advised):
+    words = []
+    if row["failed"]:
+        words.append(f"FAILED {row['failed']} of {row['runs']}")
+    if (row.get("schedule_late_share") or 0) > LATE:
+        words.append(f"generator late {100 * row['schedule_late_share']:.0f} %")
+    elif row.get("schedule_kept") is False:
+        words.append("schedule not kept")
+    if row.get("starved"):
+        words.append(f"starved {row['starved']:.0f}")
+    if row["workers"] == advised.get(row["load"]):
+        words.append(ADVISED)
+    return ", ".join(words)
+
+
+def table_text(rows, advised):
+    """The table of medians(); advised: {load: size that is marked}."""
+    shown, before = [], None
+    for row in rows:
+        switches = (row.get("server_voluntary_switches") or 0) + (
+            row.get("server_involuntary_switches") or 0)
+        shown.append({
+            **row,
+            "shown_load": row["load"] if row["load"] != before else "",
+            "echoes_spread": rounds.spread_percent(row, "echoes_per_s"),
+            "p99_spread": rounds.spread_percent(row, "p99_us"),
+            "switches": switches / row["echoes"] if row.get("echoes") else None,
+            "note": _note(row, advised)})
+        before = row["load"]
+    return render(COLUMNS, shown)
+
+
+def _series(rows, key, factor):
+    found = []
+    for name in recommend.loads(rows):
+        points = [(row["workers"], row[key] / factor, row[f"{key}_low"] / factor,
+                   row[f"{key}_high"] / factor)
+                  for row in rows
+                  if row["load"] == name and not row["failed"] and row.get(key) is not None]
+        found.append(plot.Series(name, points))
+    return found
+
+
+def _panel(rows, title, key, units):
+    """A panel in the largest of units ((factor, label), ...) that fits its highest value."""
+    values = [row[key] for row in rows if not row["failed"] and row.get(key)]
+    factor, label = max((unit for unit in units if max(values) >= 2 * unit[0]),
+                        default=units[0])
+    log_y = max(values) > LOG_RATIO * min(values)
+    return plot.Lines(title + (" (log scale)" if log_y else ""), "pool.workers", label,
+                      _series(rows, key, factor), log_y)
+
+
+def draw(rows, base, title):
+    """Draws the plots of medians(); PlotFailed when gnuplot cannot, or there is nothing to draw."""
+    good = [row for row in rows if recommend.usable(row)]
+    if not good:
+        raise plot.PlotFailed("there is no run without a failure to draw")
+    panels = [
+        _panel(good, "Throughput", "echoes_per_s",
+               ((1, "echoes/s"), (1000, "thousand echoes/s"))),
+        _panel(good, "Latency, 99th percentile", "p99_us", ((1, "µs"), (1000, "ms")))]
+    if any(row.get("cpu_server_us_per_echo") for row in good):
+        panels.append(_panel(good, "CPU time of the server for an echo", "cpu_server_us_per_echo",
+                             ((1, "µs"),)))
+    return plot.figure(base, title, panels)
+
+
+class Verdict:
+    """The recommendation for each load and for all, from the rows of all runs."""
+
+    def __init__(self, runs, loads, worker_connections):
+        self.runs = runs
+        self.rows = medians(runs)
+        self.loads = [each for each in loads if each.name in recommend.loads(self.rows)]
+        self.worker_connections = worker_connections
+        self.by_load = {each.name: recommend.for_load(self.of(each)) for each in self.loads}
+        self.together = recommend.for_all(self.rows)
+        self.laws = {each.name: law for each in self.loads if (law := self._law(each))}
+        self.votes = recommend.votes(runs)
+
+    def of(self, each):
+        return [row for row in self.rows if row["load"] == each.name]
+
+    def _law(self, each):
+        if self.worker_connections != 1 or not each.arrivals:
+            return None
+        return recommend.little(self.of(each), each.options["messages"])
+
+    def marks(self):
+        """{load: the size that the table marks}."""
+        return {name: advice.workers for name, advice in self.by_load.items()}
+
+    def text(self):
+        """Everything that follows the table."""
+        parts = [_wrapped("Recommended is the smallest pool within both bounds: 5 % of the best "
+                          "throughput, and 10 % of the best p99.")]
+        for name, advice in self.by_load.items():
+            parts.append(f"{name}:\n" + self._advice_text(advice, self._law_text(name, advice)))
+        if len(self.by_load) > 1:
+            parts.append("all loads together:\n" + self._advice_text(self.together))
+        if any(advice.workers for advice in self.by_load.values()):
+            parts.append(_wrapped('Set it in the group "pool" of the file, and reload.'))
+        return "\n".join(parts + self._warnings())
+
+    @staticmethod
+    def _advice_text(advice, law=""):
+        """The reason, what the law says, and the line for the file."""
+        text = _wrapped(advice.reason, "    ") + (_wrapped(law, "    ") if law else "")
+        if advice.workers is None:
+            return text
+        return text + f"        {recommend.file_lines(advice.workers)}\n"
+
+    def _law_text(self, name, advice):
+        law = self.laws.get(name)
+        if law is None:
+            return ""
+        measured = ("no size can be recommended" if advice.workers is None
+                    else f"{recommend.workers_text(advice.workers)} by the rule")
+        text = (f"Little's law: {law.arrivals_per_s:,.0f} connections/s x "
+                f"{law.holding_us / 1000:.3g} ms each = {law.in_service:.2g} in service on "
+                f"average, so at least {recommend.workers_text(law.workers)}; measured: {measured}")
+        if advice.workers is not None and advice.workers > law.workers:
+            text += " (the law is about the average; the rest is for moments when more come)"
+        return text + "."
+
+    def _warnings(self):
+        """What to know before believing the recommendation."""
+        found = []
+        limited = [row for row in self.rows if generator_limited(row)]
+        if limited:
+            found.append(f"Limited by: generator. In {len(limited)} of {len(self.rows)} rows "
+                         "echoload, not the server, was at its limit or late, so a larger pool "
+                         "could not show what it can do: use more --threads, less load, or a "
+                         "machine that does nothing else.")
+        failed = sum(row["failed"] for row in self.rows)
+        if failed:
+            found.append(f"{failed} of {len(self.runs)} runs failed: bytes were wrong or "
+                         "connections failed. Their sizes are never recommended.")
+        doubts = self._doubts()
+        if doubts:
+            found.append(f"{doubts} For a surer answer measure longer, as with --rounds 9 "
+                         "--duration 5, on a machine that does nothing else.")
+        return [_wrapped(text) for text in found]
+
+    def _doubts(self):
+        """What speaks against taking the recommendation for sure; "" when nothing does."""
+        text = ""
+        spreads = [spread for row in self.rows if recommend.usable(row)
+                   and (spread := rounds.spread_percent(row, "echoes_per_s")) is not None]
+        if spreads and statistics.median(spreads) > SPREAD_PERCENT:
+            text += (f"The throughput of one size and load differs by up to {max(spreads):.0f} % "
+                     "from round to round, more than the bounds of the rule.")
+        if len(set(self.votes)) > 1:
+            said = ", ".join("none" if vote is None else str(vote) for vote in self.votes)
+            text += f" Each round alone would have said: {said} workers."
+        return text.strip()
+
+    def as_object(self):
+        """The same for the JSON file."""
+        return {
+            "loads": {name: {**advice._asdict(), "little": self._law_object(name)}
+                      for name, advice in self.by_load.items()},
+            "all": self.together._asdict(),
+            "each_round_alone": self.votes}
+
+    def _law_object(self, name):
+        law = self.laws.get(name)
+        return {**law._asdict(), "workers": law.workers} if law else None
+
+
+def write_files(directory, verdict, about):
+    """Writes runs.csv, medians.csv and tune.json; returns their paths. about: what was run."""
+    paths = [directory / "tune-runs.csv", directory / "tune-medians.csv", directory / "tune.json"]
+    write_csv(paths[0], verdict.runs)
+    write_csv(paths[1], verdict.rows)
+    write_json(paths[2], {**about, "runs": verdict.runs, "medians": verdict.rows,
+                          "recommendation": verdict.as_object()})
+    return paths

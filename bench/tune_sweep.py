@@ -1,0 +1,198 @@
+"""The runs of tune.py: which loads and pool sizes, and one row of figures for each run.
+
+Called by tune.py. Nothing here prints, except through the Progress that is handed in.
+"""
+
+import os
+import re
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import load
+import recommend
+import rounds
+import server
+import table
+
+DEFAULT_LOADS = ("50x64", "1000x64", "8x64k")
+DEFAULT_ARRIVALS = (200, 1000)
+DEFAULT_MESSAGES = 20
+MOST_AT_ONCE = 1000
+CALIBRATION_WORKERS = 64
+SIZE = re.compile(r"\d+[kKmM]?(-\d+[kKmM]?)?$")
+
+
+class Load(NamedTuple):
+    """One load: what tables call it, and echoload's options for it (see load.run())."""
+
+    name: str
+    options: dict
+
+    @property
+    def arrivals(self):
+        """True when new connections come on a schedule."""
+        return bool(self.options.get("arrivals"))
+
+    @property
+    def events_per_s(self):
+        """What a schedule asks for a second, messages or connections; 0 in the closed loop."""
+        return self.options.get("arrivals") or self.options.get("rate") or 0
+
+    @property
+    def asked_per_s(self):
+        """The messages a second that a schedule asks for; 0 in the closed loop."""
+        each = self.options.get("messages") or 1
+        return self.events_per_s * (each if self.arrivals else 1)
+
+
+def cpus():
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_threads():
+    """The generator's threads: the server needs CPUs, too."""
+    return max(1, cpus() // 2)
+
+
+def default_workers():
+    """Pool sizes around the CPUs."""
+    count = cpus()
+    return sorted({1, max(1, count // 2), count, 2 * count, 4 * count})
+
+
+def size_text(size):
+    """ "64k" as "64 KiB", "64-1k" as "64-1k B"."""
+    units = {"k": " KiB", "m": " MiB"}
+    if "-" not in size and size[-1].lower() in units:
+        return size[:-1] + units[size[-1].lower()]
+    return size + " B"
+
+
+def _with_common(name, options, common):
+    """A Load with the options that all loads share; those that change it stand in its name."""
+    if common.get("messages") and not options.get("arrivals"):
+        name += f", {common['messages']} each"
+    if common.get("pipeline"):
+        name += f", {common['pipeline']} in flight"
+    if common.get("idle"):
+        name += f", {common['idle']} idle"
+    return Load(name, {**common, **options})
+
+
+def talking(connections, size, rate, common):
+    """connections that each talk in a closed loop, or (rate) all together on a schedule."""
+    name = f"{connections} x {size_text(size)}" + (f", {rate}/s" if rate else "")
+    return _with_common(name, {"connections": connections, "size": size, "rate": rate}, common)
+
+
+def arriving(arrivals, size, at_once, common):
+    """New connections on a schedule, each with some messages; see --arrivals of echoload."""
+    messages = common.get("messages") or 1
+    name = f"{arrivals} conn/s, {messages} x {size_text(size)}"
+    options = {"arrivals": arrivals, "connections": at_once, "messages": messages, "size": size}
+    return _with_common(name, options, common)
+
+
+def flat_row(result):
+    """echoload's object as a row, without what it was asked."""
+    asked = ("echoload", "target", "options")
+    return table.flat({key: value for key, value in result.items() if key not in asked})
+
+
+def failure_text(row):
+    """What went wrong in a run that is not ok, in a few words."""
+    counts = [f"{name.replace('_', ' ')} {row[key]}" for name in
+              ("wrong", "short", "refused", "reset", "timed_out", "other")
+              if row.get(key := f"errors_{name}")]
+    return ", ".join(counts) or row.get("message") or "nothing was answered"
+
+
+class Sweep:
+    """Runs each load on each pool size in every round; rows has a dictionary for each run.
+
+    program, echoload: the two programs. config, overrides: the operator's. live: one server, which
+    is resized by reload. duration, warmup (s), threads: of the generator.
+    """
+
+    def __init__(self, program, echoload, config, overrides, *, live, timing):
+        self.program = program
+        self.echoload = echoload
+        self.config = config
+        self.overrides = list(overrides)
+        self.live = live
+        self.timing = timing
+        self.rows = []
+
+    def run(self, loads, sizes, count, progress):
+        """All runs, in order; what was done so far is in rows when this is interrupted."""
+        with ExitStack() as stack:
+            one = stack.enter_context(self._start(sizes[0])) if self.live else None
+            cells = [(workers, each) for workers in sizes for each in loads]
+            for number, (workers, each) in rounds.interleave(cells, count):
+                progress.begin(f"round {number}, {recommend.workers_text(workers)}, {each.name}")
+                row = self._cell(one, workers, each)
+                self.rows.append({"round": number, "load": each.name, "workers": workers, **row})
+                if not row["ok"]:
+                    progress.say(f"failed: {recommend.workers_text(workers)}, {each.name}: "
+                                 f"{failure_text(row)}")
+                progress.end()
+
+    def _start(self, workers):
+        chosen = [*self.overrides, f"pool.workers={workers}"]
+        return server.echopool(self.program, self.config, chosen, live=self.live)
+
+    def _cell(self, one, workers, each):
+        if one is None:
+            with self._start(workers) as fresh:
+                return self._measure(fresh, each)
+        one.reload({"pool.workers": str(workers)})
+        return self._measure(one, each)
+
+    def _measure(self, target, each):
+        """One run: echoload's figures joined with the server's own."""
+        target.figures()
+        with server.Watch(target) as watch:
+            try:
+                result = load.run(self.echoload, target.target, server=target.pid,
+                                  **self._options(each))
+            except load.LoadFailed as failure:
+                if failure.usage:
+                    raise
+                return {"ok": False, "message": str(failure), "echoes_per_s": None, "p99_us": None}
+        row = flat_row(result)
+        row["p99_us"] = row["connect_us_p99" if each.arrivals else "latency_us_p99"]
+        row["p50_us"] = row["connect_us_p50" if each.arrivals else "latency_us_p50"]
+        if each.events_per_s:
+            row["kept_per_s"] = recommend.kept_per_s(row["echoes_per_s"], row["seconds"],
+                                                     each.asked_per_s, each.events_per_s,
+                                                     bool(each.options.get("poisson")))
+        row.update(server_cpu_s=watch.cpu_s, server_memory_bytes=watch.memory_bytes,
+                   server_voluntary_switches=watch.voluntary,
+                   server_involuntary_switches=watch.involuntary)
+        figures = target.figures()
+        row["server_workers"] = len(figures["workers"])
+        row.update((f"queue_{key}", value) for key, value in figures["queue"].items()
+                   if key.startswith("wait_us"))
+        return row
+
+    def _options(self, each):
+        """echoload's options for a load; it takes no more threads than connections."""
+        options = {**self.timing, **each.options}
+        if "threads" in options:
+            options["threads"] = min(options["threads"], options["connections"])
+        return options
+
+    def calibrated_sizes(self, loads):
+        """Pool sizes that reach beyond what Little's law asks, for worker_connections = 1.
+
+        One short run of each load on a pool that is large enough to let nobody wait.
+        """
+        most = 1
+        with self._start(CALIBRATION_WORKERS) as large:
+            for each in loads:
+                row = self._measure(large, each)
+                rows = [{**row, "failed": not row["ok"]}]
+                law = recommend.little(rows, each.options["messages"], "p50")
+                most = max(most, law.workers if law else 1)
+        return recommend.sizes_beyond(default_workers(), most)

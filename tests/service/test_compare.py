@@ -1,0 +1,260 @@
+"""bench/compare.py: its ratios and targets on made-up rows, and short runs of the program."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import CHECKOUT, PROGRAM, seconds, wait_for
+
+BENCH = CHECKOUT / "bench"
+# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
+sys.path.append(str(BENCH))
+
+import comparison  # noqa: E402
+import loads  # noqa: E402
+import peers  # noqa: E402
+
+BUILD = Path(PROGRAM).parent
+ECHOLOAD = BUILD / "bench" / "echoload"
+needs_echoload = pytest.mark.skipif(
+    not ECHOLOAD.is_file(), reason=f"{ECHOLOAD} was not built (script/build --bench)")
+SHORT = ("--rounds", "1", "--duration", "0.2", "--warmup", "0.1")
+
+
+# Ratios.
+
+def run_row(peer, throughput, *, load="50", number=1, **figures):
+    """A row of one run, as trial.run() makes it."""
+    return {"load": load, "peer": peer, "round": number, "ok": True, "echoes_per_s": throughput,
+            "latency_us_p99": 100.0, "cpu_server_us_per_echo": 5.0, "errors_wrong": 0,
+            "errors_reset": 0, "starved": 0, **figures}
+
+
+def failed_row(peer, error, *, load="50", number=1):
+    return {"load": load, "peer": peer, "round": number, "ok": False, "error": error}
+
+
+def summary_of(rows, peer, load="50"):
+    found = [row for row in comparison.summarize(rows)
+             if (row["load"], row["peer"]) == (load, peer)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_ratios_are_those_of_medians_to_the_best_of_the_load():
+    rows = [run_row("echopool", throughput, number=number, latency_us_p99=50.0)
+            for number, throughput in enumerate((100, 900, 200), 1)]
+    rows += [run_row("epoll", 400, number=number) for number in (1, 2, 3)]
+    rows += [run_row("epoll", 4000, load="8", number=1)]
+    own, other = summary_of(rows, "echopool"), summary_of(rows, "epoll")
+    assert [own[f"echoes_per_s{end}"] for end in ("", "_low", "_high")] == [200, 100, 900]
+    assert (own["echoes_per_s_ratio"], other["echoes_per_s_ratio"]) == (0.5, 1.0)
+    assert (own["latency_us_p99_ratio"], other["latency_us_p99_ratio"]) == (1.0, 2.0)
+
+
+def test_a_server_that_failed_once_is_not_the_best_of_anything():
+    rows = [run_row("echopool", 100), run_row("echopool", 100, number=2),
+            run_row("epoll", 1000), failed_row("epoll", "it died", number=2)]
+    own, other = summary_of(rows, "echopool"), summary_of(rows, "epoll")
+    assert (own["echoes_per_s_ratio"], other["echoes_per_s_ratio"]) == (1.0, 10.0)
+    assert (other["failed"], other["runs"], other["error"]) == (1, 2, "it died")
+
+
+def test_without_any_figure_there_is_no_ratio():
+    assert summary_of([failed_row("epoll", "it died")], "epoll")["echoes_per_s_ratio"] is None
+
+
+def test_the_worst_round_counts_for_wrong_bytes_and_lost_connections():
+    rows = [run_row("uv", 100), run_row("uv", 100, number=3),
+            run_row("uv", 100, number=2, ok=False, errors_wrong=7, errors_reset=2, starved=3)]
+    found = summary_of(rows, "uv")
+    assert [found[f"{key}_high"] for key in comparison.COUNTS] == [7, 3, 2]
+
+
+# Targets.
+
+def judged(rows, load, value="echoes_per_s"):
+    found = [row for row in comparison.judge(comparison.summarize(rows))
+             if (row["load"], row["value"]) == (load, value)]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize("load, own, reached", [
+    ("50", 1000, True), ("50", 999, False), ("1000", 1000, True), ("1000", 999, False),
+    ("5000", 1100, True), ("5000", 1099, False), ("8x64k", 950, True), ("8x64k", 949, False),
+    ("churn", 950, True), ("churn", 949, False)])
+def test_throughput_is_held_against_the_best_of_the_others(load, own, reached):
+    rows = [run_row("echopool", own, load=load), run_row("epoll", 700, load=load),
+            run_row("go", 1000, load=load)]
+    found = judged(rows, load)
+    assert (found["whose"], found["ratio"], found["reached"]) == ("go", own / 1000, reached)
+
+
+def test_cpu_is_held_against_the_better_single_threaded_loop():
+    rows = [run_row("echopool", 1000, cpu_server_us_per_echo=5.25),
+            run_row("epoll", 1000, cpu_server_us_per_echo=6.0),
+            run_row("uv", 1000, cpu_server_us_per_echo=5.0),
+            run_row("threads", 1000, cpu_server_us_per_echo=1.0)]
+    found = judged(rows, "50", "cpu_server_us_per_echo")
+    assert (found["whose"], found["ratio"], found["reached"]) == ("uv", 1.05, True)
+    rows[0]["cpu_server_us_per_echo"] = 5.26
+    assert judged(rows, "50", "cpu_server_us_per_echo")["reached"] is False
+
+
+def test_idle_connections_are_held_against_echopool_without_them():
+    rows = [run_row("echopool", 1000), run_row("epoll", 9000),
+            run_row("echopool", 940, load="idle"), run_row("epoll", 500, load="idle")]
+    found = judged(rows, "idle")
+    assert (found["whose"], found["ratio"], found["reached"]) == ("echopool", 0.94, False)
+
+
+def test_a_target_without_its_standard_is_not_judged():
+    assert judged([run_row("echopool", 940, load="idle")], "idle")["reached"] is None
+    assert judged([run_row("epoll", 940)], "50")["reached"] is None
+
+
+# Tables.
+
+def test_a_server_that_is_not_run_is_listed_with_the_reason():
+    case = next(case for case in loads.LOADS if case.key == "1000")
+    known = [peers.Peer("echopool", "echopool"), peers.Peer("go", "Go net", missing="no go here"),
+             peers.Peer("socat", "socat", most_clients=999)]
+    text = comparison.load_table(case, known, comparison.summarize(
+        [run_row("echopool", 12345, load="1000")]))
+    assert re.search(r"^echopool +12,345 +1\.00 ", text, re.MULTILINE)
+    assert re.search(r"^Go net .* not run: no go here$", text, re.MULTILINE)
+    assert re.search(r"^socat .* not run: a process for each of 1,000 clients$", text, re.MULTILINE)
+
+
+# The program.
+
+def compare(*arguments, **options):
+    return subprocess.run([sys.executable, BENCH / "compare.py", *map(str, arguments)],
+                          capture_output=True, text=True, timeout=seconds(120), check=False,
+                          **options)
+
+
+@needs_echoload
+def test_echopool_beside_an_epoll_loop(tmp_path):
+    output = tmp_path / "out"
+    done = compare("--build", BUILD, "--peers", "epoll", "--loads", "50,8x64k", *SHORT,
+                   "--workers", 1, "--output", output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^echopool +1 +[\d,]+ ", done.stdout, re.MULTILINE)
+    assert re.search(r"^epoll loop +- +[\d,]+ ", done.stdout, re.MULTILINE)
+    assert (output / "compare.txt").read_text() in done.stdout
+    found = json.loads((output / "compare.json").read_text())
+    assert [(row["load"], row["peer"]) for row in found["runs"]] == [
+        (load, peer) for load in ("50", "8x64k") for peer in ("echopool", "epoll")]
+    for row in found["runs"]:
+        assert row["ok"] and row["echoes"] > 0 and row["memory_bytes"] > 0 and not row["starved"]
+    assert {row["load"] for row in found["targets"]} == {"50", "8x64k"}
+    assert all(row["ratio"] > 0 for row in found["targets"])
+    medians = (output / "compare-medians.csv").read_text().splitlines()
+    assert len(medians) == 5 and len(set(map(len, (line.split(",") for line in medians)))) == 1
+
+
+@needs_echoload
+def test_the_pool_size_is_found_by_a_sweep_and_can_be_given_again(tmp_path):
+    done = compare("--build", BUILD, "--peers", "uv", "--loads", "8", *SHORT, "--output", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "compare.json").read_text())
+    size = found["loads"][0]["workers"]
+    assert size >= 1 and found["loads"][0]["reason"]
+    assert f"for the same again: --workers 8={size}\n" in done.stdout
+    own = [row for row in found["runs"] if row["peer"] == "echopool"]
+    assert [row["workers"] for row in own] == [size]
+
+
+def fake_build(directory, script):
+    """A build directory in which the peers are this shell script."""
+    place = directory / "build" / "bench" / "peers"
+    place.mkdir(parents=True)
+    for name in ("epoll_loop", "uv_loop"):
+        (place / name).write_text(f"#!/bin/sh\n{script}\n")
+        (place / name).chmod(0o755)
+    return directory / "build"
+
+
+@needs_echoload
+def test_what_cannot_run_is_told_and_does_not_end_the_rest(tmp_path):
+    build = fake_build(tmp_path, "echo no such luck; exit 3")
+    done = compare("--build", build, "--program", PROGRAM, "--echoload", ECHOLOAD, "--loads", "1",
+                   "--peers", "epoll,threads,go", *SHORT, "--workers", 1, "--output", tmp_path,
+                   env={**os.environ, "PATH": "/nonexistent"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, note in (
+            ("epoll loop", "failed in 1 of 1 runs: epoll loop ended with status 3: no such luck"),
+            ("thread per client", r"not run: \S+/thread_per_connection is not there; build it"),
+            ("Go net", "not run: go is not there; install Debian's golang-go")):
+        assert re.search(f"^{name} .* {note}$", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^echopool +1 +[\d,]+ +1\.00 ", done.stdout, re.MULTILINE)
+    assert "note: no plots: gnuplot is not there" in done.stdout
+
+
+@needs_echoload
+def test_an_echopool_that_fails_is_exit_status_1(tmp_path):
+    done = compare("--build", BUILD, "--peers", "epoll", "--loads", "1", *SHORT, "--workers", 1,
+                   "--echoload", "/bin/true", "--output", tmp_path)
+    assert done.returncode == 1
+    assert re.search(r"^echopool .* failed in 1 of 1 runs: ", done.stdout, re.MULTILINE)
+
+
+@needs_echoload
+def test_ctrl_c_tells_what_was_measured(tmp_path):
+    log = tmp_path / "log"
+    with open(log, "wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, BENCH / "compare.py", "--build", BUILD, "--peers", "epoll", "--loads",
+             "1", "--rounds", "1000", *SHORT[2:], "--workers", "1", "--output", tmp_path],
+            stdout=subprocess.PIPE, stderr=stderr, text=True)
+        try:
+            wait_for(lambda: "round 1 of 1000 done" in log.read_text(), 30, "the first round")
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=seconds(30))
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 130
+    assert "note: interrupted: not all of the rounds were run" in output
+    assert json.loads((tmp_path / "compare.json").read_text())["interrupted"] is True
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("--loads", "50,60"), "60: there is no such load; right are 1, 8, 50, 1000, 5000, 8x64k"),
+    (("--peers", "nginx"), "nginx: there is no such server; right are echopool, epoll, uv"),
+    (("--workers", "0"), "0: right is a number from 1 to 1024, or LOAD=N,LOAD=N as 50=1,1000=2"),
+    (("--workers", "60=2"), "60=2: right is a number from 1 to 1024"),
+    (("--rounds", "0"), "0: right is a whole number from 1 to 1000"),
+], ids=["load", "peer", "workers", "workers of a load", "rounds"])
+def test_wrong_usage_says_what_would_be_right(arguments, said):
+    done = compare(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_missing_build_is_told(tmp_path):
+    done = compare("--build", tmp_path, "--output", tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path}/echopool is not there" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@needs_echoload
+def test_a_wrong_setting_is_told_by_echopool_itself(tmp_path):
+    done = compare("--build", BUILD, "--set", "pool.workers=70000", "--output", tmp_path)
+    assert done.returncode == 2
+    assert "pool.workers: found 70000" in done.stderr
+
+
+def test_help_names_every_server_and_load():
+    text = compare("--help").stdout
+    for key in [*peers.WHAT, *(case.key for case in loads.LOADS)]:
+        assert re.search(rf"^  {key} +\S", text, re.MULTILINE), key

@@ -1,0 +1,226 @@
+"""The arithmetic of bench/tune.py on made-up rows: the rule, medians, tables, what is told."""
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from harness import CHECKOUT, PROGRAM
+
+# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
+sys.path.append(str(CHECKOUT / "bench"))
+
+import recommend  # noqa: E402
+import rounds  # noqa: E402
+import table  # noqa: E402
+import tune_report  # noqa: E402
+
+
+def rows(*figures, load="50 x 64 B"):
+    """Summary rows of one load from (workers, echoes_per_s, p99_us[, failed])."""
+    return [{"load": load, "workers": workers, "echoes_per_s": throughput, "p99_us": p99,
+             "runs": 3, "failed": failed[0] if failed else 0}
+            for workers, throughput, p99, *failed in figures]
+
+
+@pytest.mark.parametrize("figures, workers", [
+    (((1, 600, 100), (2, 1000, 100), (4, 1000, 100)), 2),
+    (((1, 950, 110), (2, 1000, 100)), 1),
+    (((1, 949, 100), (2, 1000, 100)), 2),
+    (((1, 1000, 111), (2, 1000, 100)), 2),
+    (((1, 1000, 100), (2, 1000, 100)), 1),
+    (((4, 1000, 100), (2, 990, 101), (1, 500, 100)), 2),
+    (((8, 1000, 100),), 8),
+], ids=["enough throughput", "both just within", "throughput just outside", "p99 just outside",
+        "equals: the smaller", "in any order", "only one"])
+def test_the_smallest_size_within_both_bounds(figures, workers):
+    advice = recommend.for_load(rows(*figures))
+    assert (advice.workers, advice.meets) == (workers, True)
+    assert advice.reason.startswith(f"{recommend.workers_text(workers)}: the smallest pool within")
+
+
+def test_the_reason_says_why_a_smaller_pool_is_not_enough():
+    advice = recommend.for_load(rows((1, 600, 120), (2, 1000, 100), (4, 980, 100)))
+    assert advice.reason == (
+        "2 workers: the smallest pool within both bounds, with 100 % of the best throughput and "
+        "1.00 times the best p99, while 1 worker has 60 % of the best throughput and 1.20 times "
+        "the best p99.")
+
+
+def test_without_a_size_within_both_the_nearest_is_told_as_such():
+    advice = recommend.for_load(rows((1, 500, 100), (2, 900, 130), (4, 1000, 300)))
+    assert (advice.workers, advice.meets) == (2, False)
+    assert advice.reason == (
+        "No size is within 5 % of the best throughput and 10 % of the best p99 at once; 2 workers "
+        "come nearest, with 90 % of the best throughput and 1.30 times the best p99.")
+
+
+def test_of_equally_near_sizes_the_smaller_is_taken():
+    advice = recommend.for_load(rows((2, 500, 100), (4, 1000, 200), (8, 1000, 200)))
+    assert (advice.workers, advice.meets) == (4, False)
+
+
+def test_sizes_with_a_failed_run_do_not_count_and_are_named():
+    advice = recommend.for_load(rows((1, 2000, 10, 1), (2, 900, 100), (4, 1000, 100)))
+    assert (advice.workers, advice.meets) == (4, True)
+    assert advice.reason.endswith("; left out because runs failed: 1 worker.")
+
+
+def test_nothing_is_recommended_when_every_size_failed():
+    advice = recommend.for_load(rows((1, 1000, 100, 3), (2, None, None, 1)))
+    assert advice == (None, False, "No size can be recommended: every size had a failed run.")
+
+
+def test_all_loads_together_need_a_size_that_is_right_for_each():
+    light = rows((1, 1000, 100), (2, 1000, 100), (4, 1000, 100), load="light")
+    heavy = rows((1, 500, 100), (2, 1000, 100), (4, 1000, 100), load="heavy")
+    advice = recommend.for_all(light + heavy)
+    assert (advice.workers, advice.meets) == (2, True)
+    assert "1 worker has 50 % of the best throughput" in advice.reason
+    assert advice.reason.endswith("under heavy.")
+
+
+def test_all_loads_together_take_the_size_whose_worst_load_is_nearest():
+    one = rows((1, 1000, 100), (2, 900, 100), (4, 600, 100), load="one")
+    other = rows((1, 600, 100), (2, 900, 100), (4, 1000, 100), load="other")
+    advice = recommend.for_all(one + other)
+    assert (advice.workers, advice.meets) == (2, False)
+    assert "with 90 % of the best throughput" in advice.reason
+
+
+def test_all_loads_together_leave_out_what_failed():
+    bad = rows((1, 1000, 100, 1), (2, 1000, 100, 1), load="bad")
+    good = rows((1, 1000, 100, 1), (2, 1000, 100), load="good")
+    advice = recommend.for_all(bad + good)
+    assert advice.workers == 2
+    assert "(without bad: every size failed there)" in advice.reason
+    crossed = rows((1, 1000, 100, 1), (2, 1000, 100), load="a") + rows(
+        (1, 1000, 100), (2, 1000, 100, 1), load="b")
+    assert recommend.for_all(crossed).workers is None
+
+
+@pytest.mark.parametrize("echoes, poisson, kept", [
+    (2000, False, 2000), (1981, False, 2000), (1979, False, 1979), (2100, True, 2000),
+    (1700, True, 2000), (1600, True, 1600)])
+def test_in_the_open_loop_the_schedule_counts_where_it_was_kept(echoes, poisson, kept):
+    """100 connections a second with 20 messages each, for 4 s: 400 of them, give or take 60."""
+    assert recommend.kept_per_s(echoes, 4.0, 2000, 100, poisson) == kept
+
+
+def test_in_the_open_loop_chance_does_not_choose_the_size():
+    measured = rows((1, 1850, 100), (2, 2100, 100))
+    for row in measured:
+        row["kept_per_s"] = 2000
+    assert recommend.for_load(measured).workers == 1
+
+
+def test_each_round_votes_on_its_own():
+    runs = [{"round": number, "load": "x", "workers": workers, "ok": True, "p99_us": 100.0,
+             "echoes_per_s": throughput}
+            for number, of_one, of_two in ((1, 500, 1000), (2, 1000, 1000))
+            for workers, throughput in ((1, of_one), (2, of_two))]
+    assert recommend.votes(runs) == [2, 1]
+
+
+def test_littles_law_is_arrival_rate_times_holding_time():
+    measured = [{**row, "opened_per_s": 500.0, "connect_us_mean": connect,
+                 "latency_us_mean": 200.0}
+                for row, connect in zip(rows((1, 900, 900), (4, 1000, 100), (8, 1000, 100, 1)),
+                                        (9000.0, 400.0, 1.0))]
+    law = recommend.little(measured, messages=20)
+    assert law.arrivals_per_s == 500
+    assert law.holding_us == 400 + 19 * 200
+    assert law.in_service == pytest.approx(500 * 4200e-6)
+    assert law.workers == 3
+    assert recommend.little(measured[2:], messages=20) is None
+
+
+@pytest.mark.parametrize("law, sizes", [
+    (1, [1, 2, 4]), (2, [1, 2, 4]), (3, [1, 2, 4, 8]), (17, [1, 2, 4, 8, 16, 32, 64]),
+    (5000, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024])])
+def test_the_sizes_reach_twice_as_far_as_the_law_asks(law, sizes):
+    assert recommend.sizes_beyond([1, 2, 4], law) == sizes
+
+
+def test_the_lines_for_the_file_are_what_the_file_takes(tmp_path):
+    path = tmp_path / "echopool.conf"
+    path.write_text(recommend.file_lines(3), encoding="ascii")
+    done = subprocess.run([PROGRAM, "-T", "-c", path], capture_output=True, text=True, check=True)
+    assert "pool.workers=3\n" in done.stdout
+
+
+# Rounds and tables.
+
+def test_medians_and_spread_over_the_rounds():
+    runs = [{"load": "x", "workers": 1, "round": number, "ok": ok, "p99_us": p99,
+             "limited_by": limit, "fairness": None}
+            for number, p99, limit, ok in ((1, 20.0, "none", True), (2, 10.0, "machine", True),
+                                           (3, 60.0, "machine", False))]
+    row, = rounds.summarize(runs, ("load", "workers"))
+    assert row == {"load": "x", "workers": 1, "runs": 3, "failed": 1, "p99_us": 20.0,
+                   "p99_us_low": 10.0, "p99_us_high": 60.0, "limited_by": "machine",
+                   "fairness": None}
+    assert rounds.spread_percent(row, "p99_us") == pytest.approx(100 * 25 / 20)
+
+
+def test_a_run_without_a_figure_leaves_the_median_to_the_others():
+    runs = [{"workers": 1, "ok": False, "p99_us": None}, {"workers": 1, "ok": True, "p99_us": 4}]
+    row, = rounds.summarize(runs, ("workers",))
+    assert (row["p99_us"], row["failed"], row["runs"]) == (4, 1, 2)
+
+
+def test_rounds_are_interleaved_and_every_second_goes_backwards():
+    assert list(rounds.interleave("abc", 3)) == [
+        (1, "a"), (1, "b"), (1, "c"), (2, "c"), (2, "b"), (2, "a"), (3, "a"), (3, "b"), (3, "c")]
+
+
+def test_a_table_is_aligned():
+    columns = (table.Column("name", "name", left=True), table.Column("rate", "a\nsecond",
+                                                                     table.whole))
+    text = table.render(columns, [{"name": "short", "rate": 1234567.8},
+                                  {"name": "a longer name", "rate": None}])
+    assert text.splitlines() == ["                       a",
+                                 "name              second",
+                                 "-------------  ---------",
+                                 "short          1,234,568",
+                                 "a longer name          -"]
+
+
+@pytest.mark.parametrize("value, text", [(0, "0.00"), (5.214, "5.21"), (52.14, "52.1"),
+                                         (521.4, "521"), (52140.0, "52,140")])
+def test_three_digits_are_shown(value, text):
+    assert table.digits(value) == text
+
+
+# What is told.
+
+def runs(*figures):
+    """Runs of one load from (round, workers, echoes_per_s, what limited them)."""
+    return [{"round": number, "load": "x", "workers": workers, "ok": True, "p99_us": 100.0,
+             "echoes_per_s": throughput, "limited_by": limit}
+            for number, workers, throughput, limit in figures]
+
+
+def told(rows_of_runs):
+    """The text of the recommendation in one line; and the table."""
+    load = SimpleNamespace(name="x", arrivals=False, options={})
+    verdict = tune_report.Verdict(rows_of_runs, [load], worker_connections=4096)
+    return " ".join(verdict.text().split()), tune_report.table_text(verdict.rows, verdict.marks())
+
+
+def test_runs_that_the_generator_limited_are_marked_in_table_and_text():
+    text, shown = told(runs((1, 1, 900.0, "server"), (1, 2, 1000.0, "generator")))
+    assert "Limited by: generator. In 1 of 2 rows echoload, not the server," in text
+    assert re.search(r"^ +2 .* generator +<- recommended$", shown, re.MULTILINE), shown
+    text, _ = told(runs((1, 1, 900.0, "server"), (1, 2, 1000.0, "machine")))
+    assert "Limited by" not in text and "For a surer answer" not in text
+
+
+def test_rounds_that_disagree_are_told():
+    text, _ = told(runs((1, 1, 1000.0, "none"), (1, 2, 1000.0, "none"), (2, 1, 800.0, "none"),
+                        (2, 2, 1000.0, "none")))
+    assert "Each round alone would have said: 1, 2 workers. For a surer answer" in text
+    text, _ = told(runs((1, 1, 1000.0, "none"), (2, 1, 800.0, "none")))
+    assert "differs by up to 11 % from round to round" in text
