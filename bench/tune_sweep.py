@@ -51,8 +51,8 @@ def cpus():
 
 
 def default_threads():
-    """The generator's threads: the server needs CPUs, too."""
-    return max(1, cpus() // 2)
+    """The generator's threads: the server needs CPUs, too, but one thread is soon at its limit."""
+    return min(cpus(), max(2, cpus() // 2))
 
 
 def default_workers():

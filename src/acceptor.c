@@ -294,6 +294,11 @@ static void *acceptor_run(void *argument)
 	struct acceptor *a = argument;
 
 	thread_set_name("acceptor");
+	/*
+	 * Else each connection of many would interrupt a worker for itself alone. On a CPU that has
+	 * nothing to do the acceptor wakes at once, all the same.
+	 */
+	thread_never_preempt();
 	while (!is_stopping(a))
 		wait_and_accept(a);
 	accept_the_rest_except(a, &none);

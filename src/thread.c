@@ -4,6 +4,7 @@
 #include "echopool/thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -109,6 +110,14 @@ int thread_start(pthread_t *thread, void *(*body)(void *), void *argument)
 void thread_set_name(const char *name)
 {
 	must(pthread_setname_np(pthread_self(), name), "pthread_setname_np");
+}
+
+void thread_never_preempt(void)
+{
+	static const struct sched_param none = {.sched_priority = 0};
+
+	if (sched_getscheduler(0) == SCHED_OTHER && sched_setscheduler(0, SCHED_BATCH, &none) != 0)
+		log_debug("SCHED_BATCH: %s", strerror(errno));
 }
 
 void thread_join(pthread_t thread)

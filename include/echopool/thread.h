@@ -72,6 +72,13 @@ int thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
  */
 void thread_set_name(const char *name);
 
+/*
+ * Lets the calling thread wait for its turn when it wakes, and not interrupt others that work:
+ * SCHED_BATCH (sched(7)), unless the process was given another policy than the usual one. Where
+ * that is refused, all stays as it was.
+ */
+void thread_never_preempt(void);
+
 /* Waits for the end of a thread that thread_start() began. Never call it while holding a lock. */
 void thread_join(pthread_t thread);
 

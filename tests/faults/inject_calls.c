@@ -374,6 +374,14 @@ REPLACE(int, pthread_create, "pthread_create", pthread_t *thread, const pthread_
 		       : next_pthread_create()(thread, attributes, body, argument);
 }
 
+REPLACE(int, sched_setscheduler, "sched_setscheduler", pid_t pid, int policy,
+	const struct sched_param *param)
+{
+	return fails(CALL_sched_setscheduler, CALLER)
+		       ? -1
+		       : next_sched_setscheduler()(pid, policy, param);
+}
+
 REPLACE(int, sched_getaffinity, "sched_getaffinity", pid_t pid, size_t bytes, cpu_set_t *set)
 {
 	return fails(CALL_sched_getaffinity, CALLER) ? -1

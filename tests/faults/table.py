@@ -158,6 +158,8 @@ ROWS = (
     _row("getrandom", "EAGAIN EINTR ENOSYS", GOES_ON, HARMLESS),
     # The limits as they are then hold.
     _row("setrlimit", "EPERM", GOES_ON, HARMLESS, RELOAD),
+    # The acceptor then wakes like any other thread.
+    _row("sched_setscheduler", "EPERM", GOES_ON, HARMLESS),
     _row("sched_getaffinity", "EINVAL", GOES_ON, HARMLESS, "systemd"),
 )
 
@@ -220,6 +222,7 @@ SYMBOLS = {
                 "posix_spawn_file_actions_addopen"),
     "recv": ("recv",),
     "sched_getaffinity": ("sched_getaffinity",),
+    "sched_setscheduler": ("sched_setscheduler",),
     "send": ("send",),
     "send_log": ("send",),
     "sendmsg": ("sd_notifyf",),

@@ -23,16 +23,16 @@ def echopool(start):
 
 
 def test_a_fixed_rate_is_what_comes(echopool):
-    report = measure_well(echopool.address, "-r", 2000, "-c", 10, duration=1)
-    assert close(report["echoes_per_s"], 2000, 0.02)
+    report = measure_well(echopool.address, "-r", 4000, "-c", 10, duration=0.5)
+    assert close(report["echoes_per_s"], 4000, 0.02)
     assert close(report["echoes"], 2000, 0.02)
-    assert report["options"]["rate"] == 2000 and not report["options"]["poisson"]
+    assert report["options"]["rate"] == 4000 and not report["options"]["poisson"]
     assert report["fairness"] > 0.9
 
 
 def test_a_random_rate_is_what_comes_on_average(echopool):
-    report = measure_well(echopool.address, "-r", 2000, "-P", "-c", 10, "-t", 2, duration=1)
-    assert close(report["echoes_per_s"], 2000, 0.1)
+    report = measure_well(echopool.address, "-r", 4000, "-P", "-c", 10, "-t", 2, duration=0.5)
+    assert close(report["echoes_per_s"], 4000, 0.1)
     assert report["options"]["poisson"]
 
 
@@ -40,16 +40,15 @@ def test_a_random_rate_is_what_comes_on_average(echopool):
 def test_gaps_are_equal_or_exponential(options, least, most):
     """Of equal gaps nearly all, of exponential ones 38 % are within half of the mean."""
     with Recording() as server:
-        measure_well(server.address, "-r", 100, "-c", 1, *options, duration=1)
+        measure_well(server.address, "-r", 100, "-c", 1, *options, duration=0.7)
         gaps = [after - before for before, after in zip(server.moments, server.moments[1:])]
     share = sum(0.5 < gap * 100 < 1.5 for gap in gaps) / len(gaps)
     assert least <= share <= most
 
 
-@pytest.mark.parametrize("options", [("-c", 1), ("-c", 4, "-p", 8)])
-def test_a_stall_is_seen_by_every_message_that_was_due_in_it(options):
+def test_a_stall_is_seen_by_every_message_that_was_due_in_it():
     with StallingOnce(0.3, STALL_S) as server:
-        latency = measure_well(server.address, "-r", 250, *options, duration=1.2)["latency_us"]
+        latency = measure_well(server.address, "-r", 250, "-c", 4, duration=1.2)["latency_us"]
     # Two in five messages were due in the stall.
     assert latency["count"] > 250
     assert 0.95 * STALL_US < latency["p99_9"] <= latency["max"] < seconds(1.5 * STALL_US)
@@ -65,8 +64,8 @@ def test_a_stall_is_one_slow_message_in_the_closed_loop():
 
 
 def test_arrivals_are_new_connections_on_a_schedule(echopool):
-    report = measure_well(echopool.address, "-a", 200, "-c", 100, duration=1)
-    assert close(report["opened_per_s"], 200, 0.05)
+    report = measure_well(echopool.address, "-a", 400, "-c", 100, duration=0.5)
+    assert close(report["opened_per_s"], 400, 0.05)
     assert close(report["echoes"], 200, 0.05) and report["options"]["messages"] == 1
     assert close(report["connect_us"]["count"], 200, 0.05)
     assert report["fairness"] is None
@@ -75,9 +74,9 @@ def test_arrivals_are_new_connections_on_a_schedule(echopool):
 
 
 def test_arrivals_of_several_messages(echopool):
-    report = measure_well(echopool.address, "-a", 100, "-m", 5, "-P", "-c", 100, duration=1)
-    assert close(report["opened_per_s"], 100, 0.4)
-    assert close(report["echoes"], 5 * report["opened_per_s"], 0.1)
+    report = measure_well(echopool.address, "-a", 200, "-m", 5, "-P", "-c", 100, duration=0.5)
+    assert close(report["opened_per_s"], 200, 0.4)
+    assert close(report["echoes_per_s"], 5 * report["opened_per_s"], 0.1)
 
 
 def test_arrivals_wait_when_all_connections_are_in_use():
@@ -89,7 +88,7 @@ def test_arrivals_wait_when_all_connections_are_in_use():
 
 def test_connect_latency_counts_a_stall_from_the_schedule():
     with StallingOnce(0.3, STALL_S) as server:
-        report = measure_well(server.address, "-a", 100, "-c", 300, duration=1.2)
+        report = measure_well(server.address, "-a", 100, "-c", 2, duration=1.2)
     assert report["connect_us"]["max"] > 0.95 * STALL_US
     assert report["connect_us"]["p90"] > 0.5 * STALL_US > report["connect_us"]["p50"]
 
@@ -104,15 +103,15 @@ def test_a_schedule_that_is_kept_is_told(echopool):
 
 def test_a_slow_server_is_not_the_generator_s_fault():
     with Slow() as server:
-        report = measure_well(server.address, "-r", 100, "-c", 1, "-T", 0.5, duration=1)
+        report = measure_well(server.address, "-r", 100, "-c", 1, "-T", 0.3, duration=0.7)
     # It answers 20 a second, so the messages queue up for as long as the run lasts.
-    assert report["latency_us"]["p90"] > 0.5e6
+    assert report["latency_us"]["p90"] > 0.3e6
     assert close(report["echoes_per_s"], 1 / Slow.DELAY_S, 0.3)
     assert report["schedule"]["sent_share"] < 0.4
     assert report["schedule"]["late_share"] < 0.3
 
 
-@pytest.mark.parametrize("options", [(), ("-P",), ("-p", 64)])
+@pytest.mark.parametrize("options", [(), ("-P", "-p", 64)])
 def test_a_rate_that_no_generator_can_keep_is_told(echopool, options):
     report = measure_well(echopool.address, "-r", 100_000_000, "-c", 20, "-T", 0.2, *options)
     assert report["schedule"]["kept"] is False and report["schedule"]["sent_share"] < 0.9

@@ -170,11 +170,11 @@ def on_terminal(*arguments):
 
 
 def test_the_live_line_is_shown_on_a_terminal_and_wiped(server):
-    shown, out = on_terminal("-w", 0, "-d", 1.2, "-c", 2, at(server.address))
+    shown, out = on_terminal("-w", 0, "-d", 0.7, "-c", 2, at(server.address))
     assert "\r" in shown and "p99" in shown and "left" in shown
     assert shown.count("\n") == 0 and "p99.9" in out
     assert shown.endswith(("\r", "\x1b[K"))
 
 
 def test_the_live_line_is_not_shown_when_quiet(server):
-    assert on_terminal("-q", "-w", 0, "-d", 0.8, "-c", 2, at(server.address))[0] == ""
+    assert on_terminal("-q", "-w", 0, "-d", 0.7, "-c", 2, at(server.address))[0] == ""
