@@ -51,7 +51,7 @@ def test_the_options_in_effect_are_told():
 
 
 @pytest.mark.parametrize("options", [
-    ("-s", 1), ("-s", "1-300"), ("-s", "1M", "-c", 3), ("-s", "100k-200k", "-p", 8),
+    ("-s", 1), ("-s", "1-300"), ("-s", "1M", "-c", 3), ("-s", "100k-200k", "-p", 8, "-c", 4),
     ("-p", 1024, "-c", 2), ("-s", "16M", "-c", 1), ("-c", 150, "-t", 3)])
 def test_every_byte_comes_back_right(echopool, options):
     report = measure_well(echopool.address, *options)
