@@ -64,13 +64,17 @@ class Comparison:
             {"duration": options.duration, "warmup": options.warmup, "threads": options.threads})
 
     def _overrides(self):
-        """The operator's settings of echopool, and room for all clients in each worker."""
-        room = max((case.clients for case in self.cases), default=0)
-        if room <= int(self.settings["pool.worker_connections"]):
-            return self.options.overrides
-        self.remarks.append(f"echopool's pool.worker_connections is {room}, which holds all "
-                            f"clients, instead of {self.settings['pool.worker_connections']}")
-        return [*self.options.overrides, f"pool.worker_connections={room}"]
+        """The operator's settings of echopool, and room for all clients, as the peers have."""
+        clients = max((case.clients for case in self.cases), default=0)
+        overrides = list(self.options.overrides)
+        for setting, least in (("pool.worker_connections", clients),
+                               ("listen.backlog", peers.BACKLOG)):
+            if int(self.settings[setting]) < least:
+                self.remarks.append(f"echopool's {setting} is {least}, which gives it room for all "
+                                    f"clients as the others have, instead of "
+                                    f"{self.settings[setting]}")
+                overrides.append(f"{setting}={least}")
+        return overrides
 
     def run(self):
         """The sweep, then all rounds; Ctrl-C ends them, and what was measured is told."""

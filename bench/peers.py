@@ -14,6 +14,8 @@ from typing import NamedTuple
 import machine
 import server
 
+# The backlog of every server, where it can be set; peers/peer.h has the same.
+BACKLOG = 4096
 OWN = "echopool"
 # What each is: for --help, and for the report.
 WHAT = {
@@ -153,5 +155,6 @@ def _xinetd_command(program, port, directory):
 
 
 def _socat_command(program, port, _):
-    return [program, f"TCP4-LISTEN:{port},bind={server.HOST},reuseaddr,fork,backlog=4096,nodelay",
+    return [program, f"TCP4-LISTEN:{port},bind={server.HOST},reuseaddr,fork,nodelay,"
+            f"backlog={BACKLOG}",
             "EXEC:cat"]

@@ -4,8 +4,10 @@ A row is one pool size under one load, as rounds.summarize() makes it: "load", "
 "echoes_per_s", "p99_us", "runs", "failed" (how many of the runs); and, in the open loop,
 "kept_per_s" (see kept_per_s()). Called by tune.py and compare.py.
 
-The rule: the smallest pool within 5 % of the best throughput whose p99 is within 10 % of the best.
-When no size is both, the smallest of those that come nearest. A size with a failed run (a wrong
+The rule: the smallest pool within 5 % of the best throughput whose p99 is within 10 % of the best
+that such a pool has. (A pool that serves half as much has a better p99 in the closed loop, where
+its clients ask half as often; that recommends nothing.) When no size is right for all of several
+loads, the smallest of those that come nearest. A size with a failed run (a wrong
 byte, a failed connection) is never recommended, nor is it the best of anything.
 """
 
@@ -28,7 +30,10 @@ class Advice(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One size under one load: its share of the best throughput, its p99 over the best p99."""
+    """One size under one load: its share of the best throughput, its p99 over the best one.
+
+    The best p99 is that of the sizes within the bound of the throughput.
+    """
 
     workers: int
     load: str
@@ -74,7 +79,7 @@ def scores(rows):
     if not good:
         return []
     most = max(map(throughput, good))
-    p99 = min(row["p99_us"] for row in good)
+    p99 = min(row["p99_us"] for row in good if throughput(row) >= THROUGHPUT_SHARE * most)
     return [Score(row["workers"], row["load"], throughput(row) / most, row["p99_us"] / p99)
             for row in good]
 
@@ -131,18 +136,14 @@ def _left_out(rows):
 def for_load(rows):
     """The Advice for one load."""
     found = scores(rows)
-    workers, meets = choose(found)
+    # Of one load, the pool with the best p99 that counts is always within both bounds.
+    workers, _ = choose(found)
     if workers is None:
         return Advice(None, False, "No size can be recommended: every size had a failed run.")
     mine = next(score for score in found if score.workers == workers)
-    if meets:
-        start = (f"{workers_text(workers)}: the smallest pool within both bounds, with "
-                 f"{_measured(mine)}{_smaller(found, workers)}")
-    else:
-        start = (f"No size is within 5 % of the best throughput and 10 % of the best p99 at once; "
-                 f"{workers_text(workers)} come{'s' if workers == 1 else ''} nearest, with "
-                 f"{_measured(mine)}")
-    return Advice(workers, meets, start + _left_out(rows) + ".")
+    reason = (f"{workers_text(workers)}: the smallest pool within both bounds, with "
+              f"{_measured(mine)}{_smaller(found, workers)}{_left_out(rows)}.")
+    return Advice(workers, True, reason)
 
 
 def for_all(rows):

@@ -19,7 +19,7 @@ that in several interleaved rounds. It prints a table, recommends a size, and wr
 plots.
 
 The recommendation is the smallest pool within 5 % of the best throughput whose p99 is within 10 %
-of the best, for each load and for all together."""
+of the best that such a pool has, for each load and for all together."""
 
 EXAMPLES = """\
 examples:

@@ -152,7 +152,7 @@ class Verdict:
     def text(self):
         """Everything that follows the table."""
         parts = [_wrapped("Recommended is the smallest pool within both bounds: 5 % of the best "
-                          "throughput, and 10 % of the best p99.")]
+                          "throughput, and 10 % of the best p99 that such a pool has.")]
         for name, advice in self.by_load.items():
             parts.append(f"{name}:\n" + self._advice_text(advice, self._law_text(name, advice)))
         if len(self.by_load) > 1:

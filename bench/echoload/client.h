@@ -38,6 +38,7 @@ struct client {
 	enum client_state state;
 	bool idle;           /* never sends */
 	bool tried;          /* its first connection stands, or could not be had */
+	bool was_due;        /* a message was to be sent in the measured time */
 	bool answered;       /* a whole answer came on this connection */
 	uint64_t wanted_ns;  /* when this connection was due */
 	uint64_t opening_ns; /* when connect(2) was called */
@@ -55,7 +56,6 @@ struct client {
 
 	uint64_t echoes;          /* measured, on all of its connections */
 	struct schedule schedule; /* of its messages, in the open loop */
-	uint64_t held_ns;         /* messages due until then had to wait for the thread */
 	struct alarm alarm;       /* when the thread looks after it next */
 	struct client *next_free; /* in the thread's list of those that wait for an arrival */
 };

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,7 +174,9 @@ struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sam
 
 	if (seconds > 0) {
 		use.generator = (after->generator_s - before->generator_s) / seconds;
-		use.server = (after->server_s - before->server_s) / seconds;
+		use.server = after->server_s < before->server_s
+				     ? NAN
+				     : (after->server_s - before->server_s) / seconds;
 	}
 	if (all_s > 0)
 		use.machine = (after->busy_s - before->busy_s) / all_s;

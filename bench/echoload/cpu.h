@@ -20,7 +20,7 @@ struct cpu_sample {
 /* What was used between two samples: CPU seconds a second. */
 struct cpu_use {
 	double generator;
-	double server;
+	double server;  /* NAN: it has ended meanwhile, or a child of it that nobody waited for */
 	double machine; /* share of all CPUs, 0 to 1 */
 	uint32_t server_tasks;
 	uint32_t cpus; /* online */

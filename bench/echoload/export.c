@@ -13,10 +13,10 @@
 
 #include "version.h"
 
-/* A number with three decimals, which is more than any of them is right to. */
+/* A number with three decimals, which is more than any of them is right to. NAN: not known. */
 static json_t *number(double n)
 {
-	return json_real(round(n * 1000) / 1000);
+	return isnan(n) ? json_null() : json_real(round(n * 1000) / 1000);
 }
 
 static json_t *share_of(double part, double whole)

@@ -12,9 +12,6 @@
 
 #define LINE_EVERY_NS (500 * NS_PER_MS)
 
-/* Back to the start of the line, and clear it. */
-#define CLEAR_LINE "\r\033[K"
-
 void live_init(struct live *live, const struct options *o)
 {
 	*live = (struct live){
@@ -49,7 +46,7 @@ static void show_opening(struct load *const *loads, uint32_t count, const struct
 
 	for (uint32_t i = 0; i < count; i++)
 		open += load_open_now(loads[i]);
-	fprintf(stderr, CLEAR_LINE "opening: %u of %u connections", open, o->connections + o->idle);
+	fprintf(stderr, LIVE_CLEAR "opening: %u of %u connections", open, o->connections + o->idle);
 }
 
 static void show_measuring(struct live *live, const struct tally *t, uint64_t now_ns)
@@ -57,7 +54,7 @@ static void show_measuring(struct live *live, const struct tally *t, uint64_t no
 	const double seconds = (double)(now_ns - live->last_ns) / (double)NS_PER_S;
 	const uint64_t echoes = stat_get(&t->echoes);
 
-	fprintf(stderr, CLEAR_LINE "%.0f s left  %10.0f echoes/s  p99 %.0f us  %" PRIu64 " faults",
+	fprintf(stderr, LIVE_CLEAR "%.0f s left  %10.0f echoes/s  p99 %.0f us  %" PRIu64 " faults",
 		live->until_ns > now_ns ? (double)(live->until_ns - now_ns) / (double)NS_PER_S : 0,
 		(double)(echoes - live->echoes) / seconds,
 		(double)histogram_quantile_ns(&t->latency, 0.99) / 1000, faults(t));
@@ -76,9 +73,9 @@ void live_show(struct live *live, struct load *const *loads, uint32_t count, uin
 	if (live->phase == LIVE_OPENING)
 		show_opening(loads, count, live->options);
 	else if (live->phase == LIVE_WARMUP)
-		fputs(CLEAR_LINE "warming up", stderr);
+		fputs(LIVE_CLEAR "warming up", stderr);
 	else if (live->phase == LIVE_ENDING)
-		fputs(CLEAR_LINE "waiting for the last answers", stderr);
+		fputs(LIVE_CLEAR "waiting for the last answers", stderr);
 	else if (t)
 		show_measuring(live, t, now_ns);
 	live->last_ns = now_ns;
@@ -88,5 +85,5 @@ void live_show(struct live *live, struct load *const *loads, uint32_t count, uin
 void live_end(struct live *live)
 {
 	if (live->shown)
-		fputs(CLEAR_LINE, stderr);
+		fputs(LIVE_CLEAR, stderr);
 }

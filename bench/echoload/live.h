@@ -9,6 +9,9 @@
 
 #include "load.h"
 
+/* Back to the start of the line, and clear it: for whoever else writes to the terminal. */
+#define LIVE_CLEAR "\r\033[K"
+
 enum live_phase { LIVE_OPENING, LIVE_WARMUP, LIVE_MEASURING, LIVE_ENDING };
 
 struct live {

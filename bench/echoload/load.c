@@ -113,11 +113,16 @@ static void ring_alarms(struct load *l)
 static void begin_client(struct load *l, struct client *c)
 {
 	const struct options *o = l->options;
-	const double rate = o->rate / o->connections;
+	const uint32_t number = (l->begun - l->idle) * o->threads + l->thread;
 
-	if (o->rate > 0)
-		c->schedule = schedule_begin(l->now_ns, rate, random_share(&l->random), o->poisson,
+	/* The schedules of all connections together have equal gaps, too. */
+	if (o->rate > 0 && !c->idle) {
+		c->schedule = schedule_begin(l->plan->origin_ns, o->rate / o->connections,
+					     (double)number / o->connections, o->poisson,
 					     &l->random);
+		while (c->schedule.due_ns < l->now_ns)
+			schedule_next(&c->schedule, &l->random);
+	}
 	if (o->arrivals > 0 && !c->idle)
 		talk_again(l, c, 0);
 	else
@@ -129,7 +134,8 @@ static void begin_clients(struct load *l)
 	for (uint32_t i = 0; i < OPENS_PER_TURN && l->begun < l->count &&
 			     l->opening.due_ns <= l->now_ns && l->now_ns < l->end_ns;
 	     i++) {
-		begin_client(l, &l->clients[l->begun++]);
+		begin_client(l, &l->clients[l->begun]);
+		l->begun++;
 		schedule_next(&l->opening, &l->random);
 	}
 }
@@ -139,16 +145,13 @@ static void open_arrivals(struct load *l)
 {
 	struct schedule *s = &l->arrivals;
 
-	/* What is due by now, though a client was free before, had to wait for this thread. */
-	if (l->free_first && s->due_ns >= l->free_since_ns)
-		l->held_ns = l->now_ns;
 	while (l->free_first && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
 		struct client *c = l->free_first;
 
 		l->free_first = c->next_free;
 		if (!l->free_first)
 			l->free_last = &l->free_first;
-		talk_count_sent(l, s->due_ns, s->due_ns <= l->held_ns);
+		talk_count_sent(l, s->due_ns);
 		talk_open(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 	}
@@ -203,6 +206,9 @@ static void wait_and_serve(struct load *l)
 	if (n < 0 && errno != EINTR)
 		fail(errno, "epoll_pwait2");
 	l->now_ns = clock_now_ns();
+	/* The thread was not woken in time, or had not been done in time. */
+	if (l->now_ns > at_ns + LATE_NS)
+		l->held_ns = l->now_ns;
 	for (int i = 0; i < n; i++)
 		talk_on_event(l, events[i].data.ptr, events[i].events);
 }
@@ -279,10 +285,13 @@ void load_join(struct load *l)
 void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, uint64_t *most)
 {
 	for (uint32_t i = l->idle; i < l->count; i++) {
-		const uint64_t echoes = l->clients[i].echoes;
+		const struct client *c = &l->clients[i];
 
-		*starved += echoes == 0;
-		*fewest = echoes < *fewest ? echoes : *fewest;
-		*most = echoes > *most ? echoes : *most;
+		/* At a low rate not every connection has something to send. */
+		if (l->options->rate > 0 && !c->was_due && c->schedule.due_ns >= l->end_ns)
+			continue;
+		*starved += c->echoes == 0;
+		*fewest = c->echoes < *fewest ? c->echoes : *fewest;
+		*most = c->echoes > *most ? c->echoes : *most;
 	}
 }

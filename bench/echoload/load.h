@@ -21,6 +21,7 @@ struct plan {
 	const struct options *options;
 	union address server;
 	struct sources sources;
+	uint64_t origin_ns;        /* where the schedules of messages begin */
 	_Atomic uint64_t begin_ns; /* of the measured time; UINT64_MAX until it is known */
 	_Atomic uint64_t end_ns;
 	atomic_bool

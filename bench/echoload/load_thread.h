@@ -30,16 +30,15 @@ struct load {
 	struct schedule arrivals;  /* of new connections, in the open loop */
 	struct client *free_first; /* clients that wait for an arrival, longest first */
 	struct client **free_last;
-	uint64_t free_since_ns; /* when the first of them came */
-	uint64_t held_ns;       /* arrivals due until then had to wait for this thread */
-	uint32_t source;        /* the number of the address that the next connection comes from */
-	uint32_t begun;         /* how many clients have begun to connect, or were made free */
-	uint32_t tried;         /* how many have come to a first connection, or to none */
-	uint32_t connecting;    /* how many do now */
-	uint64_t in_flight;     /* messages */
-	uint64_t now_ns;        /* the time of this turn */
-	uint64_t look_ns;       /* the next look for timeouts */
-	uint64_t begin_ns;      /* of the measured time, as of this turn */
+	uint64_t held_ns;    /* what was due until then had to wait for this thread */
+	uint32_t source;     /* the number of the address that the next connection comes from */
+	uint32_t begun;      /* how many clients have begun to connect, or were made free */
+	uint32_t tried;      /* how many have come to a first connection, or to none */
+	uint32_t connecting; /* how many do now */
+	uint64_t in_flight;  /* messages */
+	uint64_t now_ns;     /* the time of this turn */
+	uint64_t look_ns;    /* the next look for timeouts */
+	uint64_t begin_ns;   /* of the measured time, as of this turn */
 	uint64_t end_ns;
 	bool told_ready;
 };
@@ -62,10 +61,7 @@ void talk_break_off(struct load *l, struct client *c, enum fault fault);
 /* Has a closed client connect again: at at_ns, when an arrival is due, or not any more. */
 void talk_again(struct load *l, struct client *c, uint64_t at_ns);
 
-/*
- * Counts a message, or an arrival, of the open loop that goes out now. punctual: nothing but this
- * thread can have made it late.
- */
-void talk_count_sent(struct load *l, uint64_t due_ns, bool punctual);
+/* Counts a message, or an arrival, of the open loop that goes out now. */
+void talk_count_sent(struct load *l, uint64_t due_ns);
 
 #endif

@@ -37,7 +37,7 @@ static const char help[] =
 	"When a message is sent\n"
 	"                        without these, when the answer to the last one is there (closed loop)\n"
 	"  -r, --rate N          N messages a second on a schedule (open loop)\n"
-	"  -a, --arrivals N      N new connections a second on a schedule, each with --messages (1)\n"
+	"  -a, --arrivals N      N new connections a second on a schedule, of --messages (1) each\n"
 	"  -P, --poisson         random gaps in the schedule instead of equal ones\n"
 	"\n"
 	"The measurement\n"
@@ -254,6 +254,11 @@ static bool set_measurement(int option, const char *text, struct options *o)
 	}
 }
 
+static unsigned int is_stdout(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
 /* What the options have to say to each other. */
 static bool agree(struct options *o)
 {
@@ -268,6 +273,8 @@ static bool agree(struct options *o)
 	else if (o->rate > 0 && o->messages > 0)
 		mistake = "--messages goes with --arrivals or without a schedule; with --rate "
 			  "connections stay open";
+	else if (is_stdout(o->json) + is_stdout(o->csv) + is_stdout(o->hist) > 1)
+		mistake = "only one of --json, --csv and --hist can go to the standard output";
 	if (mistake) {
 		fprintf(stderr, "echoload: %s\n", mistake);
 		return false;

@@ -4,6 +4,7 @@
 #include "report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "version.h"
@@ -112,19 +113,24 @@ static void print_limit(FILE *out, const struct result *r)
 		fprintf(out, "no CPU\n");
 }
 
+static bool knows_server(const struct result *r)
+{
+	return r->options->server && !isnan(r->cpu.server);
+}
+
 static void print_cpu(FILE *out, const struct result *r)
 {
 	const struct cpu_use *cpu = &r->cpu;
 	const double echoes = a_second(r, stat_get(&r->tally->echoes));
 
 	fprintf(out, "  %-12s generator %.2f of %u", "CPUs", cpu->generator, r->options->threads);
-	if (r->options->server)
+	if (knows_server(r))
 		fprintf(out, ", server %.2f", cpu->server);
 	fprintf(out, "; all %u of the machine %.0f %% busy\n", cpu->cpus, 100 * cpu->machine);
 	if (echoes <= 0)
 		return;
 	fprintf(out, "  %-12s generator %.2f us", "for an echo", 1e6 * cpu->generator / echoes);
-	if (r->options->server)
+	if (knows_server(r))
 		fprintf(out, ", server %.2f us", 1e6 * cpu->server / echoes);
 	fprintf(out, "\n");
 }

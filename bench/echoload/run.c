@@ -228,7 +228,9 @@ static void sum(struct run *run, struct result *r)
 {
 	for (uint32_t i = 0; i < run->started; i++) {
 		tally_add(r->tally, load_tally(run->loads[i]));
-		load_fairness(run->loads[i], &r->starved, &r->fewest_echoes, &r->most_echoes);
+		if (r->seconds > 0)
+			load_fairness(run->loads[i], &r->starved, &r->fewest_echoes,
+				      &r->most_echoes);
 	}
 }
 
@@ -260,7 +262,11 @@ bool run(const struct options *o, const union address *server, const struct sour
 {
 	struct run run = {
 		.options = o,
-		.plan = {.options = o, .server = *server, .sources = *sources, .event_fd = -1},
+		.plan = {.options = o,
+			 .server = *server,
+			 .sources = *sources,
+			 .origin_ns = clock_now_ns(),
+			 .event_fd = -1},
 		.signal_fd = -1,
 	};
 	bool ok;

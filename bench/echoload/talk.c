@@ -47,8 +47,6 @@ void talk_again(struct load *l, struct client *c, uint64_t at_ns)
 {
 	count_try(l, c);
 	if (l->options->arrivals > 0 && !c->idle) {
-		if (!l->free_first)
-			l->free_since_ns = l->now_ns;
 		c->next_free = NULL;
 		*l->free_last = c;
 		l->free_last = &c->next_free;
@@ -112,8 +110,8 @@ static void ask(struct load *l, struct client *c, uint64_t due_ns)
 	l->in_flight++;
 }
 
-/* Counts a message of the open loop that is sent now; punctual: nothing but this thread kept it. */
-void talk_count_sent(struct load *l, uint64_t due_ns, bool punctual)
+/* Counts a message, or an arrival, of the open loop. */
+void talk_count_sent(struct load *l, uint64_t due_ns)
 {
 	const uint64_t late_ns = l->now_ns - due_ns;
 
@@ -122,7 +120,7 @@ void talk_count_sent(struct load *l, uint64_t due_ns, bool punctual)
 	stat_add(&l->tally.asked, 1);
 	if (measured(l, l->now_ns))
 		stat_add(&l->tally.sent, 1);
-	if (!punctual)
+	if (due_ns > l->held_ns)
 		return;
 	if (late_ns > LATE_NS)
 		stat_add(&l->tally.late, 1);
@@ -131,15 +129,13 @@ void talk_count_sent(struct load *l, uint64_t due_ns, bool punctual)
 }
 
 /* Asks for what the schedule has due, as far as there is room in flight. */
-static void ask_due(struct load *l, struct client *c, bool punctual)
+static void ask_due(struct load *l, struct client *c)
 {
 	struct schedule *s = &c->schedule;
 
-	/* What is due by the time of an alarm that came late, the alarm has held up. */
-	if (punctual)
-		c->held_ns = l->now_ns;
 	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
-		talk_count_sent(l, s->due_ns, s->due_ns <= c->held_ns);
+		c->was_due = c->was_due || measured(l, s->due_ns);
+		talk_count_sent(l, s->due_ns);
 		ask(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 	}
@@ -165,8 +161,8 @@ static bool is_done(const struct load *l, const struct client *c)
 	return l->options->messages && c->messages == l->options->messages && !c->in_flight;
 }
 
-/* Sends what is due on an open connection. punctual: an alarm, and no answer, says that it is. */
-static void talk(struct load *l, struct client *c, bool punctual)
+/* Sends what is due on an open connection. */
+static void talk(struct load *l, struct client *c)
 {
 	enum fault fault;
 
@@ -178,7 +174,7 @@ static void talk(struct load *l, struct client *c, bool punctual)
 		return;
 	}
 	if (l->options->rate > 0)
-		ask_due(l, c, punctual);
+		ask_due(l, c);
 	else
 		ask_more(l, c);
 	fault = client_send(c);
@@ -192,8 +188,11 @@ static void count_first_answer(struct load *l, struct client *c)
 	stat_add(&l->tally.opened, 1);
 	if (measured(l, l->now_ns))
 		stat_add(&l->tally.opened_measured, 1);
-	/* Clients that stay connect before the measured time, and are told all the same. */
-	if (!options_churn(l->options) || measured(l, c->wanted_ns))
+	/*
+	 * Clients that stay connect before the measured time, and are told all the same; but where
+	 * a schedule says when they first send, the wait for it says nothing of the server.
+	 */
+	if (options_churn(l->options) ? measured(l, c->wanted_ns) : l->options->rate <= 0)
 		histogram_record(&l->tally.connect, l->now_ns - c->wanted_ns);
 }
 
@@ -227,7 +226,7 @@ static void on_connected(struct load *l, struct client *c)
 	l->connecting--;
 	count_open(l, 1);
 	count_try(l, c);
-	talk(l, c, false);
+	talk(l, c);
 }
 
 void talk_on_event(struct load *l, struct client *c, uint32_t events)
@@ -253,14 +252,14 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 			return;
 		}
 	}
-	talk(l, c, false);
+	talk(l, c);
 }
 
 void talk_on_alarm(struct load *l, struct client *c)
 {
 	timers_clear(&l->timers, &c->alarm);
 	if (c->state == CLIENT_OPEN)
-		talk(l, c, true);
+		talk(l, c);
 	else if (c->state == CLIENT_CLOSED && l->now_ns < l->end_ns)
 		talk_open(l, c, l->now_ns);
 }

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "live.h"
 
 static const char *const names[FAULT_COUNT] = {
 	[FAULT_NONE] = "none",           [FAULT_REFUSED] = "refused", [FAULT_RESET] = "reset",
@@ -40,7 +43,8 @@ void fault_tell(enum fault fault, uint32_t connection, const char *detail)
 
 	/* The flag guards nothing but itself. */
 	if (!atomic_flag_test_and_set_explicit(&told[fault], memory_order_relaxed))
-		fprintf(stderr, "echoload: connection %u: %s\n", connection, detail);
+		fprintf(stderr, "%sechoload: connection %u: %s\n", isatty(2) ? LIVE_CLEAR : "",
+			connection, detail);
 }
 
 struct tally *tally_new(void)

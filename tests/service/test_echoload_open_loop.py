@@ -138,7 +138,7 @@ def test_a_generator_that_was_held_up_says_so():
     report = outcome_of(subprocess.CompletedProcess([], process.returncode, out, err)).report
     assert report["schedule"]["kept"] is False
     assert report["schedule"]["late_max_us"] > 0.9e6 * pause
-    assert report["schedule"]["late_share"] > 0.05
+    assert report["schedule"]["late_share"] > 0.2
     assert report["latency_us"]["p99"] > 0.7e6 * pause
 
 
