@@ -7,8 +7,9 @@ A row is one pool size under one load, as rounds.summarize() makes it: "load", "
 The rule: the smallest pool within 5 % of the best throughput whose p99 is within 10 % of the best
 that such a pool has. (A pool that serves half as much has a better p99 in the closed loop, where
 its clients ask half as often; that recommends nothing.) When no size is right for all of several
-loads, the smallest of those that come nearest. A size with a failed run (a wrong
-byte, a failed connection) is never recommended, nor is it the best of anything.
+loads, the smallest of those that have the most of the best throughput where they have least. A
+size with a failed run (a wrong byte, a failed connection) is never recommended, nor is it the best
+of anything.
 """
 
 import math
@@ -95,16 +96,17 @@ def choose(found):
     size has.
     """
     wanted = {score.load for score in found}
-    worst = {}
+    worst, shares = {}, {}
     for workers in sorted({score.workers for score in found}):
         mine = [score for score in found if score.workers == workers]
         if {score.load for score in mine} == wanted:
             worst[workers] = max(score.excess for score in mine)
+            shares[workers] = min(score.share for score in mine)
     for workers, excess in worst.items():
         if excess <= 1:
             return workers, True
     # The first of equals is the smallest.
-    return (min(worst, key=worst.get), False) if worst else (None, False)
+    return (max(shares, key=shares.get), False) if shares else (None, False)
 
 
 def _measured(score):
@@ -156,8 +158,8 @@ def for_all(rows):
     if workers is None:
         return Advice(None, False, "No size can be recommended for all loads: each had a failed "
                                    f"run under one of them{without}.")
-    mine = max((score for score in found if score.workers == workers),
-               key=lambda score: score.excess)
+    mine = min((score for score in found if score.workers == workers),
+               key=lambda score: score.share)
     if meets:
         start = (f"{workers_text(workers)}: the smallest pool within both bounds under every load"
                  f"{without}{_smaller(found, workers)}")

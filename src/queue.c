@@ -373,6 +373,7 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 	struct place *p = &q->places[place];
 
 	batch->count = 0;
+	batch->again = false;
 	batch->evict = 0;
 	batch->pressed = false;
 	lock_acquire(&q->lock);
@@ -382,6 +383,8 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 		take_as_many_as_fit(q, p, batch);
 		ask_to_evict(q, p, offered, batch);
 		wake_next(q);
+		/* Its own bell would be told only after all connections that are ready before it. */
+		batch->again = p->rung;
 	}
 	batch->ended = q->closed && q->ring.count == 0;
 	lock_release(&q->lock);

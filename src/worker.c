@@ -55,6 +55,7 @@ struct worker {
 	uint64_t offered_ns;      /* when connections were last offered for closing */
 	bool pressed;             /* others wait, and no worker has room for them */
 	bool look;                /* at the queue: the bell was rung or a connection ended */
+	bool again;               /* look at the queue after one more turn */
 };
 
 static uint32_t tuned(const atomic_uint *number)
@@ -319,6 +320,7 @@ static bool take(struct worker *w)
 	w->offered_ns = w->now_ns;
 	w->now_ns = clock_now_ns();
 	w->pressed = batch.pressed;
+	w->again = batch.again;
 	adopt_handed(w, batch.handed);
 	watch_handed(w, batch.handed);
 	for (unsigned int i = 0; i < batch.count; i++) {
@@ -414,8 +416,10 @@ static void *worker_run(void *argument)
 			break;
 		tune_buffer(w);
 		/* What take() itself ended has made room: look again before sleeping. */
-		if (w->held && !w->look)
+		if (w->held && !w->look) {
 			wait_and_serve(w);
+			w->look = w->look || w->again;
+		}
 	}
 	let_all_go(w, &w->reading);
 	let_all_go(w, &w->owing);

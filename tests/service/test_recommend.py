@@ -221,3 +221,11 @@ def test_rounds_that_disagree_are_told():
     assert "Each round alone would have said: 1, 2 workers. For a surer answer" in text
     text, _ = told(runs((1, 1, 1000.0, "none"), (2, 1, 800.0, "none")))
     assert "differs by up to 11 % from round to round" in text
+
+
+def test_for_all_loads_the_least_lost_throughput_decides_when_no_size_is_right():
+    found = (rows((1, 800, 100), (2, 1000, 300), (4, 500, 30), load="many")
+             + rows((1, 900, 900), (2, 800, 300), (4, 1000, 100), load="large"))
+    advice = recommend.for_all(found)
+    assert (advice.workers, advice.meets) == (1, False)
+    assert "1 worker comes nearest, at worst with 80 % of the best throughput" in advice.reason

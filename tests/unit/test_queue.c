@@ -741,6 +741,44 @@ static void test_a_storm_is_taken_once_and_in_order(void **state)
 	free(s);
 }
 
+static bool take_some(struct queue *q, unsigned int place, uint32_t held, unsigned int count)
+{
+	struct queue_batch batch;
+
+	queue_take(q, place, held, 0, &batch);
+	assert_int_equal(batch.count, count);
+	return batch.again;
+}
+
+static void test_who_leaves_some_for_itself_is_told_to_take_again(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < 2 * QUEUE_TAKE_MAX + 1; i++)
+		assert_true(push(f.queue, i));
+	/* The others hold more, so the next are for the first again. */
+	for (unsigned int i = 1; i < BELLS; i++)
+		assert_false(take_some(f.queue, i, 100, 0));
+	assert_true(take_some(f.queue, 0, 0, QUEUE_TAKE_MAX));
+	assert_true(take_some(f.queue, 0, QUEUE_TAKE_MAX, QUEUE_TAKE_MAX));
+	assert_false(take_some(f.queue, 0, 2 * QUEUE_TAKE_MAX, 1));
+	close_queue(&f);
+}
+
+static void test_who_leaves_some_for_another_is_not(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < QUEUE_TAKE_MAX + 1; i++)
+		assert_true(push(f.queue, i));
+	assert_false(take_some(f.queue, 0, 0, QUEUE_TAKE_MAX));
+	close_queue(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -771,6 +809,8 @@ int main(void)
 		cmocka_unit_test(test_a_worker_that_leaves_passes_its_wake_up_on),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_hand_over),
 		cmocka_unit_test(test_a_storm_is_taken_once_and_in_order),
+		cmocka_unit_test(test_who_leaves_some_for_itself_is_told_to_take_again),
+		cmocka_unit_test(test_who_leaves_some_for_another_is_not),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
