@@ -383,7 +383,7 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 		take_as_many_as_fit(q, p, batch);
 		ask_to_evict(q, p, offered, batch);
 		wake_next(q);
-		/* Its own bell would be told only after all connections that are ready before it. */
+		/* Its own bell would be told after all connections that are ready before it. */
 		batch->again = p->rung;
 	}
 	batch->ended = q->closed && q->ring.count == 0;
