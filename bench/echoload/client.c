@@ -182,10 +182,13 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 
 bool client_answer(struct client *c, uint64_t *due_ns, uint64_t *bytes)
 {
-	const struct flight *f = &c->flights[c->flight_first];
 	const uint64_t before = c->answered_bytes;
+	const struct flight *f;
 
-	if (!c->in_flight || f->end > c->received.bytes)
+	if (!c->in_flight)
+		return false; /* an idle client has no room for any */
+	f = &c->flights[c->flight_first];
+	if (f->end > c->received.bytes)
 		return false;
 	*due_ns = f->due_ns;
 	*bytes = f->end - before;

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from echoload import ECHOLOAD, at, close, measure_well, needs_echoload, outcome_of
-from harness import environment, needs_plain_build, seconds, wait_for
+from harness import PLAIN, environment, needs_plain_build, seconds, wait_for
 from odd_servers import EchoServer, Recording, Slow, StallingOnce
 
 pytestmark = needs_echoload
@@ -108,7 +108,8 @@ def test_a_slow_server_is_not_the_generator_s_fault():
     assert report["latency_us"]["p90"] > 0.3e6
     assert close(report["echoes_per_s"], 1 / Slow.DELAY_S, 0.3)
     assert report["schedule"]["sent_share"] < 0.4
-    assert report["schedule"]["late_share"] < 0.3
+    # A slow build is held up itself.
+    assert not PLAIN or report["schedule"]["late_share"] < 0.3
 
 
 @pytest.mark.parametrize("options", [(), ("-P", "-p", 64)])
