@@ -16,8 +16,8 @@
 #include "sockets.h"
 
 static char ipv4[] = "127.0.0.1";
-static char second_ipv4[] = "127.0.0.2";
-static char foreign[] = "192.0.2.1"; /* RFC 5737: nobody's */
+static char second_ipv4[INET_ADDRSTRLEN]; /* this process's own, as tests may run side by side */
+static char foreign[] = "192.0.2.1";      /* RFC 5737: nobody's */
 
 /* Settings that own nothing; addresses points to strings of the test. */
 static struct settings settings_for(char **addresses, size_t count)
@@ -54,8 +54,8 @@ static void test_port_0_gives_all_addresses_the_same_free_port(void **state)
 	assert_int_not_equal(address_port(&l.items[0].address), 0);
 	assert_int_equal(address_port(&l.items[0].address), address_port(&l.items[1].address));
 	listeners_format(&l, text, sizeof(text));
-	snprintf(expected, sizeof(expected), "127.0.0.1:%d, 127.0.0.2:%d",
-		 address_port(&l.items[0].address), address_port(&l.items[0].address));
+	snprintf(expected, sizeof(expected), "%s:%d, %s:%d", ipv4,
+		 address_port(&l.items[0].address), second_ipv4, address_port(&l.items[0].address));
 	assert_string_equal(text, expected);
 	listeners_close(&l);
 }
@@ -287,5 +287,7 @@ int main(void)
 		cmocka_unit_test(test_takes_over_nothing_else),
 	};
 
+	snprintf(second_ipv4, sizeof(second_ipv4), "127.%d.%d.2", getpid() >> 8 & 0xff,
+		 getpid() & 0xff);
 	return cmocka_run_group_tests_name("listener", tests, NULL, NULL);
 }
