@@ -258,7 +258,8 @@ EXCEPTIONS = _exceptions(
     ("are variables", "environ __environ optarg optind stderr stdout"),
     ("is for a child that is ours and not yet waited for", "kill"),
     ("has no error that a valid argument could give",
-     "clock_gettime getpid getrlimit64 pthread_self pthread_sigmask sigaction sysconf time"),
+     "clock_gettime getpid getrlimit64 pthread_self pthread_sigmask sched_getscheduler sigaction "
+     "sysconf time"),
     ("cannot fail on objects that are in order; must() aborts where they are not",
      "pthread_attr_destroy pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
      "pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait "
