@@ -22,7 +22,7 @@
 #include "peer.h"
 
 #define EVENTS_PER_WAIT   256
-#define MESSAGE_BYTES_MAX (16 * 1024 * 1024)
+#define MESSAGE_BYTES_MAX (16L << 20)
 
 struct connection {
 	int fd;

@@ -74,6 +74,8 @@ int main(int argc, char **argv)
 			peer_accept_failed();
 			continue;
 		}
+		/* The descriptor itself is the argument. NOLINTNEXTLINE(performance-no-int-to-ptr)
+		 */
 		errno = pthread_create(&thread, &attributes, serve, (void *)(intptr_t)fd);
 		if (errno) {
 			/* This client is turned away; those that have a thread keep theirs. */
