@@ -74,8 +74,7 @@ int main(int argc, char **argv)
 			peer_accept_failed();
 			continue;
 		}
-		/* The descriptor itself is the argument. NOLINTNEXTLINE(performance-no-int-to-ptr)
-		 */
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): the descriptor is the argument */
 		errno = pthread_create(&thread, &attributes, serve, (void *)(intptr_t)fd);
 		if (errno) {
 			/* This client is turned away; those that have a thread keep theirs. */
