@@ -30,10 +30,10 @@ struct queue_batch {
 		*handed; /* connections of workers that left, however many; the taker's now */
 	bool pressed;    /* others wait, and no worker has room for them */
 	uint32_t evict;  /* how many of those it offered it is to close for them */
-	bool again;      /* more wait for this worker: take again after one turn of those it holds */
-	bool leaving;    /* hand over what is held (queue_hand_over()) and end */
-	bool ended;      /* the queue is closed and empty: nothing will ever come */
-	bool stopped;    /* queue_stop() was called: end now, whatever is held */
+	bool again;   /* more wait for this worker: take again after one turn of those it holds */
+	bool leaving; /* hand over what is held (queue_hand_over()) and end */
+	bool ended;   /* the queue is closed and empty: nothing will ever come */
+	bool stopped; /* queue_stop() was called: end now, whatever is held */
 };
 
 struct queue;
