@@ -30,15 +30,16 @@ struct load {
 	struct schedule arrivals;  /* of new connections, in the open loop */
 	struct client *free_first; /* clients that wait for an arrival, longest first */
 	struct client **free_last;
-	uint64_t held_ns;    /* what was due until then had to wait for this thread */
-	uint32_t source;     /* the number of the address that the next connection comes from */
-	uint32_t begun;      /* how many clients have begun to connect, or were made free */
-	uint32_t tried;      /* how many have come to a first connection, or to none */
-	uint32_t connecting; /* how many do now */
-	uint64_t in_flight;  /* messages */
-	uint64_t now_ns;     /* the time of this turn */
-	uint64_t look_ns;    /* the next look for timeouts */
-	uint64_t begin_ns;   /* of the measured time, as of this turn */
+	uint64_t held_from_ns;  /* what was due from here on had to wait for this thread, */
+	uint64_t held_until_ns; /* until here */
+	uint32_t source;        /* the number of the address that the next connection comes from */
+	uint32_t begun;         /* how many clients have begun to connect, or were made free */
+	uint32_t tried;         /* how many have come to a first connection, or to none */
+	uint32_t connecting;    /* how many do now */
+	uint64_t in_flight;     /* messages */
+	uint64_t now_ns;        /* the time of this turn */
+	uint64_t look_ns;       /* the next look for timeouts */
+	uint64_t begin_ns;      /* of the measured time, as of this turn */
 	uint64_t end_ns;
 	bool told_ready;
 };

@@ -120,7 +120,7 @@ void talk_count_sent(struct load *l, uint64_t due_ns)
 	stat_add(&l->tally.asked, 1);
 	if (measured(l, l->now_ns))
 		stat_add(&l->tally.sent, 1);
-	if (due_ns > l->held_ns)
+	if (due_ns < l->held_from_ns || due_ns > l->held_until_ns)
 		return;
 	if (late_ns > LATE_NS)
 		stat_add(&l->tally.late, 1);
