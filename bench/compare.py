@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import command
 import compare_options
-import interrupt
 import machine
 import peers
 import rounds
@@ -19,7 +19,6 @@ import trial
 import tune_sweep
 from compare_report import Report
 from loads import LOADS
-from tune import INTERRUPTED, USAGE, missing_program
 
 # Beside those of the clients: what server and generator have open for themselves.
 OTHER_DESCRIPTORS = 200
@@ -93,8 +92,8 @@ class Comparison:
         if not cases:
             return
         sizes = tune_sweep.default_workers()
-        print(f"pool sizes {', '.join(map(str, sizes))} under {_loads(len(cases))}, "
-              f"{SWEEP_ROUNDS} rounds", file=sys.stderr)
+        print(f"pool sizes {', '.join(map(str, sizes))} under "
+              f"{rounds.count_text(len(cases), 'load')}, {SWEEP_ROUNDS} rounds", file=sys.stderr)
         short = self.bench._replace(timing={
             **self.bench.timing, "duration": min(SWEEP_S, self.options.duration)})
         in_round = len(cases) * len(sizes)
@@ -106,7 +105,8 @@ class Comparison:
     def _measure(self):
         cells = [(case, peer) for case in self.cases for peer in self.peers
                  if not peer.refuses(case)]
-        print(f"{len(self.peers)} servers under {_loads(len(self.cases))}: "
+        loads = rounds.count_text(len(self.cases), "load")
+        print(f"{len(self.peers)} servers under {loads}: "
               f"{len(cells) * self.options.rounds} runs", file=sys.stderr)
         with rounds.Progress(len(cells) * self.options.rounds, len(cells)) as progress:
             for number, (case, peer) in rounds.interleave(cells, self.options.rounds):
@@ -121,13 +121,9 @@ class Comparison:
     def status(self):
         """The exit status."""
         if self.interrupted:
-            return INTERRUPTED
+            return command.INTERRUPTED
         own = [row for row in self.rows if row["peer"] == peers.OWN]
         return 0 if own and all(row["ok"] for row in own) else 1
-
-
-def _loads(count):
-    return f"{count} load" + ("s" if count != 1 else "")
 
 
 def fail(text, status):
@@ -147,23 +143,15 @@ def tell(done):
 
 
 def main():
-    interrupt.install()
     options = compare_options.parse(sys.argv[1:])
-    missing = missing_program((options.program, options.echoload))
+    missing = command.missing_program((options.program, options.echoload))
     if missing:
         return fail(missing, 1)
-    try:
-        Path(options.output).mkdir(parents=True, exist_ok=True)
-        done = Comparison(options)
-        done.run()
-        return tell(done)
-    except server.ServerFailed as failure:
-        return fail(str(failure), USAGE)
-    except OSError as error:
-        return fail(str(error), 1)
-    except KeyboardInterrupt:
-        return fail("interrupted", INTERRUPTED)
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    done = Comparison(options)
+    done.run()
+    return tell(done)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main, fail))

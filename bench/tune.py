@@ -4,12 +4,11 @@ Called by script/bench, and by hand; --help explains it. The runs are tune_sweep
 is tune_report.py's, and the rule of the recommendation is recommend.py's.
 """
 
-import os
 import shlex
 import sys
 from pathlib import Path
 
-import interrupt
+import command
 import load
 import machine
 import plot
@@ -19,22 +18,11 @@ import tune_options
 import tune_report
 import tune_sweep
 
-USAGE = 2
-INTERRUPTED = 130
-
 
 def fail(text, status):
     """One sentence on standard error, and the exit status."""
-    print(text if text.startswith("script/bench") else f"script/bench: {text}", file=sys.stderr)
+    print(f"script/bench: {text}", file=sys.stderr)
     return status
-
-
-def missing_program(paths):
-    """The sentence about the first program that is not there; None when all are."""
-    for path in paths:
-        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
-            return f"{path} is not there: run script/build --bench, or name the build with --build"
-    return None
 
 
 class Tuning:
@@ -126,7 +114,8 @@ class Tuning:
         if self.sweep.rows:
             self._tell_rows()
         if self.interrupted:
-            return fail(f"interrupted after {len(self.sweep.rows)} runs", INTERRUPTED)
+            return fail(f"interrupted after {len(self.sweep.rows)} runs",
+                        command.INTERRUPTED)
         if self.failure:
             return fail(self.failure, 1)
         return 0 if all(row["ok"] for row in self.sweep.rows) else 1
@@ -154,22 +143,14 @@ class Tuning:
 
 
 def main():
-    interrupt.install()
     tuning = Tuning(tune_options.read())
-    missing = missing_program((tuning.program, tuning.echoload))
+    missing = command.missing_program((tuning.program, tuning.echoload))
     if missing:
         return fail(missing, 1)
-    try:
-        tuning.prepare()
-        tuning.measure()
-        return tuning.tell()
-    except server.ServerFailed as failure:
-        return fail(str(failure), USAGE)
-    except OSError as error:
-        return fail(str(error), 1)
-    except KeyboardInterrupt:
-        return fail("interrupted", INTERRUPTED)
+    tuning.prepare()
+    tuning.measure()
+    return tuning.tell()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main, fail))

@@ -67,13 +67,6 @@ static json_t *errors_object(const struct tally *t)
 	return errors;
 }
 
-static json_t *an_echo(const struct result *r, double cpu)
-{
-	const double echoes = (double)stat_get(&r->tally->echoes);
-
-	return echoes > 0 ? number(cpu * r->seconds * 1e6 / echoes) : json_null();
-}
-
 static json_t *cpu_object(const struct result *r)
 {
 	const struct cpu_use *cpu = &r->cpu;
@@ -82,8 +75,9 @@ static json_t *cpu_object(const struct result *r)
 	return json_pack("{so so so sI so so}", "generator", number(cpu->generator), "server",
 			 server ? number(cpu->server) : json_null(), "machine",
 			 number(cpu->machine), "cpus", (json_int_t)cpu->cpus,
-			 "generator_us_per_echo", an_echo(r, cpu->generator), "server_us_per_echo",
-			 server ? an_echo(r, cpu->server) : json_null());
+			 "generator_us_per_echo", number(run_us_for_an_echo(r, cpu->generator)),
+			 "server_us_per_echo",
+			 server ? number(run_us_for_an_echo(r, cpu->server)) : json_null());
 }
 
 static json_t *schedule_object(const struct result *r)
@@ -104,11 +98,6 @@ static json_t *fairness(const struct result *r)
 	return share_of((double)r->fewest_echoes, (double)r->most_echoes);
 }
 
-static double a_second(const struct result *r, const _Atomic uint64_t *count)
-{
-	return r->seconds > 0 ? (double)stat_get(count) / r->seconds : 0;
-}
-
 /* What stands for the schedule of a closed loop, which has none: the same keys, and no values. */
 static json_t *no_schedule_object(void)
 {
@@ -124,10 +113,10 @@ static json_t *result_object(const struct result *r, json_t *schedule)
 			 ECHOPOOL_VERSION, "target", r->options->target, "options",
 			 options_object(r->options), "seconds", number(r->seconds), "echoes",
 			 integer(stat_get(&t->echoes)), "echoes_per_s",
-			 number(a_second(r, &t->echoes)), "bytes_per_s",
-			 number(a_second(r, &t->bytes)), "latency_us", latency_object(&t->latency),
-			 "opened", integer(stat_get(&t->opened)), "opened_per_s",
-			 number(a_second(r, &t->opened_measured)), "connect_us",
+			 number(run_a_second(r, &t->echoes)), "bytes_per_s",
+			 number(run_a_second(r, &t->bytes)), "latency_us",
+			 latency_object(&t->latency), "opened", integer(stat_get(&t->opened)),
+			 "opened_per_s", number(run_a_second(r, &t->opened_measured)), "connect_us",
 			 latency_object(&t->connect), "errors", errors_object(t), "starved",
 			 (json_int_t)(options_churn(r->options) ? 0 : r->starved), "fairness",
 			 fairness(r), "cpu", cpu_object(r), "limited_by", run_limited_by(r),

@@ -31,15 +31,6 @@ uint64_t live_next_ns(const struct live *live)
 	return live->shown ? live->last_ns + LINE_EVERY_NS : UINT64_MAX;
 }
 
-static uint64_t faults(const struct tally *t)
-{
-	uint64_t count = 0;
-
-	for (int i = 0; i < FAULT_COUNT; i++)
-		count += stat_get(&t->fault[i]);
-	return count;
-}
-
 static void show_opening(struct load *const *loads, uint32_t count, const struct options *o)
 {
 	uint32_t open = 0;
@@ -57,7 +48,7 @@ static void show_measuring(struct live *live, const struct tally *t, uint64_t no
 	fprintf(stderr, LIVE_CLEAR "%.0f s left  %10.0f echoes/s  p99 %.0f us  %" PRIu64 " faults",
 		live->until_ns > now_ns ? (double)(live->until_ns - now_ns) / (double)NS_PER_S : 0,
 		(double)(echoes - live->echoes) / seconds,
-		(double)histogram_quantile_ns(&t->latency, 0.99) / 1000, faults(t));
+		(double)histogram_quantile_ns(&t->latency, 0.99) / 1000, tally_faults(t));
 	live->echoes = echoes;
 }
 

@@ -31,21 +31,16 @@ static void print_load(FILE *out, const struct options *o)
 	fprintf(out, "\n\n");
 }
 
-static double a_second(const struct result *r, uint64_t count)
-{
-	return r->seconds > 0 ? (double)count / r->seconds : 0;
-}
-
 static void print_throughput(FILE *out, const struct result *r)
 {
 	const struct tally *t = r->tally;
 
 	fprintf(out, "  %-12s %10" PRIu64 " in %.2f s %12.0f a second %10.2f MB/s each way\n",
-		"echoes", stat_get(&t->echoes), r->seconds, a_second(r, stat_get(&t->echoes)),
-		a_second(r, stat_get(&t->bytes)) / 1e6);
+		"echoes", stat_get(&t->echoes), r->seconds, run_a_second(r, &t->echoes),
+		run_a_second(r, &t->bytes) / 1e6);
 	fprintf(out, "  %-12s %10" PRIu64 " answered", "connections", stat_get(&t->opened));
 	if (options_churn(r->options))
-		fprintf(out, " %17.0f a second\n", a_second(r, stat_get(&t->opened_measured)));
+		fprintf(out, " %17.0f a second\n", run_a_second(r, &t->opened_measured));
 	else
 		fprintf(out, ", %u starved; slowest to fastest %.2f\n", r->starved,
 			r->most_echoes ? (double)r->fewest_echoes / (double)r->most_echoes : 0);
@@ -84,18 +79,15 @@ static void print_schedule(FILE *out, const struct result *r)
 
 static void print_faults(FILE *out, const struct tally *t)
 {
-	uint64_t faults = 0;
-
 	fprintf(out, "\n  %-12s", "faults");
 	for (int i = FAULT_NONE + 1; i < FAULT_COUNT; i++) {
 		const uint64_t count = stat_get(&t->fault[i]);
 
-		faults += count;
 		if (count)
 			fprintf(out, " %s %" PRIu64 "%s", fault_name((enum fault)i), count,
 				i == FAULT_WRONG ? " bytes" : "");
 	}
-	fprintf(out, "%s\n", faults ? "" : " none");
+	fprintf(out, "%s\n", tally_faults(t) ? "" : " none");
 }
 
 static void print_limit(FILE *out, const struct result *r)
@@ -121,17 +113,17 @@ static bool knows_server(const struct result *r)
 static void print_cpu(FILE *out, const struct result *r)
 {
 	const struct cpu_use *cpu = &r->cpu;
-	const double echoes = a_second(r, stat_get(&r->tally->echoes));
 
 	fprintf(out, "  %-12s generator %.2f of %u", "CPUs", cpu->generator, r->options->threads);
 	if (knows_server(r))
 		fprintf(out, ", server %.2f", cpu->server);
 	fprintf(out, "; all %u of the machine %.0f %% busy\n", cpu->cpus, 100 * cpu->machine);
-	if (echoes <= 0)
+	if (!stat_get(&r->tally->echoes))
 		return;
-	fprintf(out, "  %-12s generator %.2f us", "for an echo", 1e6 * cpu->generator / echoes);
+	fprintf(out, "  %-12s generator %.2f us", "for an echo",
+		run_us_for_an_echo(r, cpu->generator));
 	if (knows_server(r))
-		fprintf(out, ", server %.2f us", 1e6 * cpu->server / echoes);
+		fprintf(out, ", server %.2f us", run_us_for_an_echo(r, cpu->server));
 	fprintf(out, "\n");
 }
 

@@ -302,11 +302,7 @@ void run_free(struct result *r)
 
 bool run_is_ok(const struct result *r)
 {
-	uint64_t faults = 0;
-
-	for (int i = 0; i < FAULT_COUNT; i++)
-		faults += stat_get(&r->tally->fault[i]);
-	return faults == 0 && stat_get(&r->tally->opened) > 0;
+	return tally_faults(r->tally) == 0 && stat_get(&r->tally->opened) > 0;
 }
 
 const char *run_limited_by(const struct result *r)
@@ -321,6 +317,18 @@ const char *run_limited_by(const struct result *r)
 	if (tasks && cpu->server >= 0.95 * tasks)
 		return "server";
 	return "none";
+}
+
+double run_a_second(const struct result *r, const _Atomic uint64_t *count)
+{
+	return r->seconds > 0 ? (double)stat_get(count) / r->seconds : 0;
+}
+
+double run_us_for_an_echo(const struct result *r, double cpu)
+{
+	const double echoes = run_a_second(r, &r->tally->echoes);
+
+	return echoes > 0 ? 1e6 * cpu / echoes : NAN;
 }
 
 double run_scheduled(const struct result *r)

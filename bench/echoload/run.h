@@ -37,6 +37,12 @@ bool run_is_ok(const struct result *r);
 /* What was at its limit: "generator", "server", "machine" or "none". */
 const char *run_limited_by(const struct result *r);
 
+/* What a count of the tally, taken in the measured time, makes a second. */
+double run_a_second(const struct result *r, const _Atomic uint64_t *count);
+
+/* What cpu, in CPU seconds a second, makes for each echo; NAN: there was no echo. */
+double run_us_for_an_echo(const struct result *r, double cpu);
+
 /* The open loop: how many messages (or connections) the schedule had in the measured time. */
 double run_scheduled(const struct result *r);
 

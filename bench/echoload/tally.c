@@ -56,6 +56,15 @@ struct tally *tally_new(void)
 	return t;
 }
 
+uint64_t tally_faults(const struct tally *t)
+{
+	uint64_t count = 0;
+
+	for (int i = 0; i < FAULT_COUNT; i++)
+		count += stat_get(&t->fault[i]);
+	return count;
+}
+
 static void add(_Atomic uint64_t *to, const _Atomic uint64_t *from)
 {
 	stat_add(to, stat_get(from));

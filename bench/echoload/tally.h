@@ -35,7 +35,7 @@ struct tally {
 	/* The open loop: of the messages (or connections) that were due in the measured time, */
 	_Atomic uint64_t asked; /* which were sent at all, */
 	_Atomic uint64_t sent;  /* which in the measured time, */
-	_Atomic uint64_t late;  /* and which more than LATE_NS late though nothing held them up */
+	_Atomic uint64_t late;  /* and which more than LATE_NS late as this thread was held up */
 	_Atomic uint64_t late_max_ns;
 
 	struct histogram latency; /* of the messages that were due in the measured time */
@@ -50,6 +50,9 @@ struct tally *tally_new(void);
 
 /* Adds what from has counted; the caller owns to. */
 void tally_add(struct tally *to, const struct tally *from);
+
+/* All faults together, of whatever kind. */
+uint64_t tally_faults(const struct tally *t);
 
 /* "refused", "reset", ...: a word of the report. */
 const char *fault_name(enum fault fault);

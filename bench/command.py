@@ -1,0 +1,30 @@
+"""The outside of tune.py and compare.py: exit statuses, and a sentence for whatever ends them."""
+
+import os
+
+import interrupt
+import server
+
+USAGE = 2
+INTERRUPTED = 130
+
+
+def missing_program(paths):
+    """The sentence about the first program that is not there; None when all are."""
+    for path in paths:
+        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
+            return f"{path} is not there: run script/build --bench, or name the build with --build"
+    return None
+
+
+def run(body, fail):
+    """Calls body, and returns its exit status, or that of fail(text, status) for what ended it."""
+    interrupt.install()
+    try:
+        return body()
+    except server.ServerFailed as failure:
+        return fail(str(failure), USAGE)
+    except OSError as error:
+        return fail(str(error), 1)
+    except KeyboardInterrupt:
+        return fail("interrupted", INTERRUPTED)
