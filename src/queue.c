@@ -14,7 +14,8 @@
  *  - A worker that holds connections sleeps in epoll_wait. If it has room, a push rings its bell,
  *    and a bell stays rung until the worker has come to queue_take(), so the worker need not be
  *    asleep to hear it. `rung` is cleared under the lock before anything is looked at: a later push
- *    rings again.
+ *    rings again. A worker that is busy sees `rung` itself after each turn, as epoll would tell of
+ *    the bell only after all connections that were ready before it.
  *  - If no worker has room, the connection waits, and every worker that does not know yet that
  *    others wait is rung (`pressed` is what it knows). A worker makes room only by telling a
  *    smaller `held` in queue_take(), where it looks at the ring under the same lock: either it sees
@@ -33,20 +34,26 @@
  */
 #include "echopool/queue.h"
 
+#include <stdalign.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "echopool/clock.h"
+#include "echopool/stats.h"
 #include "echopool/thread.h"
 
-/* A worker as the queue sees it; under the queue's lock. */
+/* A worker as the queue sees it; under the queue's lock, but for rung. */
 struct place {
+	/*
+	 * The worker was woken, and has not looked since. Written under the lock; its worker reads
+	 * it without, after each turn. Relaxed: the bell orders what the worker must not miss.
+	 */
+	alignas(CACHE_LINE_BYTES) atomic_bool rung;
 	const struct bell *bell; /* NULL: nobody is here */
 	uint32_t held;           /* told by the worker, and handed to it since */
 	uint32_t worker_connections;
 	uint32_t evicting; /* closing for others that wait; it comes back for them */
-	bool rung;         /* the bell was rung, and the worker has not looked since */
 	bool asleep;       /* on not_empty */
 	bool leaving;
 	bool pressed;              /* was told that others wait and that nobody has room for them */
@@ -74,10 +81,12 @@ struct queue {
 
 struct queue *queue_new(uint32_t limit, unsigned int places)
 {
-	struct queue *q = calloc(1, sizeof(*q) + places * sizeof(q->places[0]));
+	const size_t bytes = sizeof(struct queue) + places * sizeof(struct place);
+	struct queue *q = aligned_alloc(CACHE_LINE_BYTES, bytes);
 
 	if (!q)
 		return NULL;
+	memset(q, 0, bytes);
 	if (!ring_init(&q->ring, limit)) {
 		free(q);
 		return NULL;
@@ -144,10 +153,15 @@ static struct place *least_loaded(struct queue *q)
 
 static void ring(struct place *p)
 {
-	if (p->rung)
+	if (atomic_load_explicit(&p->rung, memory_order_relaxed))
 		return;
-	p->rung = true;
+	atomic_store_explicit(&p->rung, true, memory_order_relaxed);
 	bell_ring(p->bell);
+}
+
+bool queue_is_rung(const struct queue *q, unsigned int place)
+{
+	return atomic_load_explicit(&q->places[place].rung, memory_order_relaxed);
 }
 
 static void ring_all(struct queue *q) REQUIRES(q->lock);
@@ -334,7 +348,7 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
 	/* While anyone has room, nobody need go: that worker was woken, and wakes the next. */
-	p->pressed = q->ring.count && !has_room(p) && !least_loaded(q);
+	p->pressed = q->ring.count && !least_loaded(q);
 	batch->pressed = p->pressed;
 	if (!batch->pressed)
 		return;
@@ -355,7 +369,7 @@ static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_b
 		p->asleep = false;
 		q->sleepers--;
 	}
-	p->rung = false;
+	atomic_store_explicit(&p->rung, false, memory_order_relaxed);
 	p->pressed = false;
 	q->evicting -= p->evicting;
 	p->evicting = 0;
@@ -373,7 +387,6 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 	struct place *p = &q->places[place];
 
 	batch->count = 0;
-	batch->again = false;
 	batch->evict = 0;
 	batch->pressed = false;
 	lock_acquire(&q->lock);
@@ -383,8 +396,6 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 		take_as_many_as_fit(q, p, batch);
 		ask_to_evict(q, p, offered, batch);
 		wake_next(q);
-		/* Its own bell would be told after all connections that are ready before it. */
-		batch->again = p->rung;
 	}
 	batch->ended = q->closed && q->ring.count == 0;
 	lock_release(&q->lock);

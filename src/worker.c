@@ -55,7 +55,6 @@ struct worker {
 	uint64_t offered_ns;      /* when connections were last offered for closing */
 	bool pressed;             /* others wait, and no worker has room for them */
 	bool look;                /* at the queue: the bell was rung or a connection ended */
-	bool again;               /* look at the queue after one more turn */
 };
 
 static uint32_t tuned(const atomic_uint *number)
@@ -320,7 +319,6 @@ static bool take(struct worker *w)
 	w->offered_ns = w->now_ns;
 	w->now_ns = clock_now_ns();
 	w->pressed = batch.pressed;
-	w->again = batch.again;
 	adopt_handed(w, batch.handed);
 	watch_handed(w, batch.handed);
 	for (unsigned int i = 0; i < batch.count; i++) {
@@ -376,12 +374,15 @@ static void expire(struct worker *w)
 		w->look = true;
 }
 
-/* Waits for the connections and the bell, and serves those that are ready, one turn each. */
+/*
+ * Waits for the connections and the bell, and serves those that are ready, one turn each. Does not
+ * sleep while there is room that the queue has not been told of.
+ */
 static void wait_and_serve(struct worker *w)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
-	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT,
-			   clock_timeout_ms(deadline_ns(w), w->now_ns));
+	const int timeout_ms = w->look ? 0 : clock_timeout_ms(deadline_ns(w), w->now_ns);
+	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
 
 	if (n < 0 && errno != EINTR)
 		fail(errno, "epoll_wait");
@@ -393,6 +394,7 @@ static void wait_and_serve(struct worker *w)
 			w->look = true;
 	}
 	expire(w);
+	w->look = w->look || queue_is_rung(w->options.queue, w->index);
 }
 
 static void let_all_go(struct worker *w, struct idle_list *list)
@@ -415,11 +417,8 @@ static void *worker_run(void *argument)
 		if ((w->look || w->held == 0) && !take(w))
 			break;
 		tune_buffer(w);
-		/* What take() itself ended has made room: look again before sleeping. */
-		if (w->held && !w->look) {
+		if (w->held)
 			wait_and_serve(w);
-			w->look = w->look || w->again;
-		}
 	}
 	let_all_go(w, &w->reading);
 	let_all_go(w, &w->owing);

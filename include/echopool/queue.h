@@ -30,10 +30,9 @@ struct queue_batch {
 		*handed; /* connections of workers that left, however many; the taker's now */
 	bool pressed;    /* others wait, and no worker has room for them */
 	uint32_t evict;  /* how many of those it offered it is to close for them */
-	bool again;   /* more wait for this worker: take again after one turn of those it holds */
-	bool leaving; /* hand over what is held (queue_hand_over()) and end */
-	bool ended;   /* the queue is closed and empty: nothing will ever come */
-	bool stopped; /* queue_stop() was called: end now, whatever is held */
+	bool leaving;    /* hand over what is held (queue_hand_over()) and end */
+	bool ended;      /* the queue is closed and empty: nothing will ever come */
+	bool stopped;    /* queue_stop() was called: end now, whatever is held */
 };
 
 struct queue;
@@ -116,6 +115,12 @@ bool queue_take_back(struct queue *q, struct arrival *a);
  */
 void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
 		struct queue_batch *batch);
+
+/*
+ * Whether the worker at place was woken and has not been in queue_take() since: it is to go there
+ * after this turn. One load, without the lock. That place's worker.
+ */
+bool queue_is_rung(const struct queue *q, unsigned int place);
 
 /*
  * Asks the worker at place to leave: its next queue_take() says so, and it is given nothing more.

@@ -24,8 +24,10 @@
  *                                 service_close(), service_end(), and what they call in queue.c
  *   promised                      what queue_wait_for_room() granted and queue_push() will take,
  *                                 whatever becomes of the limit
- *   accept_the_rest()             the room that queue_promise_room() makes past the limit; here the
- *                                 operator raises the limit for that moment, which is harder
+ *   accept_the_rest()             with queue_promise_room(): all that are in the backlog, past the
+ *                                 limit; or fewer, where memory is short
+ *   queue_is_rung()               left out: it only has a worker look before its bell's edge, which
+ *                                 stays to come, as a connection's end does already
  *   proctype spurious             wake-ups of a condition variable that nobody asked for
  *
  * Left out: queue_expire() and every other deadline, so that no clock can make good for a wake-up
@@ -579,7 +581,13 @@ inline accept_and_push()
 
 inline accept_the_rest()
 {
-	room = ROOM_NOW;
+	atomic {
+		if
+		:: room = CONNS - next
+		:: room = ROOM_NOW
+		fi;
+		promised = room
+	}
 	do
 	:: room && next < CONNS -> accept_and_push()
 	:: else -> break
@@ -594,7 +602,8 @@ proctype acceptor()
 	:: stopping -> break
 	:: change && !stopping ->
 		accept_the_rest();
-		change = false
+		/* queue_forget_room() */
+		atomic { promised = 0; change = false }
 	:: next < CONNS && !stopping && !change ->
 		/* One listener has connections, or each of two. */
 		if

@@ -12,6 +12,7 @@ void __wrap_queue_clear_place(struct queue *q, unsigned int place);
 void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
 		       struct queue_batch *batch);
 void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links);
+bool __wrap_queue_is_rung(const struct queue *q, unsigned int place);
 void __wrap_access_release(struct access *access, const union address *peer);
 int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 void __wrap_thread_join(pthread_t thread);
@@ -48,10 +49,16 @@ void operator_plan(void)
 	tune();
 }
 
+void operator_ring(void)
+{
+	sim.bell = true;
+	sim.rung = true;
+}
+
 void operator_stop(void)
 {
 	sim.stopped = true;
-	sim.bell = true;
+	operator_ring();
 	trace(NULL, "stop");
 }
 
@@ -59,7 +66,7 @@ void operator_act(void)
 {
 	if (sim.tunes && dice_chance(&sim.dice, 30)) {
 		tune();
-		sim.bell = true;
+		operator_ring();
 	}
 	if (sim.stop_after && sim.wake_ups >= sim.stop_after && !sim.stopped)
 		operator_stop();
@@ -67,7 +74,7 @@ void operator_act(void)
 		sim.leaves_left--;
 		sim.leave_after = sim.wake_ups + dice_upto(&sim.dice, 20);
 		sim.leaving = true;
-		sim.bell = true;
+		operator_ring();
 		trace(NULL, "the worker is to leave");
 	}
 }
@@ -193,6 +200,9 @@ void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint3
 	sim.told_stop = sim.stopped;
 	sim.took_ns = sim.now_ns;
 	sim.must_take = false;
+	sim.taking = true;
+	sim.made_room = false;
+	sim.rung = false;
 	sim.woke_for_time = false;
 	sim.pressed = batch->pressed;
 	sim.evict = batch->evict;
@@ -218,6 +228,13 @@ void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_li
 	}
 	if (count_held() > 0)
 		sim_fail(NULL, "leaves and keeps %u connections", count_held());
+}
+
+bool __wrap_queue_is_rung(const struct queue *q, unsigned int place)
+{
+	(void)q;
+	(void)place;
+	return sim.rung;
 }
 
 void __wrap_access_release(struct access *access, const union address *peer)

@@ -181,7 +181,7 @@ static int wait_for_events(struct epoll_event *events, int most, uint64_t deadli
 		if (!any_ready())
 			advance(deadline_ns, peers_live);
 		if (operator_waiting() > waiting)
-			sim.bell = true;
+			operator_ring();
 	}
 }
 
@@ -198,6 +198,8 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int ti
 		sim_fail(NULL, "does not come to an end");
 	if (timeout_ms >= 0)
 		deadline_ns = sim.now_ns + (uint64_t)timeout_ms * NS_PER_MS;
+	sim.taking = false;
+	sim.must_take = sim.made_room || sim.rung;
 	if (fault(EVENT_EINTR)) {
 		sim.woke_ns = sim.now_ns;
 		errno = EINTR;
@@ -205,6 +207,8 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int ti
 	}
 	n = wait_for_events(events, most, deadline_ns);
 	sim.woke_ns = sim.now_ns;
+	/* After this turn, whether or not the bell is among the events. */
+	sim.must_take = sim.must_take || sim.rung;
 	sim.woke_for_time = n == 0 && !sim.bell;
 	return n;
 }

@@ -130,6 +130,9 @@ struct simulation {
 	uint32_t buffer_bytes; /* of the block that it has */
 	bool starting;         /* no faults: worker_new() is another test's */
 	bool must_take;        /* it has to look at the queue */
+	bool taking;           /* it was in the queue, and has not waited for events since */
+	bool made_room;        /* it closed one meanwhile: it may not sleep before it looks */
+	bool rung;             /* what queue_is_rung() answers */
 	bool woke_for_time;    /* nothing was reported: a deadline has to have passed */
 	bool pressed;
 	uint32_t evict;
@@ -208,6 +211,8 @@ void operator_plan(void);
 /* What the rest of the server does before a worker wakes. */
 void operator_act(void);
 void operator_stop(void);
+/* Wakes the worker for the queue. */
+void operator_ring(void);
 uint32_t operator_waiting(void);
 /* When the next client comes that is not there yet; UINT64_MAX: none will. */
 uint64_t operator_next_arrival(void);

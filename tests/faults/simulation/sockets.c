@@ -167,7 +167,11 @@ int __wrap_close(int fd)
 	s->end = oracle_reason(s);
 	sim.expected_ended[s->end]++;
 	s->stage = STAGE_CLOSED;
-	sim.must_take = true;
+	/* What is closed while it takes makes room too: one turn for the others, and it looks. */
+	if (sim.taking)
+		sim.made_room = true;
+	else
+		sim.must_take = true;
 	sim.woke_for_time = false;
 	sim.turn = NULL;
 	trace(s, "close: %s", conn_end_name(s->end));
