@@ -1,6 +1,7 @@
 /*
- * The acceptor thread; see the header. acceptor_start(), _stop() and _free() are called by the main
- * thread, everything else runs in the acceptor's own.
+ * The acceptor thread; see the header. acceptor_start(), _change(), _stop() and _free() are called
+ * by the main thread, everything else runs in the acceptor's own, and acceptor_expire() in the main
+ * thread once that has ended.
  *
  * It sleeps in poll(2) over the listeners and its bell. With queue_full = "wait" it waits for room
  * in the queue before it accepts, so that a full server leaves newcomers in the kernel's backlog
@@ -51,6 +52,7 @@ struct acceptor {
 
 	/* The acceptor's own. */
 	struct accept_pauses pauses;
+	unsigned int first; /* the listener that is looked at first */
 	bool sweeping; /* what a listener that goes still holds: the main thread waits, so no pauses
 			*/
 };
@@ -115,8 +117,7 @@ static void admit(struct acceptor *a, struct arrival *arrival)
 	}
 }
 
-/* Closes what has waited in the queue for too long. Returns when the next one will have. */
-static uint64_t expire(struct acceptor *a)
+uint64_t acceptor_expire(struct acceptor *a)
 {
 	uint64_t deadline_ns;
 	struct arrival arrival;
@@ -136,7 +137,7 @@ static uint64_t expire(struct acceptor *a)
  */
 static void sleep_ms(struct acceptor *a, int ms)
 {
-	const int queue_ms = clock_timeout_ms(expire(a), clock_now_ns());
+	const int queue_ms = clock_timeout_ms(acceptor_expire(a), clock_now_ns());
 	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
 
 	if (queue_ms >= 0 && queue_ms < ms)
@@ -187,7 +188,7 @@ static uint32_t may_accept(struct acceptor *a)
 	uint32_t room = ACCEPTS_PER_TURN;
 
 	if (a->options.queue_full == QUEUE_FULL_WAIT)
-		room = queue_wait_for_room(a->options.queue, expire(a));
+		room = queue_wait_for_room(a->options.queue, acceptor_expire(a));
 	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
 }
 
@@ -224,8 +225,9 @@ static void accept_the_rest(struct acceptor *a, const struct listener *l)
 	if (v != ACCEPT_EMPTY && v != ACCEPT_BROKEN && somebody_waits_at(l))
 		log_warning("accept: connections that still wait at %s are reset as it closes: %s",
 			    address_format(&l->address, text),
-			    v == ACCEPT_PAUSE ? "no descriptor or memory for more"
-					      : "they are more than its backlog");
+			    v == ACCEPT_PAUSE || room <= a->options.backlog
+				    ? "no descriptor or memory for more"
+				    : "they are more than its backlog");
 }
 
 static void accept_the_rest_except(struct acceptor *a, const struct listeners *keep)
@@ -263,7 +265,7 @@ static void wait_and_accept(struct acceptor *a)
 {
 	const struct listeners *l = &a->options.listeners;
 	const unsigned int count = l->count;
-	const uint64_t deadline_ns = expire(a);
+	const uint64_t deadline_ns = acceptor_expire(a);
 	struct pollfd fds[LISTENERS_MAX + 1];
 
 	for (unsigned int i = 0; i < count; i++)
@@ -281,11 +283,18 @@ static void wait_and_accept(struct acceptor *a)
 	}
 	/*
 	 * An interrupt ends one wait for room: the next listener must not begin another before its
-	 * cause was looked at. And one that turns out to be broken takes the others away, too.
+	 * cause was looked at. Who found no room is first in the next turn, or a listener with many
+	 * clients could take it all for ever. And one that turns out to be broken takes the others
+	 * away, too.
 	 */
-	for (unsigned int i = 0; i < l->count; i++)
-		if (fds[i].revents && !accept_from(a, &l->items[i]))
+	for (unsigned int i = 0; i < l->count; i++) {
+		const unsigned int next = (a->first + i) % l->count;
+
+		if (fds[next].revents && !accept_from(a, &l->items[next])) {
+			a->first = next;
 			return;
+		}
+	}
 }
 
 static void *acceptor_run(void *argument)
@@ -301,7 +310,9 @@ static void *acceptor_run(void *argument)
 	thread_never_preempt();
 	while (!is_stopping(a))
 		wait_and_accept(a);
-	accept_the_rest_except(a, &none);
+	/* Else somebody holds them open, and what they hold is for who comes next. */
+	if (a->options.listeners_close)
+		accept_the_rest_except(a, &none);
 	return NULL;
 }
 

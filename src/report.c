@@ -20,7 +20,7 @@ static uint64_t all_ended(const struct worker_stats *w)
 
 /*
  * The ends are read before the beginnings: a connection that comes and goes between the two reads
- * counts as one held, never as one fewer than none.
+ * counts as one held. Relaxed loads may change places, so fewer than none is taken for none.
  */
 static uint64_t held_now(const struct worker_stats *w)
 {

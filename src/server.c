@@ -190,12 +190,16 @@ static void read_signals(struct server *v)
 		fail(errno, "read from a signalfd");
 }
 
-/* When something must be done without an event. */
-static uint64_t deadline_ns(const struct server *v)
+/* When something must be done without an event. In a drain the queue's timeout is the main thread's
+ * to keep. */
+static uint64_t deadline_ns(struct server *v)
 {
-	if (v->draining)
-		return v->drain_deadline_ns;
-	return v->reload.child ? v->reload.deadline_ns : UINT64_MAX;
+	uint64_t expiry_ns;
+
+	if (!v->draining)
+		return v->reload.child ? v->reload.deadline_ns : UINT64_MAX;
+	expiry_ns = service_expire(&v->service);
+	return expiry_ns < v->drain_deadline_ns ? expiry_ns : v->drain_deadline_ns;
 }
 
 /* Sleeps until something happens or the deadline. */

@@ -114,6 +114,7 @@ static struct acceptor_options acceptor_options(const struct service *v)
 		.queue = v->queue,
 		.access = v->access,
 		.backlog = s->listen.backlog,
+		.listeners_close = !v->inherited,
 		.queue_full = s->pool.queue_full,
 		.queue_ms = s->timeouts.queue_ms,
 		.log_connections = s->log.connections,
@@ -254,8 +255,9 @@ static void commit(struct service *v, const struct change *c)
 	v->share = c->share;
 
 	tune(&v->tuning, v->settings);
-	pool_resize(v->pool, c->workers, &options);
+	/* First: else those that stay look full while they take over from those that leave. */
 	queue_set_worker_connections(v->queue, v->share.worker_connections);
+	pool_resize(v->pool, c->workers, &options);
 	listeners_tune(&v->listeners, v->settings);
 	if (!v->inherited)
 		listeners_set_backlog(&v->listeners, v->settings->listen.backlog);
@@ -309,6 +311,11 @@ void service_close(struct service *v)
 	acceptor_stop(v->acceptor);
 	listeners_close(&v->listeners);
 	queue_close(v->queue);
+}
+
+uint64_t service_expire(struct service *v)
+{
+	return acceptor_expire(v->acceptor);
 }
 
 void service_end(struct service *v)

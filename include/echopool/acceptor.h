@@ -18,7 +18,8 @@ struct acceptor_options {
 	struct listeners listeners; /* nobody closes them while it goes by them */
 	struct queue *queue;
 	struct access *access;
-	uint32_t backlog; /* of the listeners */
+	uint32_t backlog;     /* of the listeners */
+	bool listeners_close; /* after a stop: nobody else has them open */
 	enum queue_full queue_full;
 	uint32_t queue_ms; /* a connection waits in the queue at most so long; 0: as long as it
 			      takes */
@@ -50,10 +51,16 @@ struct acceptor *acceptor_start(const struct acceptor_options *options);
 void acceptor_change(struct acceptor *a, const struct acceptor_options *options);
 
 /*
- * Stops accepting: takes what the kernel's backlog holds, past the queue's limit too, ends the
- * thread and waits for it. Main thread; afterwards the listeners may be closed.
+ * Stops accepting: takes what the backlog of listeners that close holds, past the queue's limit
+ * too, ends the thread and waits for it. Main thread; afterwards the listeners may be closed.
  */
 void acceptor_stop(struct acceptor *a);
+
+/*
+ * Closes what has waited in the queue for options.queue_ms. Returns when the next one will have;
+ * UINT64_MAX: never. The acceptor's thread; the main thread once it was stopped.
+ */
+uint64_t acceptor_expire(struct acceptor *a);
 
 /* Frees an acceptor that was stopped, having closed what still waits in the queue: no worker takes
  * it. */

@@ -48,6 +48,12 @@ void service_describe(const struct service *v, char *text, size_t bytes);
 /* Accepts no more; what was accepted is served until it ends. */
 void service_close(struct service *v);
 
+/*
+ * After service_close(): closes what has waited for a worker for timeouts.queue. Returns when the
+ * next one will have; UINT64_MAX: never.
+ */
+uint64_t service_expire(struct service *v);
+
 /* Frees everything; connections that are open are closed. */
 void service_end(struct service *v);
 

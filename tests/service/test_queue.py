@@ -133,6 +133,19 @@ def test_a_crowd_at_one_address_does_not_hold_up_another_address(start, queue_fu
     assert places.index("127.0.0.2:%d" % server.addresses[1][1]) <= 64
 
 
+def test_a_crowd_at_one_address_does_not_take_all_the_room_that_timeouts_make(start):
+    """Room comes only as the queue's timeout passes, and there is always somebody for it."""
+    server = start({"listen.addresses": ["127.0.0.1", "127.0.0.2"], "log.connections": True,
+                    "pool.workers": 1, "pool.queue_limit": 1, **TEXTBOOK, "timeouts.queue": 0.05})
+    holder = server.connect()
+    holder.echo()
+    server.hold(Crowd(server.addresses[0], 30))
+    server.connect(server.addresses[1])
+    server.log.wait("connection accepted", count=32)
+    places = [key_values(line)["local"] for line in server.log.matching("connection accepted")]
+    assert places.index("127.0.0.2:%d" % server.addresses[1][1]) <= 15
+
+
 def test_one_that_cannot_be_watched_makes_room_for_the_next(start, tmp_path):
     """A full worker gets room, and the first that waits fails: the second must not be forgotten."""
     # The bell's is the first, then those of the two held; the fourth is the first waiting one's.

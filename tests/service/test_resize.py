@@ -252,6 +252,26 @@ def test_worker_connections_raised_takes_those_who_wait_at_once(start):
     server.assert_idle(interval=0.3)
 
 
+def test_fewer_workers_for_more_connections_each_have_room_all_the_time(start):
+    """Nobody who is silent goes for the newcomers, though a worker takes over more than it had."""
+    many = {"pool.workers": 4, "pool.worker_connections": 200, "timeouts.idle_when_full": 0.001}
+    few = many | {"pool.workers": 1, "pool.worker_connections": 1000}
+    server = start(many)
+    silent = server.hold(Crowd(server.address, 600))
+    silent.exchange()
+    load = server.hold(Load(server.address, steady=1, passing=20))
+    for _ in range(5):
+        server.reload(few)
+        load.wait_round()
+        server.reload(many)
+        load.wait_round()
+    load.finish()
+    workers, _ = server.figures()
+    ends = sum(figures["idle_when_full"] for figures in [*workers, server.left_figures()])
+    assert ends == 0
+    silent.exchange()
+
+
 class FewProcesses:
     """RLIMIT_NPROC, which counts the threads of a user, and another program with most of them."""
 

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from clients import Crowd
 from harness import error_lines, exec_wrapper, run_program, seconds, wait_for, without_file
 from server_sockets import TCP_NOTSENT_LOWAT, sockets
 
@@ -96,6 +97,22 @@ def test_several_handed_over_sockets_are_all_served(systemd, start):
         assert server.addresses == [first.getsockname()[:2], second.getsockname()[:2]]
     for address in server.addresses:
         server.connect(address).echo()
+
+
+def test_who_waits_at_a_handed_over_socket_is_served_by_the_next_server(systemd, start):
+    """A restart: the manager has the socket open, so its backlog is not lost with this server."""
+    settings = {"pool.workers": 1, "pool.worker_connections": 1, "pool.queue_limit": 1,
+                "timeouts.drain": 0, "timeouts.idle_when_full": 0}
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        server = start(settings, **handing_over(sock))
+        server.connect().echo()
+        crowd = Crowd(server.address, 9)
+        wait_for(lambda: server.figures()[1]["waiting"] == 1)
+        server.stop()
+        assert crowd.wait_closed(1) == 1  # it had been accepted
+        start(**handing_over(sock))
+    crowd.exchange()
+    crowd.close()
 
 
 def test_connections_of_a_handed_over_socket_get_the_options(systemd, start):
