@@ -201,7 +201,7 @@ void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint3
 	sim.took_ns = sim.now_ns;
 	sim.must_take = false;
 	sim.taking = true;
-	sim.made_room = false;
+	sim.owes_look = batch->evict > 0;
 	sim.rung = false;
 	sim.woke_for_time = false;
 	sim.pressed = batch->pressed;

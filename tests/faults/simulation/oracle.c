@@ -205,7 +205,7 @@ void oracle_timeout(int timeout_ms)
 		sim_fail(NULL, "did not look at the queue");
 	if (sim.woke_for_time)
 		sim_fail(NULL, "woke in time for a deadline, and did nothing");
-	if (sim.made_room) {
+	if (sim.owes_look) {
 		if (timeout_ms != 0)
 			sim_fail(NULL, "sleeps for %d ms with room untold", timeout_ms);
 		return;

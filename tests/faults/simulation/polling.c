@@ -199,7 +199,7 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int ti
 	if (timeout_ms >= 0)
 		deadline_ns = sim.now_ns + (uint64_t)timeout_ms * NS_PER_MS;
 	sim.taking = false;
-	sim.must_take = sim.made_room || sim.rung;
+	sim.must_take = sim.owes_look || sim.rung;
 	if (fault(EVENT_EINTR)) {
 		sim.woke_ns = sim.now_ns;
 		errno = EINTR;

@@ -131,7 +131,7 @@ struct simulation {
 	bool starting;         /* no faults: worker_new() is another test's */
 	bool must_take;        /* it has to look at the queue */
 	bool taking;           /* it was in the queue, and has not waited for events since */
-	bool made_room;        /* it closed one meanwhile: it may not sleep before it looks */
+	bool owes_look;        /* it closed one, or was to: no sleep before it looks */
 	bool rung;             /* what queue_is_rung() answers */
 	bool woke_for_time;    /* nothing was reported: a deadline has to have passed */
 	bool pressed;

@@ -169,7 +169,7 @@ int __wrap_close(int fd)
 	s->stage = STAGE_CLOSED;
 	/* What is closed while it takes makes room too: one turn for the others, and it looks. */
 	if (sim.taking)
-		sim.made_room = true;
+		sim.owes_look = true;
 	else
 		sim.must_take = true;
 	sim.woke_for_time = false;
