@@ -1,9 +1,10 @@
-"""A pool whose threads the system refuses."""
+"""How the threads run, and a pool whose threads the system refuses."""
 
 import os
 import re
+from pathlib import Path
 
-from harness import error_lines, exec_wrapper, run_program
+from harness import error_lines, exec_wrapper, run_program, wait_for
 
 MANY = 64
 FEW = 20
@@ -24,3 +25,15 @@ def test_a_pool_that_cannot_start_says_which_error_and_exits_1(public_program):
     [line] = [line for line in error_lines(result) if line.startswith("error:")]
     assert "Resource temporarily unavailable" in line
     assert re.search(rf"\b{MANY}\b", line), line
+
+
+def policies(server):
+    """The scheduling policy of each thread, by the thread's name."""
+    return {(task / "comm").read_text().strip(): os.sched_getscheduler(int(task.name))
+            for task in Path(f"/proc/{server.pid}/task").iterdir()}
+
+
+def test_the_acceptor_interrupts_no_worker(start):
+    server = start({"pool.workers": 2})
+    wait_for(lambda: policies(server).get("acceptor") == os.SCHED_BATCH)
+    assert policies(server)["worker-0"] == policies(server)["worker-1"] == os.SCHED_OTHER
