@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM as KeyboardInterrupt, but never between starting a process and knowing it.
+"""Ctrl-C, SIGTERM and SIGHUP as KeyboardInterrupt, but never between starting a process and
+knowing it.
 
 tune.py and compare.py call install() once, in the main thread; server.py and load.py put what must
 not be torn in held(). Without install() held() does nothing.
@@ -11,8 +12,11 @@ _depth = 0
 _pending = False
 
 
-def _handle(_number, _frame):
+def _handle(number, _frame):
     global _pending
+    if number == signal.SIGHUP:
+        # The kernel and the shell both send it; the second must not end the telling of the first.
+        signal.signal(number, signal.SIG_IGN)
     if _depth:
         _pending = True
     else:
@@ -20,9 +24,14 @@ def _handle(_number, _frame):
 
 
 def install():
-    """From now on SIGINT and SIGTERM raise KeyboardInterrupt where nothing is held."""
+    """From now on SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt where nothing is held.
+
+    SIGHUP, the end of the terminal, stays ignored where it is: nohup asks for that.
+    """
     signal.signal(signal.SIGINT, _handle)
     signal.signal(signal.SIGTERM, _handle)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _handle)
 
 
 @contextmanager

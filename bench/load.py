@@ -1,6 +1,6 @@
 """Runs echoload, the load generator, and returns what it measured.
 
-Called by tune.py and compare.py. Ctrl-C while it runs ends echoload, too.
+Called by tune_sweep.py and trial.py. Ctrl-C while it runs ends echoload, too.
 """
 
 import json
@@ -62,10 +62,11 @@ def run(echoload, target, **options):
     limit_s = _limit_s(options)
     process = None
     try:
-        # A session of its own: Ctrl-C reaches this script, which then ends it.
+        # A process group of its own, as the servers have: Ctrl-C reaches this script, which then
+        # ends it.
         with interrupt.held():
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE, text=True, start_new_session=True)
+                                       stderr=subprocess.PIPE, text=True, process_group=0)
         output, errors = process.communicate(timeout=limit_s)
     except OSError as error:
         raise LoadFailed(f"{echoload}: {error.strerror}", usage=True) from None

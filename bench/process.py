@@ -7,7 +7,6 @@ import os
 import re
 from pathlib import Path
 
-TICK = os.sysconf("SC_CLK_TCK")
 GONE = (FileNotFoundError, ProcessLookupError)
 
 
@@ -34,15 +33,6 @@ def family(pid):
         for task in _tasks(parent):
             found += map(int, _read(f"{task}/children").split())
     return found
-
-
-def cpu_s(pid):
-    """CPU seconds of a process and its descendants, those included that were waited for."""
-    ticks = 0
-    for member in family(pid):
-        fields = _read(f"/proc/{member}/stat").rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / TICK
 
 
 def memory_bytes(pid):

@@ -1,8 +1,9 @@
 """Repeated runs: their order, the progress that is shown, medians and spread.
 
-Called by tune.py and compare.py.
+Called by tune.py and compare.py, and by what they are made of.
 """
 
+import contextlib
 import shutil
 import statistics
 import sys
@@ -57,9 +58,12 @@ def _summary(group, by):
 
 
 def spread_percent(row, key):
-    """Half of the distance between lowest and highest, in percent of the median; None without."""
+    """Half of the distance between lowest and highest, in percent of the median.
+
+    None without a median, and for one run alone.
+    """
     median = row.get(key)
-    if not median:
+    if not median or row["runs"] < 2:
         return None
     return 50 * (row[f"{key}_high"] - row[f"{key}_low"]) / median
 
@@ -132,5 +136,7 @@ class Progress:
             self._write("\r\x1b[K")
 
     def _write(self, text):
-        self.stream.write(text)
-        self.stream.flush()
+        # A terminal that has gone must not take the runs along.
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+            self.stream.flush()

@@ -3,13 +3,15 @@
     with Server([program, str(port)], port, name="epoll loop", ready="^ready$") as server:
         with Watch(server) as watch:
             load.run(echoload, server.target, connections=50, server=server.pid)
-        print(watch.cpu_s, watch.memory_bytes)
+        print(watch.memory_bytes)
 
     with echopool(program, "config/echopool.conf", ["pool.workers=2"]) as server:
         print(server.figures()["queue"]["wait_us_p99"])
 
-Called by tune.py and compare.py. Each server gets a session of its own, so that Ctrl-C on the
-terminal reaches only the script, which then stops the server and what the server has started.
+Called by tune.py and compare.py, tune_sweep.py and trial.py. Each server gets a process group of
+its own, so that Ctrl-C on the terminal reaches only the script, which then stops the server and
+what the server has started. It stays in the script's session: the kernel may schedule sessions as
+groups (sched_autogroup), and would then divide the CPUs between server and generator by halves.
 """
 
 import os
@@ -58,10 +60,9 @@ class Server:
     command: the program and its arguments. port: where it listens on 127.0.0.1; 0 when the ready
     line tells it. name: what messages call it. ready: a regular expression for a line of its
     output, whose first group, if any, is the port; None: ready when the port accepts a connection.
-    log: a file for its output, standard error included; None: a temporary one.
     """
 
-    def __init__(self, command, port, *, name=None, ready=None, log=None):
+    def __init__(self, command, port, *, name=None, ready=None):
         self.command = [str(word) for word in command]
         self.port = port
         self.name = name or os.path.basename(self.command[0])
@@ -69,7 +70,7 @@ class Server:
         self.process = None
         self._directory = tempfile.TemporaryDirectory(prefix="echopool-bench-")
         self.directory = Path(self._directory.name)
-        self.log = Path(log) if log else self.directory / "log"
+        self.log = self.directory / "log"
 
     def __enter__(self):
         try:
@@ -96,7 +97,7 @@ class Server:
         try:
             with interrupt.held(), open(self.log, "wb") as log:
                 self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log,
-                                                stderr=log, start_new_session=True)
+                                                stderr=log, process_group=0)
         except OSError as error:
             raise ServerFailed(f"{self.name}: {error.strerror}: {self.command[0]}") from None
 
@@ -147,10 +148,6 @@ class Server:
     def _last_words(self):
         return "; ".join(self.output().splitlines()[-3:]) or "it wrote nothing"
 
-    def cpu_s(self):
-        """CPU seconds so far, of the process and its descendants."""
-        return process.cpu_s(self.pid)
-
     def memory_bytes(self):
         """Resident memory now (Pss), of the process and its descendants."""
         return process.memory_bytes(self.pid)
@@ -183,7 +180,7 @@ class Server:
 class Watch:
     """What a server uses while the block runs; valid after it.
 
-    cpu_s; memory_bytes, the highest that was seen; voluntary and involuntary context switches.
+    memory_bytes, the highest that was seen; voluntary and involuntary context switches.
     """
 
     INTERVAL_S = 0.2
@@ -192,10 +189,9 @@ class Watch:
         self._server = server
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
-        self.cpu_s = self.memory_bytes = self.voluntary = self.involuntary = 0
+        self.memory_bytes = self.voluntary = self.involuntary = 0
 
     def __enter__(self):
-        self._cpu_s = self._server.cpu_s()
         self._switches = self._server.context_switches()
         self._thread.start()
         return self
@@ -203,7 +199,6 @@ class Watch:
     def __exit__(self, *_):
         self._end.set()
         self._thread.join()
-        self.cpu_s = self._server.cpu_s() - self._cpu_s
         now = self._server.context_switches()
         # Threads that have ended take their counts along.
         self.voluntary, self.involuntary = (max(0, a - b) for a, b in zip(now, self._switches))
@@ -256,8 +251,8 @@ class EchoPool(Server):
     READY = r"^info: ready on [^;]*:(\d+)[,;]"
     REFUSED = r"^error: reload: .*$"
 
-    def __init__(self, program, arguments, *, values=None, port=0, log=None):
-        super().__init__([program], port, name="echopool", ready=self.READY, log=log)
+    def __init__(self, program, arguments, *, values=None):
+        super().__init__([program], 0, name="echopool", ready=self.READY)
         self._values = values
         if values is not None:
             arguments = ["-c", self._write_file()]
@@ -296,14 +291,14 @@ class EchoPool(Server):
             raise ServerFailed(f"echopool did not apply {changes}: {refused[0]}")
 
 
-def echopool(program, config=None, overrides=(), port=0, *, live=False, log=None):
+def echopool(program, config=None, overrides=(), *, live=False):
     """echopool on the operator's file with -o overrides, ready to be entered; see Server.
 
-    It listens on 127.0.0.1 alone, at port (0: a free one), for any client and any number of them,
-    and logs where the script can read it; everything else is as the file and overrides say.
+    It listens on 127.0.0.1 alone, at a free port, for any client and any number of them, and logs
+    where the script can read it; everything else is as the file and overrides say.
     live: it runs on its own copy of the file, so that reload() can change settings.
     """
-    chosen = [*overrides, *FOR_BENCH, f"listen.port={port}"]
+    chosen = [*overrides, *FOR_BENCH, "listen.port=0"]
     if live:
-        return EchoPool(program, [], values=settings(program, config, chosen), port=port, log=log)
-    return EchoPool(program, _arguments(config, chosen), port=port, log=log)
+        return EchoPool(program, [], values=settings(program, config, chosen))
+    return EchoPool(program, _arguments(config, chosen))
