@@ -48,9 +48,9 @@ class Comparison:
 
     def __init__(self, options):
         self.options = options
+        self.settings = server.settings(options.program, options.config, options.overrides)
         self.machine = machine.describe()
         self.remarks = [remark for remark in [machine.busy(self.machine)] if remark]
-        self.settings = server.settings(options.program, options.config, options.overrides)
         self.peers = peers.find(options.build, options.peers)
         self.cases = chosen_loads(options, self.remarks)
         self.workers = dict(options.workers)
@@ -136,9 +136,7 @@ def tell(done):
     """Prints and writes everything that was measured; returns the exit status."""
     if not done.rows:
         return fail("; ".join(["nothing was measured", *done.remarks]), done.status())
-    text, paths = Report(done).write(done.options.output)
-    print(text)
-    print("written: " + " ".join(map(str, paths)))
+    Report(done).write(done.options.output)
     return done.status()
 
 

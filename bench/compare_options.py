@@ -32,7 +32,7 @@ loads, for --loads:
 
 examples:
   bench/compare.py
-      everything; 5 rounds of 2 s in about 18 minutes on 2 CPUs
+      everything; the sweep and 5 rounds of 2 s, about 17 minutes on 2 CPUs
   bench/compare.py --loads 50,1000 --peers epoll,uv
       two loads; echopool beside two others
   bench/compare.py --workers 1
@@ -150,6 +150,8 @@ def parse(words):
             setattr(options, name, value)
     if options.workers is None:
         options.workers = pool_sizes(str(tune_sweep.cpus())) if options.quick else {}
-    options.program = options.program or str(Path(options.build) / "echopool")
-    options.echoload = options.echoload or str(Path(options.build) / "bench" / "echoload")
+    # A path without "/" would be looked up in PATH.
+    options.build = os.path.abspath(options.build)
+    options.program = os.path.abspath(options.program or f"{options.build}/echopool")
+    options.echoload = os.path.abspath(options.echoload or f"{options.build}/bench/echoload")
     return options

@@ -70,13 +70,13 @@ class Report:
 
     def _sizes(self):
         """How echopool's pool sizes came about, and how to use them again."""
-        chosen = {case.key: self.done.workers[case.key] for case in self.done.cases
-                  if case.key in self.done.reasons and self.done.workers.get(case.key)}
+        sizes = {case.key: self.done.workers[case.key] for case in self.done.cases
+                 if self.done.workers.get(case.key)}
         if not self.done.reasons:
             return None
         lines = [f"  {case.title}: {self.done.reasons[case.key]}" for case in self.done.cases
                  if case.key in self.done.reasons]
-        again = ",".join(f"{key}={size}" for key, size in chosen.items())
+        again = ",".join(f"{key}={size}" for key, size in sizes.items())
         return "\n".join(["echopool's pool sizes, by the rule of script/bench:", *lines,
                           *([f"for the same again: --workers {again}"] if again else [])]) + "\n"
 
@@ -105,17 +105,21 @@ class Report:
         return panels
 
     def write(self, directory):
-        """Draws and writes everything; returns the text and the paths."""
+        """Draws, writes and prints everything."""
         directory = Path(directory)
         paths = [directory / name for name in ("compare.txt", "compare.json",
                                                "compare-medians.csv", "compare-runs.csv")]
         paths += self._draw(directory / "compare")
         text = self.text()
-        paths[0].write_text(text, encoding="utf-8")
-        table.write_json(paths[1], self._object())
-        table.write_csv(paths[2], self.medians)
-        table.write_csv(paths[3], self.done.rows)
-        return text, paths
+        try:
+            paths[0].write_text(text, encoding="utf-8")
+            table.write_json(paths[1], self._object())
+            table.write_csv(paths[2], self.medians)
+            table.write_csv(paths[3], self.done.rows)
+        finally:
+            # The files are there without a terminal, and this without a place for the files.
+            print(text)
+        print("written: " + " ".join(map(str, paths)))
 
     def _object(self):
         done = self.done

@@ -75,7 +75,8 @@ def _standard(target, summaries):
                  if s["load"] == target.load and s["peer"] != OWN and s.get(target.value)
                  and not s["failed"] and (target.against == "peers" or s["peer"] in LOOPS)]
         return best(found) if found else (None, None)
-    return _find(summaries, target.against, OWN).get(target.value), OWN
+    found = _find(summaries, target.against, OWN)
+    return None if found.get("failed") else found.get(target.value), OWN
 
 
 def judge(summaries):
@@ -88,16 +89,25 @@ def judge(summaries):
     for target in TARGETS:
         if target.load not in ran:
             continue
-        value = _find(summaries, target.load, OWN).get(target.value)
+        own = _find(summaries, target.load, OWN)
+        value = own.get(target.value)
         standard, whose = _standard(target, summaries)
         ratio = value / standard if value and standard else None
         least = target.at_most is None
         wanted = target.at_least if least else target.at_most
         found.append({"load": target.load, "value": target.value, "against": target.against,
                       "whose": whose, "least": least, "wanted": wanted, "ratio": ratio,
-                      "reached": None if ratio is None else
-                      ratio >= wanted if least else ratio <= wanted})
+                      "reached": _reached(own, ratio, wanted, least)})
     return found
+
+
+def _reached(own, ratio, wanted, least):
+    """True or False; None where it was not measured. A round that failed reaches nothing."""
+    if own.get("failed"):
+        return False
+    if ratio is None:
+        return None
+    return ratio >= wanted if least else ratio <= wanted
 
 
 def _ratio(value):
@@ -129,11 +139,6 @@ def _note(summary):
     return ""
 
 
-def _spread(summary):
-    """The spread of the throughput; one round alone has none."""
-    return rounds.spread_percent(summary, "echoes_per_s") if summary.get("runs", 0) > 1 else None
-
-
 def load_table(load, peers, summaries):
     """The table of one load: every server, those that are not run with the reason."""
     lines = []
@@ -142,7 +147,7 @@ def load_table(load, peers, summaries):
         summary = _find(summaries, load.key, peer.key)
         note = f"not run: {reason}" if reason else _note(summary)
         lines.append({**summary, "name": peer.name, "note": note,
-                      "spread": _spread(summary)})
+                      "spread": rounds.spread_percent(summary, "echoes_per_s")})
     return table.render(_columns(any(line.get("workers") for line in lines)), lines)
 
 

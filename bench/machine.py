@@ -1,4 +1,4 @@
-"""What a report says about the machine that it was made on. Called by compare.py."""
+"""What a report says about the machine that it was made on. Called by tune.py and compare.py."""
 
 import os
 import platform
@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 VERSION = re.compile(r"\d\.\d")
+# How long describe() looks at what others do, and the share of the CPUs that is little.
+LOOK_S = 0.3
+LITTLE = 0.1
 
 
 def _field(path, pattern):
@@ -22,32 +25,51 @@ def _field(path, pattern):
     return found[1].strip() if found else None
 
 
+def _cpu_ticks():
+    """(busy, all) ticks of all CPUs since the start of the machine; (0, 0) where /proc lacks it."""
+    ticks = [int(word) for word in (_field("/proc/stat", r"^cpu +(.*)$") or "").split()]
+    # The first eight; what guests use is in the first two already. The fourth and fifth are idle.
+    ticks = ticks[:8]
+    return sum(ticks) - sum(ticks[3:5]), sum(ticks)
+
+
+def used_by_others():
+    """How many CPUs are in use while this process sleeps a moment; None when it cannot be told."""
+    before = _cpu_ticks()
+    time.sleep(LOOK_S)
+    busy, total = (now - then for now, then in zip(_cpu_ticks(), before))
+    return os.cpu_count() * busy / total if total > 0 else None
+
+
 def describe():
-    """The machine as a dictionary: cpu, cpus, memory_mib, kernel, system, load_average, date."""
+    """The machine as a dictionary: cpu, cpus, memory_mib, kernel, system, cpus_in_use, date."""
     total_kib = _field("/proc/meminfo", r"^MemTotal:\s+(\d+) kB")
     return {"cpu": _field("/proc/cpuinfo", r"^model name\s*:(.*)$") or platform.machine(),
             "cpus": len(os.sched_getaffinity(0)),
             "memory_mib": int(total_kib) // 1024 if total_kib else None,
             "kernel": platform.release(),
             "system": _field("/etc/os-release", r'^PRETTY_NAME="?([^"]*)"?$') or platform.system(),
-            "load_average": os.getloadavg()[0],
+            "cpus_in_use": used_by_others(),
             "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
 
 
 def text(found):
     """The same as lines of a report."""
+    in_use = found["cpus_in_use"]
+    others = "" if in_use is None else f"; CPUs in use before the start: {in_use:.2f}"
     memory = f", {found['memory_mib']:,} MiB" if found["memory_mib"] else ""
     return (f"machine: {found['cpu']}, {found['cpus']} CPU{'s' if found['cpus'] > 1 else ''}"
             f"{memory}; {found['system']}, Linux {found['kernel']}\n"
-            f"date: {found['date']}; load average before the start {found['load_average']:.2f}\n")
+            f"date: {found['date']}{others}\n")
 
 
 def busy(found):
     """A warning when something else used the machine; None when it was idle enough."""
-    if found["load_average"] < 0.25 * found["cpus"]:
+    in_use = found["cpus_in_use"]
+    if in_use is None or in_use < LITTLE * found["cpus"]:
         return None
-    return (f"the load average was {found['load_average']:.2f} before the start: what else runs "
-            "here takes CPU from the servers and widens the spread")
+    return (f"{in_use:.2f} CPUs were in use before the start: what else runs here takes CPU from "
+            "the servers and widens the spread")
 
 
 def raise_descriptors(wanted):

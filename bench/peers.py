@@ -5,7 +5,6 @@ and is listed with it. Called by compare.py.
 """
 
 import os
-import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -147,9 +146,10 @@ def _installed(key, command, version):
 
 
 def _xinetd_command(program, port, directory):
-    user = pwd.getpwuid(os.geteuid()).pw_name
     config = Path(directory) / "xinetd.conf"
-    config.write_text(XINETD.format(host=server.HOST, port=port, user=user), encoding="utf-8")
+    # A number: not every user has a name.
+    config.write_text(XINETD.format(host=server.HOST, port=port, user=os.geteuid()),
+                      encoding="utf-8")
     return [program, "-dontfork", "-f", config, "-pidfile", Path(directory) / "pid",
             "-filelog", Path(directory) / "log"]
 

@@ -3,8 +3,8 @@
     figure("out/tune", "echopool", [Lines("Throughput", "workers", "echoes/s", series)])
 
 writes out/tune.gp (the script, with its data), out/tune.svg and out/tune.png. All panels show the
-same series, so that one legend, in a field of its own, serves all. Called by tune.py and
-compare.py.
+same series, so that one legend, in a field of its own, serves all. Called by tune_report.py
+and compare_report.py.
 """
 
 import math
@@ -59,7 +59,8 @@ class Bars(NamedTuple):
 def figure(base, title, panels, columns=2):
     """Draws the panels row by row, then the legend; returns the paths of the SVG and the PNG.
 
-    base: the path without its ending. PlotFailed when gnuplot cannot.
+    base: the path without its ending. PlotFailed when gnuplot cannot; then there is no older figure
+    either, which would be taken for this one.
     """
     columns = min(columns, len(panels) + 1)
     rows = math.ceil((len(panels) + 1) / columns)
@@ -73,7 +74,12 @@ def figure(base, title, panels, columns=2):
     script = _data(panels) + "".join(
         f"set terminal {terminal}\nset output {_quoted(path.name)}\n{drawing}unset output\n"
         for terminal, path in zip(terminals, paths))
-    Path(f"{base}.gp").write_text(script, encoding="utf-8")
+    try:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        Path(f"{base}.gp").write_text(script, encoding="utf-8")
+    except OSError as error:
+        raise PlotFailed(str(error)) from None
     _run(Path(f"{base}.gp"))
     return paths
 
@@ -144,7 +150,8 @@ def _fill(index):
 
 
 def _style(index):
-    return (f"{_fill(index)} linewidth 1.6 "
+    # Where the colours begin again, the lines are dashed.
+    return (f"{_fill(index)} dashtype {1 + index // len(COLOURS)} linewidth 1.6 "
             f"pointtype {POINTS[index % len(POINTS)]} pointsize 0.9")
 
 

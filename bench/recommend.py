@@ -20,6 +20,8 @@ import rounds
 THROUGHPUT_SHARE = 0.95
 P99_RATIO = 1.10
 MOST_WORKERS = 1024
+# What binary fractions may lack: 100 * 0.57 is 56.99999999999999.
+ROUNDING = 1e-9
 
 
 class Advice(NamedTuple):
@@ -89,19 +91,24 @@ def workers_text(count):
     return rounds.count_text(count, "worker")
 
 
+def _complete(found):
+    """{size: its Scores}, smallest first, of the sizes that have one for every load of found."""
+    wanted = {score.load for score in found}
+    by_size = {workers: [score for score in found if score.workers == workers]
+               for workers in sorted({score.workers for score in found})}
+    return {workers: mine for workers, mine in by_size.items()
+            if {score.load for score in mine} == wanted}
+
+
 def choose(found):
     """The size by the rule from the Scores of one or several loads; (workers, meets).
 
     Only sizes that have a Score for every one of the loads are considered: (None, False) when no
     size has.
     """
-    wanted = {score.load for score in found}
-    worst, shares = {}, {}
-    for workers in sorted({score.workers for score in found}):
-        mine = [score for score in found if score.workers == workers]
-        if {score.load for score in mine} == wanted:
-            worst[workers] = max(score.excess for score in mine)
-            shares[workers] = min(score.share for score in mine)
+    by_size = _complete(found)
+    worst = {workers: max(score.excess for score in mine) for workers, mine in by_size.items()}
+    shares = {workers: min(score.share for score in mine) for workers, mine in by_size.items()}
     for workers, excess in worst.items():
         if excess <= 1:
             return workers, True
@@ -110,18 +117,19 @@ def choose(found):
 
 
 def _measured(score):
-    return (f"{100 * score.share:.0f} % of the best throughput and {score.ratio:.2f} times the "
-            "best p99")
+    """Its figures, rounded for the worse: never within a bound that they are outside of."""
+    share = math.floor(100 * score.share + ROUNDING)
+    ratio = math.ceil(100 * score.ratio - ROUNDING) / 100
+    return f"{share} % of the best throughput and {ratio:.2f} times the best p99"
 
 
 def _smaller(found, workers):
     """Why the next smaller size was not taken; only asked where workers meets the rule."""
-    below = [score for score in found if score.workers < workers]
+    below = {size: mine for size, mine in _complete(found).items() if size < workers}
     if not below:
         return ""
-    nearest = max(score.workers for score in below)
-    score = max((score for score in below if score.workers == nearest),
-                key=lambda score: score.excess)
+    nearest = max(below)
+    score = max(below[nearest], key=lambda score: score.excess)
     under = f" under {score.load}" if len({one.load for one in found}) > 1 else ""
     has = "has" if nearest == 1 else "have"
     return f", while {workers_text(nearest)} {has} {_measured(score)}{under}"
@@ -171,15 +179,48 @@ def for_all(rows):
     return Advice(workers, meets, start + _left_out(kept) + ".")
 
 
-def votes(runs):
-    """What each round alone would say for all loads together: one size, or None, for each."""
-    numbers = sorted({run["round"] for run in runs})
-    answers = []
-    for number in numbers:
-        rows = rounds.summarize([run for run in runs if run["round"] == number],
-                                ("load", "workers"))
-        answers.append(for_all(rows).workers)
-    return answers
+def votes(runs, cells):
+    """What each round alone would say for all loads together: one size, or None, for each.
+
+    cells: the runs of a whole round; one that was interrupted does not count.
+    """
+    by_round = {}
+    for run in runs:
+        by_round.setdefault(run["round"], []).append(run)
+    return [for_all(rounds.summarize(mine, ("load", "workers"))).workers
+            for _, mine in sorted(by_round.items()) if len(mine) == cells]
+
+
+class Doubt(NamedTuple):
+    """A figure of one size that was within a bound in some rounds and outside of it in others."""
+
+    workers: int
+    figure: str
+    percent: float
+
+
+def doubts(rows, workers):
+    """The Doubts on which the choice of workers for one load hangs.
+
+    Those of this size, of the smaller ones, which the rule would prefer, and of the throughput that
+    is the best.
+    """
+    good = [row for row in rows if usable(row)]
+    most = max(map(throughput, good))
+    enough = [row for row in good if throughput(row) >= THROUGHPUT_SHARE * most]
+    best_p99 = min(row["p99_us"] for row in enough)
+    found = []
+    for row in good:
+        key = "kept_per_s" if row.get("kept_per_s") else "echoes_per_s"
+        decides = row["workers"] <= workers
+        if (decides or row[key] == most) and (
+                row[f"{key}_low"] < THROUGHPUT_SHARE * most <= row[f"{key}_high"]):
+            found.append(Doubt(row["workers"], "throughput", rounds.spread_percent(row, key)))
+        # Among one size alone the p99 chooses nothing.
+        if decides and row in enough and len(enough) > 1 and (
+                row["p99_us_low"] <= P99_RATIO * best_p99 < row["p99_us_high"]):
+            found.append(Doubt(row["workers"], "p99", rounds.spread_percent(row, "p99_us")))
+    return found
 
 
 class Law(NamedTuple):
@@ -218,6 +259,7 @@ def sizes_beyond(sizes, workers):
     return found
 
 
-def file_lines(workers):
-    """What to write in the configuration file."""
-    return f"pool: {{ workers = {workers}; }};"
+def file_lines(workers, pool=()):
+    """What to write in the configuration file; pool: further settings of the group, as pairs."""
+    others = "".join(f" {name} = {value};" for name, value in pool)
+    return f"pool: {{ workers = {workers};{others} }};"

@@ -1,6 +1,6 @@
 """Aligned tables of text, and the same rows as CSV and JSON.
 
-Called by tune.py and compare.py. A row is a dictionary; None is shown as "-".
+Called by what tells of tune.py and compare.py. A row is a dictionary; None is shown as "-".
 """
 
 import csv

@@ -14,6 +14,8 @@ import rounds
 import server
 import tune_sweep
 
+UNFINISHED = "the sweep did not reach every size; the size of the file was taken."
+
 
 class Bench(NamedTuple):
     """What all runs share: the programs, the operator's file, echopool's overrides, the generator.
@@ -80,7 +82,8 @@ def run(bench, peer, case, workers=None):
 def choose_workers(bench, cases, sizes, count, progress):
     """{load's key: (the pool size by tune.py's rule, the reason)}; the size is None when none is.
 
-    Every load on every size, in count interleaved rounds.
+    Every load on every size, in count interleaved rounds. A sweep that ends before the first round
+    has chosen nothing: the best may be a size that it did not reach.
     """
     sweep = tune_sweep.Sweep(bench.program, bench.echoload, bench.config, bench.overrides,
                              live=False, timing={})
@@ -89,6 +92,8 @@ def choose_workers(bench, cases, sizes, count, progress):
         sweep.run(wanted, sizes, count, progress)
     except (server.ServerFailed, load.LoadFailed, OSError) as error:
         progress.say(f"failed: the sweep of pool sizes: {error}")
+    if len(sweep.rows) < len(cases) * len(sizes):
+        return dict.fromkeys((case.key for case in cases), (None, UNFINISHED))
     rows = rounds.summarize(sweep.rows, ("load", "workers"))
     found = {}
     for case in cases:

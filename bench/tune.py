@@ -30,10 +30,10 @@ class Tuning:
 
     def __init__(self, options):
         self.options = options
-        build = Path(options.build)
+        # A path without "/" would be looked up in PATH.
+        build = Path(options.build).resolve()
         self.program, self.echoload = build / "echopool", build / "bench" / "echoload"
         self.directory = Path(options.output)
-        self.machine = machine.describe()
         self.sizes = []
         self.interrupted = False
         self.failure = None
@@ -42,6 +42,7 @@ class Tuning:
         """Reads the operator's file and chooses loads and sizes; ServerFailed when it is wrong."""
         options = self.options
         self.settings = server.settings(self.program, options.config, options.overrides)
+        self.machine = machine.describe()
         self.worker_connections = int(self.settings["pool.worker_connections"])
         self.loads = tune_options.loads(options, self.worker_connections)
         threads = options.threads or tune_sweep.default_threads()
@@ -76,7 +77,7 @@ class Tuning:
                 self.sweep.run(self.loads, self.sizes, options.rounds, progress)
         except KeyboardInterrupt:
             self.interrupted = True
-        except (server.ServerFailed, load.LoadFailed) as failure:
+        except (server.ServerFailed, load.LoadFailed, OSError) as failure:
             self.failure = str(failure)
 
     def _warn(self, progress):
@@ -84,14 +85,19 @@ class Tuning:
         busy = machine.busy(self.machine)
         if busy:
             progress.say(busy)
-        if self.worker_connections != 1:
-            return
-        short = [each.name for each in self.loads
-                 if not each.arrivals and each.options["connections"] > self.sizes[0]]
-        if short:
-            progress.say("worker_connections = 1: a pool smaller than the number of connections "
-                         f"leaves some without an answer, and such runs fail ({'; '.join(short)}); "
-                         "--arrivals is the load for it")
+        for each in self.loads:
+            short = [size for size in self.sizes if size * self.worker_connections < each.at_once]
+            if short:
+                progress.say(f"{each.name}: too many connections ({each.at_once:,}) for "
+                             f"pool.workers = {', '.join(map(str, short))} with "
+                             f"pool.worker_connections = {self.worker_connections}: some get no "
+                             "answer, and such runs fail; raise worker_connections"
+                             + self._other_load(each))
+
+    def _other_load(self, each):
+        """What is right for a thread for each client."""
+        one = self.worker_connections == 1 and not each.arrivals
+        return ", or give --arrivals, the load for it" if one else ""
 
     def heading(self):
         words = [self.options.config]
@@ -121,15 +127,17 @@ class Tuning:
         return 0 if all(row["ok"] for row in self.sweep.rows) else 1
 
     def _tell_rows(self):
-        verdict = tune_report.Verdict(self.sweep.rows, self.loads, self.worker_connections)
-        print(self.heading())
-        print(tune_report.table_text(verdict.rows, verdict.marks()))
-        if len(self.sweep.rows) < len(self.sizes) * len(self.loads):
-            print("Not every size was measured: no recommendation.\n")
-        else:
+        verdict = tune_report.Verdict(
+            self.sweep.rows, self.loads, cells=len(self.sizes) * len(self.loads),
+            settings=self.settings, overrides=self.options.overrides)
+        try:
+            paths = tune_report.write_files(self.directory, verdict, self.about())
+            paths += self._draw(verdict)
+        finally:
+            # The files are there without a terminal, and this without a place for the files.
+            print(self.heading())
+            print(tune_report.table_text(verdict.rows, verdict.marks()))
             print(verdict.text())
-        paths = tune_report.write_files(self.directory, verdict, self.about())
-        paths += self._draw(verdict)
         print("written: " + " ".join(map(str, paths)))
 
     def _draw(self, verdict):

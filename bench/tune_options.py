@@ -11,6 +11,7 @@ from pathlib import Path
 import tune_sweep
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+MOST_CONNECTIONS = 1000000
 
 DESCRIPTION = """\
 Answers "how many workers?" with a number and its reason. It starts echopool on your own file with
@@ -25,7 +26,7 @@ EXAMPLES = """\
 examples:
   script/bench
       the default: pool sizes around the number of CPUs, 50 and 1000 connections of 64 bytes,
-      8 of 64 KiB; under 3 minutes on 2 CPUs
+      8 of 64 KiB; a minute and a half on 2 CPUs
   script/bench -c /etc/echopool/echopool.conf --load 200x512,20x16k
       your file, your loads: 200 connections with messages of 512 bytes, 20 with 16 KiB
   script/bench --connections 10,100 --sizes 64,4k --workers 2,3,4
@@ -41,7 +42,7 @@ examples:
   script/bench --live
       one server that is resized by reload, as an operator would do it
   script/bench --rounds 9 --duration 5
-      a surer answer, in 18 minutes
+      a surer answer, in 10 minutes
 
 how to read the table:
   +-             half of the distance between the lowest and the highest round
@@ -83,21 +84,24 @@ def whole_number(lowest, highest):
 
 
 def seconds(lowest):
-    """A parser for seconds from lowest to an hour."""
+    """A parser for seconds from lowest to an hour; lowest 0: from 0.001, or 0."""
+    least = lowest or 0.001
+
     def parse(text):
-        if not re.fullmatch(r"\d+(\.\d+)?", text) or not lowest <= float(text) <= 3600:
-            raise argparse.ArgumentTypeError(
-                f"{text}: right are seconds, from {lowest} to 3600")
-        return float(text)
+        value = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else -1
+        if not least <= value <= 3600 and value != lowest:
+            raise argparse.ArgumentTypeError(f"{text}: right are seconds, from {least} to 3600"
+                                             + ("" if lowest else ", or 0"))
+        return value
     return parse
 
 
 def sizes(text):
     """A list of message sizes as echoload takes them: 64, 64k, 64-1k."""
     words = text.split(",")
-    if not all(map(tune_sweep.SIZE.match, words)):
-        raise argparse.ArgumentTypeError(f"{text}: right are sizes as 64, 64k, 1M or 64-1k, with "
-                                         "commas between")
+    if not all(map(tune_sweep.size_is_right, words)):
+        raise argparse.ArgumentTypeError(f"{text}: right are sizes as 64, 64k, 1M or 64-1k, from 1 "
+                                         "to 16M, with commas between")
     return words
 
 
@@ -106,10 +110,11 @@ def pairs(text):
     found = []
     for word in text.split(","):
         connections, _, size = word.partition("x")
-        if not re.fullmatch(r"[1-9]\d{0,6}", connections) or not tune_sweep.SIZE.match(size):
+        count = int(connections) if re.fullmatch(r"\d{1,7}", connections) else 0
+        if not 1 <= count <= MOST_CONNECTIONS or not tune_sweep.size_is_right(size):
             raise argparse.ArgumentTypeError(f"{word}: right is CONNECTIONSxSIZE, as 50x64 or "
-                                             "8x64k")
-        found.append((int(connections), size))
+                                             f"8x64k, up to {MOST_CONNECTIONS}x16M")
+        found.append((count, size))
     return found
 
 
@@ -144,9 +149,9 @@ def _add_load_options(group):
     add("-l", "--load", metavar="LIST", type=pairs, dest="pairs",
         help="CONNECTIONSxSIZE, as 50x64,8x64k; sizes take k and M, or a range as 64-1k "
              f"({','.join(tune_sweep.DEFAULT_LOADS)})")
-    add("--connections", metavar="LIST", type=whole_numbers(1, 1000000),
-        help="numbers of connections, each with each of --sizes; with --arrivals: at most so many "
-             f"at once ({tune_sweep.MOST_AT_ONCE})")
+    add("--connections", metavar="LIST", type=whole_numbers(1, MOST_CONNECTIONS),
+        help="numbers of connections, each with each of --sizes; with --arrivals one: at most so "
+             f"many at once ({tune_sweep.MOST_AT_ONCE})")
     add("--sizes", metavar="LIST", type=sizes, help="sizes of messages (64)")
     add("--rate", metavar="LIST", type=whole_numbers(1, 9999999),
         help="open loop: messages a second over all connections")
@@ -183,7 +188,7 @@ def loads(options, worker_connections):
         options.poisson = True
     common = {name: getattr(options, name) for name in ("messages", "poisson", "pipeline", "idle")}
     if options.arrivals:
-        at_once = max(options.connections or [tune_sweep.MOST_AT_ONCE])
+        at_once = (options.connections or [tune_sweep.MOST_AT_ONCE])[0]
         return [tune_sweep.arriving(arrivals, size, at_once, common)
                 for arrivals in options.arrivals for size in options.sizes or ["64"]]
     chosen = list(options.pairs or [])
@@ -207,5 +212,10 @@ def _check(made, options):
     if options.arrivals and (options.rate or options.pairs):
         made.error("--arrivals goes with --sizes, --connections and --messages, not with --rate or "
                    "--load")
+    if options.arrivals and len(options.connections or []) > 1:
+        made.error("--arrivals takes one number of --connections: how many there are at most")
+    if options.rate and options.messages:
+        made.error("--rate and --messages do not go together: on a schedule of messages the "
+                   "connections stay open")
     if options.poisson and not (options.arrivals or options.rate):
         made.error("--poisson is about --arrivals or --rate: give one of them")

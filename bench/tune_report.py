@@ -3,7 +3,6 @@
 Called by tune.py with the rows of a Sweep.
 """
 
-import statistics
 import textwrap
 
 import plot
@@ -12,11 +11,10 @@ import rounds
 from table import Column, digits, mebibytes, percent, render, whole, write_csv, write_json
 
 BY = ("load", "workers")
+SWITCHES = ("server_voluntary_switches_per_echo", "server_involuntary_switches_per_echo")
 ADVISED = "<- recommended"
 # Where the highest of a panel is so far above the lowest, lines from 0 would hide the low ones.
 LOG_RATIO = 20
-# The rounds differ too much to tell sizes apart by the rule.
-SPREAD_PERCENT = 5
 # The share of a schedule's messages that the generator itself may send over 1 ms late.
 LATE = 0.01
 
@@ -75,14 +73,13 @@ def table_text(rows, advised):
     """The table of medians(); advised: {load: size that is marked}."""
     shown, before = [], None
     for row in rows:
-        switches = (row.get("server_voluntary_switches") or 0) + (
-            row.get("server_involuntary_switches") or 0)
+        switches = [value for key in SWITCHES if (value := row.get(key)) is not None]
         shown.append({
             **row,
             "shown_load": row["load"] if row["load"] != before else "",
             "echoes_spread": rounds.spread_percent(row, "echoes_per_s"),
             "p99_spread": rounds.spread_percent(row, "p99_us"),
-            "switches": switches / row["echoes"] if row.get("echoes") else None,
+            "switches": sum(switches) if switches else None,
             "note": _note(row, advised)})
         before = row["load"]
     return render(COLUMNS, shown)
@@ -124,33 +121,48 @@ def draw(rows, base, title):
     return plot.figure(base, title, panels)
 
 
-class Verdict:
-    """The recommendation for each load and for all, from the rows of all runs."""
+def _overridden(settings, overrides):
+    """The settings of the pool that -o has changed: without them another pool would run."""
+    paths = dict.fromkeys(override.split("=")[0].strip() for override in overrides)
+    return [(path.removeprefix("pool."), settings[path]) for path in paths
+            if path.startswith("pool.") and path != "pool.workers"]
 
-    def __init__(self, runs, loads, worker_connections):
+
+class Verdict:
+    """The recommendation for each load and for all, from the rows of all runs.
+
+    cells: the runs of a whole round; with less there is no recommendation. settings: what was in
+    effect, as server.settings() has it; overrides: the operator's -o.
+    """
+
+    def __init__(self, runs, loads, *, cells, settings, overrides=()):
         self.runs = runs
+        self.complete = len(runs) >= cells
         self.rows = medians(runs)
         self.loads = [each for each in loads if each.name in recommend.loads(self.rows)]
-        self.worker_connections = worker_connections
-        self.by_load = {each.name: recommend.for_load(self.of(each)) for each in self.loads}
+        self.worker_connections = int(settings["pool.worker_connections"])
+        self.pool = _overridden(settings, overrides)
+        self.by_load = {each.name: recommend.for_load(self._of(each.name)) for each in self.loads}
         self.together = recommend.for_all(self.rows)
         self.laws = {each.name: law for each in self.loads if (law := self._law(each))}
-        self.votes = recommend.votes(runs)
+        self.votes = recommend.votes(runs, cells)
 
-    def of(self, each):
-        return [row for row in self.rows if row["load"] == each.name]
+    def _of(self, name):
+        return [row for row in self.rows if row["load"] == name]
 
     def _law(self, each):
         if self.worker_connections != 1 or not each.arrivals:
             return None
-        return recommend.little(self.of(each), each.options["messages"])
+        return recommend.little(self._of(each.name), each.options["messages"])
 
     def marks(self):
         """{load: the size that the table marks}."""
-        return {name: advice.workers for name, advice in self.by_load.items()}
+        return {name: advice.workers for name, advice in self.by_load.items() if self.complete}
 
     def text(self):
         """Everything that follows the table."""
+        if not self.complete:
+            return "Not every size was measured: no recommendation.\n"
         parts = [_wrapped("Recommended is the smallest pool within both bounds: 5 % of the best "
                           "throughput, and 10 % of the best p99 that such a pool has.")]
         for name, advice in self.by_load.items():
@@ -161,13 +173,12 @@ class Verdict:
             parts.append(_wrapped('Set it in the group "pool" of the file, and reload.'))
         return "\n".join(parts + self._warnings())
 
-    @staticmethod
-    def _advice_text(advice, law=""):
+    def _advice_text(self, advice, law=""):
         """The reason, what the law says, and the line for the file."""
         text = _wrapped(advice.reason, "    ") + (_wrapped(law, "    ") if law else "")
         if advice.workers is None:
             return text
-        return text + f"        {recommend.file_lines(advice.workers)}\n"
+        return text + f"        {recommend.file_lines(advice.workers, self.pool)}\n"
 
     def _law_text(self, name, advice):
         law = self.laws.get(name)
@@ -176,8 +187,9 @@ class Verdict:
         measured = ("no size can be recommended" if advice.workers is None
                     else f"{recommend.workers_text(advice.workers)} by the rule")
         text = (f"Little's law: {law.arrivals_per_s:,.0f} connections/s x "
-                f"{law.holding_us / 1000:.3g} ms each = {law.in_service:.2g} in service on "
-                f"average, so at least {recommend.workers_text(law.workers)}; measured: {measured}")
+                f"{digits(law.holding_us / 1000)} ms each = {digits(law.in_service)} in service "
+                f"on average, so at least {recommend.workers_text(law.workers)}; measured: "
+                f"{measured}")
         if advice.workers is not None and advice.workers > law.workers:
             text += " (the law is about the average; the rest is for moments when more come)"
         return text + "."
@@ -204,11 +216,13 @@ class Verdict:
     def _doubts(self):
         """What speaks against taking the recommendation for sure; "" when nothing does."""
         text = ""
-        spreads = [spread for row in self.rows if recommend.usable(row)
-                   and (spread := rounds.spread_percent(row, "echoes_per_s")) is not None]
-        if spreads and statistics.median(spreads) > SPREAD_PERCENT:
-            text += (f"The throughput of one size and load differs by up to {max(spreads):.0f} % "
-                     "from round to round, more than the bounds of the rule.")
+        found = [(doubt, name) for name, advice in self.by_load.items() if advice.workers
+                 for doubt in recommend.doubts(self._of(name), advice.workers)]
+        if found:
+            said = [f"{doubt.figure} of {recommend.workers_text(doubt.workers)} under {name} "
+                    f"(+- {doubt.percent:.0f} %)" for doubt, name in found]
+            text += ("Figures that decide were within a bound of the rule in some rounds and "
+                     f"outside of it in others: {', '.join(said)}.")
         if len(set(self.votes)) > 1:
             said = ", ".join("none" if vote is None else str(vote) for vote in self.votes)
             text += f" Each round alone would have said: {said} workers."
@@ -216,6 +230,8 @@ class Verdict:
 
     def as_object(self):
         """The same for the JSON file."""
+        if not self.complete:
+            return None
         return {
             "loads": {name: {**advice._asdict(), "little": self._law_object(name)}
                       for name, advice in self.by_load.items()},

@@ -19,7 +19,8 @@ DEFAULT_ARRIVALS = (200, 1000)
 DEFAULT_MESSAGES = 20
 MOST_AT_ONCE = 1000
 CALIBRATION_WORKERS = 64
-SIZE = re.compile(r"\d+[kKmM]?(-\d+[kKmM]?)?$")
+SIZE = re.compile(r"(\d{1,8})([kM]?)(?:-(\d{1,8})([kM]?))?", re.ASCII)
+MOST_BYTES = 16 * 2**20
 
 
 class Load(NamedTuple):
@@ -32,6 +33,12 @@ class Load(NamedTuple):
     def arrivals(self):
         """True when new connections come on a schedule."""
         return bool(self.options.get("arrivals"))
+
+    @property
+    def at_once(self):
+        """How many connections the server must hold at once; of those that arrive at least one."""
+        return (1 if self.arrivals else self.options["connections"]) + (
+            self.options.get("idle") or 0)
 
     @property
     def events_per_s(self):
@@ -56,16 +63,28 @@ def default_threads():
 
 
 def default_workers():
-    """Pool sizes around the CPUs."""
+    """Pool sizes around the CPUs, as far as echopool takes them."""
     count = cpus()
-    return sorted({1, max(1, count // 2), count, 2 * count, 4 * count})
+    sizes = {1, max(1, count // 2), count, 2 * count, 4 * count}
+    return sorted(size for size in sizes if size <= recommend.MOST_WORKERS)
+
+
+def size_is_right(size):
+    """True for a size of messages that echoload takes: 64, 64k, 1M or 64-1k."""
+    found = SIZE.fullmatch(size)
+    if not found:
+        return False
+    units = {"": 1, "k": 2**10, "M": 2**20}
+    low = int(found[1]) * units[found[2]]
+    high = int(found[3]) * units[found[4]] if found[3] else low
+    return 1 <= low <= high <= MOST_BYTES
 
 
 def size_text(size):
     """ "64k" as "64 KiB", "64-1k" as "64-1k B"."""
-    units = {"k": " KiB", "m": " MiB"}
-    if "-" not in size and size[-1].lower() in units:
-        return size[:-1] + units[size[-1].lower()]
+    units = {"k": " KiB", "M": " MiB"}
+    if "-" not in size and size[-1] in units:
+        return size[:-1] + units[size[-1]]
     return size + " B"
 
 
@@ -108,11 +127,24 @@ def failure_text(row):
     return ", ".join(counts) or row.get("message") or "nothing was answered"
 
 
+def echoes(before, after, row):
+    """How many echoes the server sent between two of its figures(); None when it cannot be told.
+
+    Those of the ramp and the warm-up are among them, as in all that a Watch around the run has
+    counted; echoload's own count is of the measured time alone.
+    """
+    if not row["echoes_per_s"]:
+        return None
+    sent = [sum(worker["sent_bytes"] for worker in figures["workers"])
+            for figures in (before, after)]
+    return (sent[1] - sent[0]) * row["echoes_per_s"] / row["bytes_per_s"]
+
+
 class Sweep:
     """Runs each load on each pool size in every round; rows has a dictionary for each run.
 
     program, echoload: the two programs. config, overrides: the operator's. live: one server, which
-    is resized by reload. duration, warmup (s), threads: of the generator.
+    is resized by reload. timing: echoload's options for every run, duration, warmup, threads.
     """
 
     def __init__(self, program, echoload, config, overrides, *, live, timing):
@@ -151,7 +183,7 @@ class Sweep:
 
     def _measure(self, target, each):
         """One run: echoload's figures joined with the server's own."""
-        target.figures()
+        before = target.figures()
         with server.Watch(target) as watch:
             try:
                 result = load.run(self.echoload, target.target, server=target.pid,
@@ -167,10 +199,12 @@ class Sweep:
             row["kept_per_s"] = recommend.kept_per_s(row["echoes_per_s"], row["seconds"],
                                                      each.asked_per_s, each.events_per_s,
                                                      bool(each.options.get("poisson")))
-        row.update(server_cpu_s=watch.cpu_s, server_memory_bytes=watch.memory_bytes,
-                   server_voluntary_switches=watch.voluntary,
-                   server_involuntary_switches=watch.involuntary)
         figures = target.figures()
+        echoed = echoes(before, figures, row)
+        row.update(server_memory_bytes=watch.memory_bytes,
+                   server_voluntary_switches_per_echo=watch.voluntary / echoed if echoed else None,
+                   server_involuntary_switches_per_echo=watch.involuntary / echoed
+                   if echoed else None)
         row["server_workers"] = len(figures["workers"])
         row.update((f"queue_{key}", value) for key, value in figures["queue"].items()
                    if key.startswith("wait_us"))

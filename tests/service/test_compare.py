@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ sys.path.append(str(BENCH))
 import comparison  # noqa: E402
 import loads  # noqa: E402
 import peers  # noqa: E402
+import trial  # noqa: E402
 
 BUILD = Path(PROGRAM).parent
 ECHOLOAD = BUILD / "bench" / "echoload"
@@ -108,6 +110,22 @@ def test_cpu_is_held_against_the_better_single_threaded_loop():
     assert judged(rows, "50", "cpu_server_us_per_echo")["reached"] is False
 
 
+@pytest.mark.parametrize("bad", [
+    run_row("echopool", 5000, number=2, ok=False, errors_wrong=1),
+    failed_row("echopool", "it died", number=2)], ids=["wrong bytes", "no figures"])
+def test_a_round_in_which_echopool_failed_reaches_nothing(bad):
+    rows = [run_row("echopool", 2000), run_row("epoll", 1000), run_row("epoll", 1000, number=2),
+            bad]
+    assert judged(rows, "50")["reached"] is False
+    assert judged([row for row in rows if row["round"] == 1], "50")["reached"] is True
+
+
+def test_echopool_is_not_held_against_a_round_of_its_own_that_failed():
+    rows = [run_row("echopool", 1000, ok=False, errors_wrong=1),
+            run_row("echopool", 940, load="idle")]
+    assert judged(rows, "idle")["reached"] is None
+
+
 def test_idle_connections_are_held_against_echopool_without_them():
     rows = [run_row("echopool", 1000), run_row("epoll", 9000),
             run_row("echopool", 940, load="idle"), run_row("epoll", 500, load="idle")]
@@ -136,7 +154,7 @@ def test_a_server_that_is_not_run_is_listed_with_the_reason():
 # The program.
 
 def compare(*arguments, **options):
-    return subprocess.run([sys.executable, BENCH / "compare.py", *map(str, arguments)],
+    return subprocess.run([BENCH / "compare.py", *map(str, arguments)],
                           capture_output=True, text=True, timeout=seconds(120), check=False,
                           **options)
 
@@ -149,28 +167,74 @@ def test_echopool_beside_an_epoll_loop(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^echopool +1 +[\d,]+ ", done.stdout, re.MULTILINE)
     assert re.search(r"^epoll loop +- +[\d,]+ ", done.stdout, re.MULTILINE)
-    assert (output / "compare.txt").read_text() in done.stdout
+    text = (output / "compare.txt").read_text()
+    assert text in done.stdout
     found = json.loads((output / "compare.json").read_text())
     assert [(row["load"], row["peer"]) for row in found["runs"]] == [
         (load, peer) for load in ("50", "8x64k") for peer in ("echopool", "epoll")]
     for row in found["runs"]:
         assert row["ok"] and row["echoes"] > 0 and row["memory_bytes"] > 0 and not row["starved"]
-    assert {row["load"] for row in found["targets"]} == {"50", "8x64k"}
-    assert all(row["ratio"] > 0 for row in found["targets"])
+    medians = {(row["load"], row["peer"]): row for row in found["medians"]}
+    assert len(medians) == 4
+    for row in medians.values():
+        assert f" {row['echoes_per_s']:,.0f} " in text
+    assert [(row["load"], row["value"]) for row in found["targets"]] == [
+        ("50", "echoes_per_s"), ("8x64k", "echoes_per_s"), ("50", "cpu_server_us_per_echo")]
+    for row in found["targets"]:
+        own, other = (medians[row["load"], peer][row["value"]] for peer in ("echopool", "epoll"))
+        assert row["ratio"] == pytest.approx(own / other)
+        assert f" {row['ratio']:.3f} " in text
     medians = (output / "compare-medians.csv").read_text().splitlines()
     assert len(medians) == 5 and len(set(map(len, (line.split(",") for line in medians)))) == 1
 
 
 @needs_echoload
 def test_the_pool_size_is_found_by_a_sweep_and_can_be_given_again(tmp_path):
-    done = compare("--build", BUILD, "--peers", "uv", "--loads", "8", *SHORT, "--output", tmp_path)
+    done = compare("--build", BUILD, "--peers", "uv", "--loads", "1,8", "--rounds", 1, "--duration",
+                   "0.05", "--warmup", 0, "--workers", "1=3", "--output", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "compare.json").read_text())
-    size = found["loads"][0]["workers"]
-    assert size >= 1 and found["loads"][0]["reason"]
-    assert f"for the same again: --workers 8={size}\n" in done.stdout
+    size = found["loads"][1]["workers"]
+    assert size >= 1 and found["loads"][1]["reason"] and not found["loads"][0]["reason"]
+    assert f"for the same again: --workers 1=3,8={size}\n" in done.stdout
     own = [row for row in found["runs"] if row["peer"] == "echopool"]
-    assert [row["workers"] for row in own] == [size]
+    assert [row["workers"] for row in own] == [3, size]
+
+
+def test_a_sweep_that_ended_early_chooses_no_size(monkeypatch):
+    """The size that it did not reach may be the best."""
+    def run(self, wanted, sizes, *_):
+        self.rows = [{"round": 1, "load": wanted[0].name, "workers": sizes[0], "ok": True,
+                      "echoes_per_s": 1000.0, "p99_us": 100.0}]
+        raise trial.server.ServerFailed("it died")
+
+    monkeypatch.setattr(trial.tune_sweep.Sweep, "run", run)
+    # Here the name is this directory's load.py.
+    monkeypatch.setattr(trial, "load", SimpleNamespace(LoadFailed=OSError))
+    said = []
+    cases = [case for case in loads.LOADS if case.key in ("1", "8")]
+    bench = trial.Bench("echopool", "echoload", None, [], {"threads": 1})
+    found = trial.choose_workers(bench, cases, [1, 2], 3, SimpleNamespace(say=said.append))
+    assert found == {"1": (None, trial.UNFINISHED), "8": (None, trial.UNFINISHED)}
+    assert said == ["failed: the sweep of pool sizes: it died"]
+
+
+@needs_echoload
+def test_without_a_place_for_the_files_the_result_is_still_told(tmp_path):
+    (tmp_path / "compare.txt").mkdir()
+    done = compare("--build", BUILD, "--peers", "epoll", "--loads", "1", *SHORT, "--workers", 1,
+                   "--output", tmp_path)
+    assert done.returncode == 1
+    assert re.search(r"^bench/compare.py: .*Is a directory", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^echopool +1 +[\d,]+ ", done.stdout, re.MULTILINE)
+
+
+@needs_echoload
+def test_a_program_is_found_where_it_is_and_not_in_the_path(tmp_path):
+    done = compare("--build", ".", "--program", "echopool", "--set", "pool.workers=70000",
+                   "--output", tmp_path, cwd=BUILD)
+    assert done.returncode == 2
+    assert "pool.workers: found 70000" in done.stderr
 
 
 def fake_build(directory, script):

@@ -77,6 +77,12 @@ def test_clients_that_vanish_leave_the_others_alone(peer):
     connect(peer).echo()
 
 
+def test_xinetd_runs_for_a_user_without_a_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4242424)
+    peers._xinetd_command("xinetd", 7007, tmp_path)
+    assert "    user = 4242424\n" in (tmp_path / "xinetd.conf").read_text(encoding="utf-8")
+
+
 @needs_plain_client
 def test_the_plain_client_counts_its_echoes(start):
     server = start({"pool.workers": 1})

@@ -16,6 +16,7 @@ import recommend  # noqa: E402
 import rounds  # noqa: E402
 import table  # noqa: E402
 import tune_report  # noqa: E402
+import tune_sweep  # noqa: E402
 
 
 def rows(*figures, load="50 x 64 B"):
@@ -59,6 +60,17 @@ def test_the_p99_of_a_pool_that_serves_less_does_not_count(figures, workers):
     assert (advice.workers, advice.meets) == (workers, True)
 
 
+@pytest.mark.parametrize("figures, words", [
+    ((2, 946, 104), "94 % of the best throughput and 1.04 times"),
+    ((2, 949.9, 104), "94 % of the best throughput and 1.04 times"),
+    ((2, 1000, 110.1), "100 % of the best throughput and 1.11 times"),
+    ((2, 570, 100), "57 % of the best throughput and 1.00 times"),
+], ids=["throughput", "throughput nearly", "p99", "an exact share"])
+def test_a_rounded_figure_never_looks_within_a_bound_that_it_misses(figures, words):
+    assert f"while 2 workers have {words}" in recommend.for_load(
+        rows(figures, (4, 1000, 100))).reason
+
+
 def test_sizes_with_a_failed_run_do_not_count_and_are_named():
     advice = recommend.for_load(rows((1, 2000, 10, 1), (2, 900, 100), (4, 1000, 100)))
     assert (advice.workers, advice.meets) == (4, True)
@@ -77,6 +89,14 @@ def test_all_loads_together_need_a_size_that_is_right_for_each():
     assert (advice.workers, advice.meets) == (2, True)
     assert "1 worker has 50 % of the best throughput" in advice.reason
     assert advice.reason.endswith("under heavy.")
+
+
+def test_the_smaller_size_that_is_named_was_measured_under_every_load():
+    light = rows((1, 500, 100), (2, 1000, 100, 1), (4, 1000, 100), load="light")
+    heavy = rows((1, 700, 100), (2, 1000, 100), (4, 1000, 100), load="heavy")
+    advice = recommend.for_all(light + heavy)
+    assert (advice.workers, advice.meets) == (4, True)
+    assert "while 1 worker has 50 % of the best throughput" in advice.reason
 
 
 def test_all_loads_together_take_the_size_whose_worst_load_is_nearest():
@@ -118,7 +138,8 @@ def test_each_round_votes_on_its_own():
              "echoes_per_s": throughput}
             for number, of_one, of_two in ((1, 500, 1000), (2, 1000, 1000))
             for workers, throughput in ((1, of_one), (2, of_two))]
-    assert recommend.votes(runs) == [2, 1]
+    assert recommend.votes(runs, 2) == [2, 1]
+    assert recommend.votes(runs[:3], 2) == [2], "half a round"
 
 
 def test_littles_law_is_arrival_rate_times_holding_time():
@@ -143,9 +164,35 @@ def test_the_sizes_reach_twice_as_far_as_the_law_asks(law, sizes):
 
 def test_the_lines_for_the_file_are_what_the_file_takes(tmp_path):
     path = tmp_path / "echopool.conf"
-    path.write_text(recommend.file_lines(3), encoding="ascii")
+    lines = recommend.file_lines(3, [("worker_connections", "1"), ("queue_full", '"reject"')])
+    path.write_text(lines, encoding="ascii")
     done = subprocess.run([PROGRAM, "-T", "-c", path], capture_output=True, text=True, check=True)
-    assert "pool.workers=3\n" in done.stdout
+    assert 'pool.workers=3\npool.worker_connections=1\n' in done.stdout
+    assert 'pool.queue_full="reject"\n' in done.stdout
+    assert recommend.file_lines(3) == "pool: { workers = 3; };"
+
+
+@pytest.mark.parametrize("cpus, sizes", [(1, [1, 2, 4]), (2, [1, 2, 4, 8]), (8, [1, 4, 8, 16, 32]),
+                                         (300, [1, 150, 300, 600]), (2000, [1, 1000])])
+def test_the_sizes_around_the_cpus_are_such_as_echopool_takes(cpus, sizes, monkeypatch):
+    monkeypatch.setattr(tune_sweep, "cpus", lambda: cpus)
+    assert tune_sweep.default_workers() == sizes
+
+
+@pytest.mark.parametrize("made, at_once", [
+    (tune_sweep.talking(50, "64", None, {}), 50),
+    (tune_sweep.talking(50, "64", None, {"idle": 1000}), 1050),
+    (tune_sweep.arriving(500, "64", 1000, {"idle": 10}), 11)])
+def test_a_pool_must_hold_the_connections_that_stay(made, at_once):
+    assert made.at_once == at_once
+
+
+def test_the_servers_echoes_are_those_of_ramp_and_warm_up_too():
+    before, after = ({"workers": [{"sent_bytes": count}, {"sent_bytes": 2 * count}]}
+                     for count in (1000, 3000))
+    row = {"echoes_per_s": 10.0, "bytes_per_s": 640.0}
+    assert tune_sweep.echoes(before, after, row) == (9000 - 3000) / 64
+    assert tune_sweep.echoes(before, after, {"echoes_per_s": 0.0, "bytes_per_s": 0.0}) is None
 
 
 # Rounds and tables.
@@ -160,6 +207,8 @@ def test_medians_and_spread_over_the_rounds():
                    "p99_us_low": 10.0, "p99_us_high": 60.0, "limited_by": "machine",
                    "fairness": None}
     assert rounds.spread_percent(row, "p99_us") == pytest.approx(100 * 25 / 20)
+    alone, = rounds.summarize(runs[:1], ("load", "workers"))
+    assert rounds.spread_percent(alone, "p99_us") is None
 
 
 def test_a_run_without_a_figure_leaves_the_median_to_the_others():
@@ -171,6 +220,19 @@ def test_a_run_without_a_figure_leaves_the_median_to_the_others():
 def test_rounds_are_interleaved_and_every_second_goes_backwards():
     assert list(rounds.interleave("abc", 3)) == [
         (1, "a"), (1, "b"), (1, "c"), (2, "c"), (2, "b"), (2, "a"), (3, "a"), (3, "b"), (3, "c")]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_terminal_that_has_gone_does_not_end_the_runs(terminal):
+    def write(_):
+        raise OSError("gone")
+
+    stream = SimpleNamespace(write=write, isatty=lambda: terminal)
+    with rounds.Progress(1, 1, stream) as progress:
+        progress.begin("a run")
+        progress.say("a word")
+        progress.end()
+    assert progress.done == 1
 
 
 def test_a_table_is_aligned():
@@ -200,10 +262,13 @@ def runs(*figures):
             for number, workers, throughput, limit in figures]
 
 
-def told(rows_of_runs):
+def told(rows_of_runs, *, cells=None, arrivals=False, worker_connections=4096, overrides=()):
     """The text of the recommendation in one line; and the table."""
-    load = SimpleNamespace(name="x", arrivals=False, options={})
-    verdict = tune_report.Verdict(rows_of_runs, [load], worker_connections=4096)
+    load = SimpleNamespace(name="x", arrivals=arrivals, options={"messages": 1})
+    settings = {"pool.worker_connections": str(worker_connections), "pool.queue_full": '"reject"'}
+    verdict = tune_report.Verdict(
+        rows_of_runs, [load], cells=cells or len({run["workers"] for run in rows_of_runs}),
+        settings=settings, overrides=overrides)
     return " ".join(verdict.text().split()), tune_report.table_text(verdict.rows, verdict.marks())
 
 
@@ -219,8 +284,47 @@ def test_rounds_that_disagree_are_told():
     text, _ = told(runs((1, 1, 1000.0, "none"), (1, 2, 1000.0, "none"), (2, 1, 800.0, "none"),
                         (2, 2, 1000.0, "none")))
     assert "Each round alone would have said: 1, 2 workers. For a surer answer" in text
-    text, _ = told(runs((1, 1, 1000.0, "none"), (2, 1, 800.0, "none")))
-    assert "differs by up to 11 % from round to round" in text
+
+
+def test_a_figure_that_crosses_its_bound_from_round_to_round_is_told():
+    """The second size is the best; what speaks for the smaller one was there in one round only."""
+    of_two = ((1, 2, 1000.0, "none"), (2, 2, 1000.0, "none"))
+    text, _ = told(runs((1, 1, 860.0, "none"), (2, 1, 960.0, "none"), *of_two))
+    assert "outside of it in others: throughput of 1 worker under x (+- 5 %). " in text
+    text, _ = told(runs((1, 1, 500.0, "none"), (2, 1, 700.0, "none"), *of_two))
+    assert "Figures that decide" not in text, "a wide spread, and far from the bound"
+    of_one = runs((1, 1, 1000.0, "none"), (2, 1, 1000.0, "none"))
+    of_one[0]["p99_us"] = 150.0
+    text, _ = told(of_one + runs(*of_two))
+    assert "in others: p99 of 1 worker under x (+- 20 %). " in text
+    text, _ = told(of_one)
+    assert "Figures that decide" not in text, "there is nothing to choose from"
+
+
+def test_one_round_has_no_spread():
+    _, shown = told(runs((1, 1, 1000.0, "none")))
+    assert re.search(r"^x +1 +1,000 +- +- +100 +- ", shown, re.MULTILINE), shown
+
+
+def test_a_first_round_that_was_interrupted_recommends_nothing():
+    text, shown = told(runs((1, 1, 1000.0, "none")), cells=2)
+    assert text == "Not every size was measured: no recommendation."
+    assert "recommended" not in shown
+
+
+def test_the_line_for_the_file_has_what_the_overrides_changed():
+    text, _ = told(runs((1, 2, 1000.0, "none")), worker_connections=1, overrides=[
+        "pool.worker_connections=7", "pool.workers=9", "pool.queue_full=reject", "log.level=debug",
+        "pool.worker_connections=1"])
+    assert 'pool: { workers = 2; worker_connections = 1; queue_full = "reject"; };' in text
+
+
+def test_littles_law_is_told_in_plain_numbers():
+    text, _ = told([{**run, "opened_per_s": 125.0, "connect_us_mean": 1200000.0,
+                     "latency_us_mean": 100.0} for run in runs((1, 200, 125.0, "none"))],
+                   arrivals=True, worker_connections=1)
+    assert ("125 connections/s x 1,200 ms each = 150 in service on average, so at least 150 "
+            "workers;") in text
 
 
 def test_for_all_loads_the_least_lost_throughput_decides_when_no_size_is_right():

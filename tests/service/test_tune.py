@@ -1,5 +1,6 @@
 """bench/tune.py: short runs of the program itself."""
 
+import contextlib
 import csv
 import json
 import os
@@ -26,7 +27,7 @@ def tune(tmp_path, *arguments, build=ECHOLOAD.parents[1]):
                           stdin=subprocess.DEVNULL, check=False)
 
 
-QUICK = ("--workers", "1,2", "--load", "5x64", "--rounds", "1", "--duration", "0.2", "--warmup",
+QUICK = ("--workers", "1,2", "--load", "5x64", "--rounds", "1", "--duration", "0.4", "--warmup",
          "0.1")
 
 
@@ -41,13 +42,14 @@ def assert_consistent(tmp_path, done):
     for run, same in zip(runs, found["runs"]):
         assert float(run["echoes_per_s"]) == same["echoes_per_s"] > 0
         assert float(run["server_memory_bytes"]) > 100000
+        assert 0 < float(run["server_voluntary_switches_per_echo"]) < 10
         assert run["ok"] == "True"
         assert run["server_workers"] == run["workers"]
     assert len(found["medians"]) == len({(run["load"], run["workers"]) for run in runs})
     for row in found["medians"]:
         assert f" {row['echoes_per_s']:,.0f} " in done.stdout
     workers = found["recommendation"]["all"]["workers"]
-    assert f"pool: {{ workers = {workers}; }};" in done.stdout
+    assert f"pool: {{ workers = {workers}; " in done.stdout
     return found
 
 
@@ -65,6 +67,8 @@ def test_a_sweep_writes_what_it_says(tmp_path):
 @needs_echoload
 def test_without_gnuplot_it_says_so_and_leaves_the_plots_out(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tune.svg").write_text("of an earlier run", encoding="ascii")
     done = tune(tmp_path, *QUICK)
     assert_consistent(tmp_path, done)
     assert "script/bench: no plots: gnuplot is not there; install" in done.stderr
@@ -80,6 +84,37 @@ def test_live_resizes_one_server_by_reload(tmp_path):
 
 
 @needs_echoload
+def test_live_leaves_the_operators_file_as_it_is(tmp_path):
+    path = tmp_path / "mine.conf"
+    path.write_text("pool: { workers = 3; queue_limit = 77; };  # mine\n", encoding="ascii")
+    before = path.read_bytes()
+    done = tune(tmp_path, *QUICK, "--live", "-c", path)
+    found = assert_consistent(tmp_path, done)
+    assert found["settings"]["pool.queue_limit"] == "77"
+    assert path.read_bytes() == before
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, "out"}
+
+
+@needs_echoload
+def test_a_build_is_found_where_it_is_and_not_in_the_path(tmp_path, monkeypatch):
+    other = tmp_path / "echopool"
+    other.write_text("#!/bin/sh\necho another echopool >&2\nexit 1\n", encoding="ascii")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.chdir(ECHOLOAD.parents[1])
+    assert_consistent(tmp_path, tune(tmp_path, *QUICK, build="."))
+
+
+@needs_echoload
+def test_without_a_place_for_the_files_the_result_is_still_told(tmp_path):
+    (tmp_path / "out" / "tune-runs.csv.new").mkdir(parents=True)
+    done = tune(tmp_path, *QUICK)
+    assert done.returncode == 1
+    assert re.search(r"^script/bench: .*Is a directory", done.stderr, re.MULTILINE), done.stderr
+    assert "<- recommended" in done.stdout and "pool: { workers = " in done.stdout
+
+
+@needs_echoload
 def test_a_thread_for_each_client_gets_sizes_past_littles_law(tmp_path):
     done = tune(tmp_path, "-o", "pool.worker_connections=1", "--arrivals", "50", "--messages", "3",
                 "--rounds", "1", "--duration", "0.3", "--warmup", "0.1")
@@ -88,6 +123,7 @@ def test_a_thread_for_each_client_gets_sizes_past_littles_law(tmp_path):
     assert law["in_service"] == pytest.approx(law["arrivals_per_s"] * law["holding_us"] / 1e6)
     assert found["sizes"][-1] >= 2 * law["workers"]
     assert "Little's law: " in done.stdout
+    assert re.search(r"pool: \{ workers = \d+; worker_connections = 1; \};", done.stdout)
 
 
 @needs_echoload
@@ -96,6 +132,8 @@ def test_a_pool_that_fails_is_told_and_never_recommended(tmp_path):
     done = tune(tmp_path, "-o", "pool.worker_connections=1", "--workers", "1,4", "--load", "3x64",
                 "--rounds", "1", "--duration", "0.3", "--warmup", "0.1", "-o", "timeouts.queue=0.2")
     assert done.returncode == 1
+    assert ("3 x 64 B: too many connections (3) for pool.workers = 1 with "
+            "pool.worker_connections = 1: ") in done.stderr
     assert re.search(r"^failed: 1 worker, 3 x 64 B: ", done.stderr, re.MULTILINE), done.stderr
     assert "FAILED 1 of 1" in done.stdout
     assert "1 of 2 runs failed" in done.stdout
@@ -125,6 +163,14 @@ def test_a_missing_program_is_told(tmp_path):
     (("--load", "64"), "CONNECTIONSxSIZE"),
     (("--arrivals", "5", "--rate", "5"), "--arrivals goes with"),
     (("--poisson",), "--poisson is about"),
+    (("--arrivals", "5", "--connections", "5,6"), "one number of --connections"),
+    (("--rate", "5", "--messages", "5"), "--rate and --messages"),
+    (("--warmup", "0.0005"), "from 0.001 to 3600, or 0"),
+    (("--duration", "0"), "from 0.05 to 3600"),
+    *((("--sizes", size), "64, 64k, 1M or 64-1k, from 1 to 16M")
+      for size in ("64K", "1m", "0", "64-1", "99M", "64k-1", "64-", "1-2-3")),
+    (("--load", "5x64K"), "CONNECTIONSxSIZE"),
+    (("--load", "9999999x64"), "up to 1000000x16M"),
 ])
 def test_wrong_usage_is_told(tmp_path, arguments, word):
     done = tune(tmp_path, *arguments)
@@ -132,34 +178,117 @@ def test_wrong_usage_is_told(tmp_path, arguments, word):
     assert word in done.stderr
 
 
-def descendants(pid):
-    """The process ids of the children that a program has now."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+@pytest.mark.parametrize("arguments", [
+    ("--sizes", "1,64k,16M,64-1k"), ("--warmup", "0"), ("--load", "1000000x16M")])
+def test_what_echoload_takes_is_taken(tmp_path, arguments):
+    done = tune(tmp_path, *arguments, build=tmp_path)
+    assert done.returncode == 1 and "is not there" in done.stderr, done.stderr
+
+
+LONG = ("--workers", "1", "--load", "5x64", "--rounds", "500", "--duration", "0.1", "--warmup", "0")
+
+
+class Running:
+    """tune.py with a long series of runs, and with a directory for its temporary files.
+
+    stop() is for the end of a test.
+    """
+
+    def __init__(self, tmp_path, *before, **options):
+        self.temporary = tmp_path / "tmp"
+        self.temporary.mkdir()
+        command = [*before, "/usr/bin/python3", BENCH / "tune.py", "--build", ECHOLOAD.parents[1],
+                   "--output", tmp_path / "out", *LONG]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, "TMPDIR": str(self.temporary)},
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,
+               "stdin": subprocess.DEVNULL, **options})
+
+    def wait_round(self):
+        """Until the second round is done."""
+        for line in self.process.stderr:
+            if line.startswith("round 2 of 500 done"):
+                return
+        pytest.fail(f"it ended with status {self.process.wait()}")
+
+    def left(self):
+        """The processes of this run that are there: their environment names its directory."""
+        mine = str(self.temporary).encode()
+        return [pid for pid in os.listdir("/proc") if pid.isdigit() and mine in environment(pid)]
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        for pid in self.left():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def environment(pid):
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A function that starts tune.py; see Running."""
+    started = []
+
+    def start(*before, **options):
+        started.append(Running(tmp_path, *before, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
 
 
 @needs_echoload
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_the_server_and_tells_what_there_is(tmp_path, number):
-    command = ["/usr/bin/python3", BENCH / "tune.py", "--build", ECHOLOAD.parents[1], "--output",
-               tmp_path / "out", "--workers", "1", "--load", "5x64", "--rounds", "500",
-               "--duration", "0.1", "--warmup", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               stdin=subprocess.DEVNULL)
-    try:
-        for line in process.stderr:
-            if line.startswith("round 2 of 500 done"):
-                break
-        children = wait_for(lambda: descendants(process.pid), what="a server")
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=seconds(30))
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, errors
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_stops_the_server_and_tells_what_there_is(tmp_path, running, number):
+    run = running()
+    run.wait_round()
+    wait_for(lambda: len(run.left()) > 1, what="a server")
+    run.process.send_signal(number)
+    output, errors = run.process.communicate(timeout=seconds(30))
+    assert run.process.returncode == 130, errors
     assert re.search(r"^script/bench: interrupted after \d+ runs$", errors, re.MULTILINE), errors
     assert "5 x 64 B" in output
     assert (tmp_path / "out" / "tune.json").exists()
-    assert not [child for child in children if os.path.exists(f"/proc/{child}")]
+    assert not run.left()
+    assert not list(run.temporary.iterdir())
+
+
+@needs_echoload
+def test_a_terminal_that_is_closed_ends_it_and_leaves_the_files(tmp_path, running):
+    try:
+        master, slave = os.openpty()
+    except OSError as error:
+        pytest.skip(f"no terminal: {error}")
+    run = running("setsid", "--ctty", stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    with open(master, "rb", buffering=0) as terminal:
+        shown = b""
+        while b" 2/500" not in shown:
+            shown += terminal.read(1000)
+    run.process.wait(seconds(30))
+    assert not run.left()
+    assert len(json.loads((tmp_path / "out" / "tune.json").read_text())["runs"]) >= 2
+
+
+@needs_echoload
+def test_what_was_measured_is_told_when_the_next_run_cannot_start(tmp_path, running):
+    """As with a full disk: there is no place for the next server's directory."""
+    run = running()
+    run.wait_round()
+    run.temporary.rename(tmp_path / "gone")
+    output, errors = run.process.communicate(timeout=seconds(30))
+    assert run.process.returncode == 1, errors
+    assert re.search(r"^script/bench: .*No such file or directory", errors, re.MULTILINE), errors
+    assert "5 x 64 B" in output and (tmp_path / "out" / "tune.json").exists()
+    assert not run.left()
 
 
 def test_the_help_fits_the_screen_and_shows_examples(tmp_path):
