@@ -86,10 +86,8 @@ void client_ask(struct client *c, uint32_t bytes, uint64_t due_ns, uint64_t now_
 
 static enum fault failed(struct client *c, int error)
 {
-	const enum fault fault = fault_of(error);
-
-	fault_tell(fault, c->index, strerror(error));
-	return fault;
+	c->error = error;
+	return fault_of(error);
 }
 
 enum fault client_send(struct client *c)
@@ -138,7 +136,7 @@ static enum fault compare(struct client *c, const unsigned char *bytes, uint32_t
 	return FAULT_WRONG;
 }
 
-static enum fault ended_early(const struct client *c)
+static void tell_early_end(const struct client *c)
 {
 	char detail[96];
 
@@ -149,7 +147,14 @@ static enum fault ended_early(const struct client *c)
 			 "the server closed it after %" PRIu64 " of %" PRIu64 " bytes",
 			 c->received.bytes, c->sent.bytes);
 	fault_tell(FAULT_SHORT, c->index, detail);
-	return FAULT_SHORT;
+}
+
+void client_tell(const struct client *c, enum fault fault)
+{
+	if (fault == FAULT_SHORT)
+		tell_early_end(c);
+	else if (fault != FAULT_WRONG)
+		fault_tell(fault, c->index, strerror(c->error));
 }
 
 static ssize_t receive_some(const struct client *c, unsigned char *buffer)
@@ -173,7 +178,7 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 			return errno == EAGAIN || errno == EWOULDBLOCK ? FAULT_NONE
 								       : failed(c, errno);
 		if (n == 0)
-			return ended_early(c);
+			return FAULT_SHORT;
 		fault = compare(c, buffer, (uint32_t)n, wrong);
 		/* Less than there was room for: the socket has no more, unless its end was told. */
 	} while (fault == FAULT_NONE && (ended || n == PATTERN_CHUNK));

@@ -54,10 +54,12 @@ struct client {
 	uint32_t flight_first;
 	uint32_t in_flight;
 
-	uint64_t echoes;          /* measured, on all of its connections */
+	uint64_t echoes;          /* on all of its connections; see load_fairness() */
 	struct schedule schedule; /* of its messages, in the open loop */
 	struct alarm alarm;       /* when the thread looks after it next */
 	struct client *next_free; /* in the thread's list of those that wait for an arrival */
+	uint64_t free_ns;         /* since when it is there */
+	int error;                /* the errno value of the fault that its socket had */
 };
 
 /*
@@ -77,16 +79,23 @@ void client_close(struct client *c);
 /* Adds a message; there must be room: in_flight below flight_limit. */
 void client_ask(struct client *c, uint32_t bytes, uint64_t due_ns, uint64_t now_ns);
 
-/* Sends what has been asked for as far as it goes. FAULT_NONE, or what ended the connection. */
+/*
+ * Sends what has been asked for as far as it goes. FAULT_NONE, or what ended the connection, which
+ * client_tell() tells.
+ */
 enum fault client_send(struct client *c);
 
 /*
  * Reads all that has come into buffer, of PATTERN_CHUNK bytes, compares it, and adds wrong bytes
  * to *wrong. The connection goes on after a wrong byte; not after bytes that nobody sent: then, and
- * when it has ended, that fault is returned, else FAULT_NONE. ended: the event said that the
- * server's side is at its end, which is only seen by reading up to it.
+ * when it has ended, that fault is returned, else FAULT_NONE. Wrong bytes are told, the end is not:
+ * it may be no fault; client_tell() tells it. ended: the event said that the server's side is at
+ * its end, which is only seen by reading up to it.
  */
 enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, uint64_t *wrong);
+
+/* Tells the fault that client_send() or client_receive() returned; before client_close(). */
+void client_tell(const struct client *c, enum fault fault);
 
 /*
  * Takes the oldest message off the flight if its answer is whole. Returns its length in *bytes and

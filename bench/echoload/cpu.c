@@ -17,11 +17,13 @@
 #include "echopool/clock.h"
 #include "echopool/thread.h"
 
-/* One process, as /proc/PID/stat has it. */
+/* One process, as /proc/PID/stat has it, or one thread. */
 struct process {
 	pid_t pid;
 	pid_t parent;
+	char state;
 	uint32_t tasks;
+	double used_s;
 	double ended_children_s;
 	bool counts; /* is the server or descends from it */
 };
@@ -40,25 +42,28 @@ static double of_ticks(unsigned long long ticks)
 static bool parse(const char *line, struct process *p)
 {
 	const char *rest = strrchr(line, ')');
-	unsigned long long children_user, children_system;
+	unsigned long long user, system, children_user, children_system;
 
 	if (!rest || sscanf(rest,
-			    ") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %llu %llu "
+			    ") %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu "
 			    "%*d %*d %u",
-			    &p->parent, &children_user, &children_system, &p->tasks) != 4)
+			    &p->state, &p->parent, &user, &system, &children_user, &children_system,
+			    &p->tasks) != 7)
 		return false;
+	p->used_s = of_ticks(user + system);
 	p->ended_children_s = of_ticks(children_user + children_system);
 	return true;
 }
 
-static bool read_process(const char *pid, struct process *p)
+/* directory: "/proc" or that of a process's threads; id: the name of an entry of it. */
+static bool read_process(const char *directory, const char *id, struct process *p)
 {
 	char path[64], line[1024];
 	FILE *file;
 	bool found;
 
-	*p = (struct process){.pid = (pid_t)strtol(pid, NULL, 10)};
-	snprintf(path, sizeof(path), "/proc/%d/stat", p->pid);
+	*p = (struct process){.pid = (pid_t)strtol(id, NULL, 10)};
+	snprintf(path, sizeof(path), "%s/%d/stat", directory, p->pid);
 	file = fopen(path, "re");
 	if (!file)
 		return false; /* it has ended */
@@ -78,7 +83,8 @@ static struct processes read_processes(void)
 	if (!directory)
 		return all;
 	while ((entry = readdir(directory))) {
-		if (!isdigit((unsigned char)entry->d_name[0]) || !read_process(entry->d_name, &p))
+		if (!isdigit((unsigned char)entry->d_name[0]) ||
+		    !read_process("/proc", entry->d_name, &p))
 			continue;
 		grown = reallocarray(all.list, all.count + 1, sizeof(p));
 		if (!grown)
@@ -120,6 +126,61 @@ static double cpu_of(pid_t pid)
 	return (double)used.tv_sec + (double)used.tv_nsec / (double)NS_PER_S;
 }
 
+/* Adds the threads of a process. Those that end meanwhile are left out. */
+static void add_threads(struct cpu_threads *threads, pid_t pid)
+{
+	char path[32];
+	struct dirent *entry;
+	struct process p;
+	struct cpu_thread *grown;
+	DIR *directory;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	directory = opendir(path);
+	if (!directory)
+		return;
+	while ((entry = readdir(directory))) {
+		if (entry->d_name[0] == '.' || !read_process(path, entry->d_name, &p))
+			continue;
+		grown = reallocarray(threads->list, threads->count + 1, sizeof(*grown));
+		if (!grown)
+			break;
+		threads->list = grown;
+		grown[threads->count++] = (struct cpu_thread){.id = p.pid, .used_s = p.used_s};
+	}
+	closedir(directory);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	const pid_t id = ((const struct cpu_thread *)a)->id;
+	const pid_t other = ((const struct cpu_thread *)b)->id;
+
+	return (id > other) - (id < other);
+}
+
+static void sort(struct cpu_threads *threads)
+{
+	if (threads->count)
+		qsort(threads->list, threads->count, sizeof(*threads->list), compare_ids);
+}
+
+/* What the busiest thread used between two samples; one that began or ended meanwhile is none. */
+static double busiest_s(const struct cpu_threads *before, const struct cpu_threads *after)
+{
+	double most_s = 0;
+
+	for (size_t i = 0; before->count && i < after->count; i++) {
+		const struct cpu_thread *t = &after->list[i];
+		const struct cpu_thread *then =
+			bsearch(t, before->list, before->count, sizeof(*before->list), compare_ids);
+
+		if (then && t->used_s - then->used_s > most_s)
+			most_s = t->used_s - then->used_s;
+	}
+	return most_s;
+}
+
 static void sample_server(struct cpu_sample *s, pid_t server)
 {
 	struct processes all = read_processes();
@@ -130,9 +191,14 @@ static void sample_server(struct cpu_sample *s, pid_t server)
 
 		if (!p->counts)
 			continue;
+		/* One that nobody has waited for is still listed. */
+		if (p->pid == server)
+			s->server_lives = p->state != 'Z' || p->tasks > 1;
 		s->server_tasks += p->tasks;
 		s->server_s += cpu_of(p->pid) + p->ended_children_s;
+		add_threads(&s->server, p->pid);
 	}
+	sort(&s->server);
 	free(all.list);
 }
 
@@ -160,9 +226,17 @@ struct cpu_sample cpu_sample(pid_t server)
 		fail(errno, "clock_gettime");
 	s.generator_s = (double)used.tv_sec + (double)used.tv_nsec / (double)NS_PER_S;
 	sample_machine(&s);
+	add_threads(&s.generator, getpid());
+	sort(&s.generator);
 	if (server)
 		sample_server(&s, server);
 	return s;
+}
+
+void cpu_sample_free(struct cpu_sample *s)
+{
+	free(s->generator.list);
+	free(s->server.list);
 }
 
 struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sample *after)
@@ -174,9 +248,11 @@ struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sam
 
 	if (seconds > 0) {
 		use.generator = (after->generator_s - before->generator_s) / seconds;
-		use.server = after->server_s < before->server_s
-				     ? NAN
-				     : (after->server_s - before->server_s) / seconds;
+		use.generator_busiest = busiest_s(&before->generator, &after->generator) / seconds;
+		use.server_busiest = busiest_s(&before->server, &after->server) / seconds;
+		use.server = after->server_lives && after->server_s >= before->server_s
+				     ? (after->server_s - before->server_s) / seconds
+				     : NAN;
 	}
 	if (all_s > 0)
 		use.machine = (after->busy_s - before->busy_s) / all_s;

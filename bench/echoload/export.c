@@ -75,9 +75,9 @@ static json_t *cpu_object(const struct result *r)
 	return json_pack("{so so so sI so so}", "generator", number(cpu->generator), "server",
 			 server ? number(cpu->server) : json_null(), "machine",
 			 number(cpu->machine), "cpus", (json_int_t)cpu->cpus,
-			 "generator_us_per_echo", number(run_us_for_an_echo(r, cpu->generator)),
+			 "generator_us_per_echo", number(result_us_for_an_echo(r, cpu->generator)),
 			 "server_us_per_echo",
-			 server ? number(run_us_for_an_echo(r, cpu->server)) : json_null());
+			 server ? number(result_us_for_an_echo(r, cpu->server)) : json_null());
 }
 
 static json_t *schedule_object(const struct result *r)
@@ -85,10 +85,10 @@ static json_t *schedule_object(const struct result *r)
 	const struct tally *t = r->tally;
 
 	return json_pack("{so so so sb}", "sent_share",
-			 share_of((double)stat_get(&t->sent), run_scheduled(r)), "late_share",
+			 share_of((double)stat_get(&t->sent), result_scheduled(r)), "late_share",
 			 share_of((double)stat_get(&t->late), (double)stat_get(&t->asked)),
 			 "late_max_us", number((double)stat_get(&t->late_max_ns) / 1000), "kept",
-			 run_kept_schedule(r));
+			 result_kept_schedule(r));
 }
 
 static json_t *fairness(const struct result *r)
@@ -113,14 +113,14 @@ static json_t *result_object(const struct result *r, json_t *schedule)
 			 ECHOPOOL_VERSION, "target", r->options->target, "options",
 			 options_object(r->options), "seconds", number(r->seconds), "echoes",
 			 integer(stat_get(&t->echoes)), "echoes_per_s",
-			 number(run_a_second(r, &t->echoes)), "bytes_per_s",
-			 number(run_a_second(r, &t->bytes)), "latency_us",
+			 number(result_a_second(r, &t->echoes)), "bytes_per_s",
+			 number(result_a_second(r, &t->bytes)), "latency_us",
 			 latency_object(&t->latency), "opened", integer(stat_get(&t->opened)),
-			 "opened_per_s", number(run_a_second(r, &t->opened_measured)), "connect_us",
-			 latency_object(&t->connect), "errors", errors_object(t), "starved",
-			 (json_int_t)(options_churn(r->options) ? 0 : r->starved), "fairness",
-			 fairness(r), "cpu", cpu_object(r), "limited_by", run_limited_by(r),
-			 "schedule", schedule, "ok", run_is_ok(r));
+			 "opened_per_s", number(result_a_second(r, &t->opened_measured)),
+			 "connect_us", latency_object(&t->connect), "errors", errors_object(t),
+			 "starved", (json_int_t)(options_churn(r->options) ? 0 : r->starved),
+			 "fairness", fairness(r), "cpu", cpu_object(r), "limited_by",
+			 result_limited_by(r), "schedule", schedule, "ok", result_is_ok(r));
 }
 
 /* --- forms */

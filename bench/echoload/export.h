@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "run.h"
+#include "result.h"
 
 /* Where the forms that were asked for go; NULL: not asked for. */
 struct exports {

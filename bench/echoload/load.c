@@ -8,6 +8,7 @@
  * between two batches, so no event of a batch can name a connection that is gone.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -26,9 +27,6 @@
 
 /* How often the thread looks whether something has timed out or the load is over, at least. */
 #define LOOK_NS (20 * NS_PER_MS)
-
-/* By then what a delay of the thread has held up has gone out. */
-#define HELD_GOES_NS (100 * NS_PER_MS)
 
 static struct client *client_of_alarm(struct alarm *a)
 {
@@ -106,6 +104,8 @@ static void ring_alarms(struct load *l)
 {
 	struct alarm *a;
 
+	/* What was served before this may have taken long. */
+	l->now_ns = clock_now_ns();
 	while ((a = timers_first(&l->timers)) && a->at_ns <= l->now_ns) {
 		talk_on_alarm(l, client_of_alarm(a));
 		l->now_ns = clock_now_ns();
@@ -143,20 +143,32 @@ static void begin_clients(struct load *l)
 	}
 }
 
+/* When the next arrival can be opened: it is due, and a client is free for it. UINT64_MAX: never */
+static uint64_t arrival_ns(const struct load *l)
+{
+	const struct client *c = l->free_first;
+
+	if (!c || l->arrivals.due_ns >= l->end_ns)
+		return UINT64_MAX;
+	return l->arrivals.due_ns > c->free_ns ? l->arrivals.due_ns : c->free_ns;
+}
+
 /* Has the arrivals that are due taken by clients that are free. */
 static void open_arrivals(struct load *l)
 {
 	struct schedule *s = &l->arrivals;
 
-	while (l->free_first && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
+	for (uint32_t i = 0; i < OPENS_PER_TURN && arrival_ns(l) <= l->now_ns; i++) {
 		struct client *c = l->free_first;
 
+		held_note(&l->held, arrival_ns(l), l->now_ns);
 		l->free_first = c->next_free;
 		if (!l->free_first)
 			l->free_last = &l->free_first;
 		talk_count_sent(l, s->due_ns);
 		talk_open(l, c, s->due_ns);
 		schedule_next(s, &l->random);
+		l->now_ns = clock_now_ns();
 	}
 }
 
@@ -192,27 +204,29 @@ static uint64_t next_ns(const struct load *l)
 
 	if (a && a->at_ns < at_ns)
 		at_ns = a->at_ns;
-	if (l->begun < l->count && l->opening.due_ns < at_ns)
+	/* After the end nothing is opened, and an arrival that is due would never be over. */
+	if (l->begun < l->count && l->now_ns < l->end_ns && l->opening.due_ns < at_ns)
 		at_ns = l->opening.due_ns;
-	if (l->options->arrivals > 0 && l->free_first && l->arrivals.due_ns < at_ns)
-		at_ns = l->arrivals.due_ns;
+	if (l->options->arrivals > 0 && l->now_ns < l->end_ns && arrival_ns(l) < at_ns)
+		at_ns = arrival_ns(l);
 	return at_ns;
 }
 
-/*
- * Takes note of a thread that was to look after its alarms at at_ns and does so much later: it was
- * not woken in time, or not done in time. Of several delays at once the longest counts, until what
- * it held up has gone out.
- */
-static void note_delay(struct load *l, uint64_t at_ns)
+/* As epoll_pwait2(2), which Linux before 5.11 has not, and some containers refuse. */
+static int wait_for_events(struct load *l, struct epoll_event *events,
+			   const struct timespec *timeout)
 {
-	const uint64_t longest_ns = l->held_until_ns - l->held_from_ns;
+	struct pollfd set = {.fd = l->epoll_fd, .events = POLLIN};
+	int n;
 
-	if (l->now_ns <= at_ns + LATE_NS ||
-	    (l->now_ns < l->held_until_ns + HELD_GOES_NS && l->now_ns - at_ns < longest_ns))
-		return;
-	l->held_from_ns = at_ns;
-	l->held_until_ns = l->now_ns;
+	if (!l->has_no_pwait2) {
+		n = epoll_pwait2(l->epoll_fd, events, EVENTS_PER_WAIT, timeout, NULL);
+		if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+			return n;
+		l->has_no_pwait2 = true;
+	}
+	n = ppoll(&set, 1, timeout, NULL);
+	return n > 0 ? epoll_wait(l->epoll_fd, events, EVENTS_PER_WAIT, 0) : n;
 }
 
 static void wait_and_serve(struct load *l)
@@ -220,17 +234,18 @@ static void wait_and_serve(struct load *l)
 	const uint64_t at_ns = next_ns(l), wait_ns = at_ns > l->now_ns ? at_ns - l->now_ns : 0;
 	const struct timespec timeout = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
 	struct epoll_event events[EVENTS_PER_WAIT];
-	int n = epoll_pwait2(l->epoll_fd, events, EVENTS_PER_WAIT, &timeout, NULL);
+	const int n = wait_for_events(l, events, &timeout);
 
 	if (n < 0 && errno != EINTR)
-		fail(errno, "epoll_pwait2");
+		fail(errno, "waiting for events");
 	l->now_ns = clock_now_ns();
-	note_delay(l, at_ns);
+	/* It was not woken in time. */
+	held_note(&l->held, at_ns, l->now_ns);
 	for (int i = 0; i < n; i++)
 		talk_on_event(l, events[i].data.ptr, events[i].events);
 }
 
-/* Whether every answer that is still to come has come. */
+/* Whether every answer has come that is still waited for. */
 static bool is_over(const struct load *l)
 {
 	if (l->now_ns < l->end_ns || !atomic_load_explicit(&l->plan->may_end, memory_order_relaxed))
@@ -257,8 +272,9 @@ static void begin(struct load *l)
 	l->now_ns = clock_now_ns();
 	l->begin_ns = l->end_ns = UINT64_MAX;
 	l->opening = schedule_begin(l->now_ns, o->connect_rate / o->threads, 0, false, &l->random);
+	/* Like the messages, the arrivals of all threads together have equal gaps. */
 	if (o->arrivals > 0)
-		l->arrivals = schedule_begin(l->now_ns, o->arrivals / o->threads,
+		l->arrivals = schedule_begin(l->plan->origin_ns, o->arrivals / o->threads,
 					     (double)l->thread / o->threads, o->poisson,
 					     &l->random);
 }

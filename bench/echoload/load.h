@@ -21,7 +21,7 @@ struct plan {
 	const struct options *options;
 	union address server;
 	struct sources sources;
-	uint64_t origin_ns;        /* where the schedules of messages begin */
+	uint64_t origin_ns;        /* where the schedules begin */
 	_Atomic uint64_t begin_ns; /* of the measured time; UINT64_MAX until it is known */
 	_Atomic uint64_t end_ns;
 	atomic_bool
@@ -56,8 +56,8 @@ const struct tally *load_tally(const struct load *l);
 uint32_t load_open_now(const struct load *l);
 
 /*
- * After load_join(): adds what its talking clients got in the measured time: how many got nothing,
- * the fewest and the most echoes of one client.
+ * After load_join(): adds what its talking clients got in the measured time, or with a rate for
+ * what was due in it: how many got nothing, the fewest and the most echoes of one client.
  */
 void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, uint64_t *most);
 

@@ -5,6 +5,7 @@
 #ifndef ECHOLOAD_LOAD_THREAD_H
 #define ECHOLOAD_LOAD_THREAD_H
 
+#include "held.h"
 #include "load.h"
 
 struct load {
@@ -30,18 +31,18 @@ struct load {
 	struct schedule arrivals;  /* of new connections, in the open loop */
 	struct client *free_first; /* clients that wait for an arrival, longest first */
 	struct client **free_last;
-	uint64_t held_from_ns;  /* what was due from here on had to wait for this thread, */
-	uint64_t held_until_ns; /* until here */
-	uint32_t source;        /* the number of the address that the next connection comes from */
-	uint32_t begun;         /* how many clients have begun to connect, or were made free */
-	uint32_t tried;         /* how many have come to a first connection, or to none */
-	uint32_t connecting;    /* how many do now */
-	uint64_t in_flight;     /* messages */
-	uint64_t now_ns;        /* the time of this turn */
-	uint64_t look_ns;       /* the next look for timeouts */
-	uint64_t begin_ns;      /* of the measured time, as of this turn */
+	struct held held;
+	uint32_t source;     /* the number of the address that the next connection comes from */
+	uint32_t begun;      /* how many clients have begun to connect, or were made free */
+	uint32_t tried;      /* how many have come to a first connection, or to none */
+	uint32_t connecting; /* how many do now */
+	uint64_t in_flight;  /* messages */
+	uint64_t now_ns;     /* the time of this turn */
+	uint64_t look_ns;    /* the next look for timeouts */
+	uint64_t begin_ns;   /* of the measured time, as of this turn */
 	uint64_t end_ns;
 	bool told_ready;
+	bool has_no_pwait2; /* the system refuses epoll_pwait2(2) */
 };
 
 /* Begins a connection that was due at wanted_ns; tries again later where that fails. */
@@ -59,10 +60,13 @@ void talk_drop(struct load *l, struct client *c);
 /* Counts what went wrong with a connection, closes it, and has the client try again. */
 void talk_break_off(struct load *l, struct client *c, enum fault fault);
 
-/* Has a closed client connect again: at at_ns, when an arrival is due, or not any more. */
+/*
+ * Has a closed client connect again at at_ns, or when an arrival is due after that; not any more
+ * once the load has ended.
+ */
 void talk_again(struct load *l, struct client *c, uint64_t at_ns);
 
-/* Counts a message, or an arrival, of the open loop that goes out now. */
+/* Counts a message, or an arrival, of the open loop that goes out now; held must be up to date. */
 void talk_count_sent(struct load *l, uint64_t due_ns);
 
 #endif

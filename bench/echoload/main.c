@@ -3,6 +3,7 @@
  * report. Main thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +13,16 @@
 #include "report.h"
 #include "run.h"
 #include "target.h"
+
+/* Descriptors 0 to 2 that are closed would else become files of results, and faults be told there.
+ */
+static bool fill_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && (errno != EBADF || open("/dev/null", O_RDWR) != fd))
+			return false;
+	return true;
+}
 
 /* Tells the result in every form that was asked for. False: not all of it could be written. */
 static bool tell(const struct result *r, const struct exports *e)
@@ -46,8 +57,8 @@ static int load(const struct options *o, const union address *server, const stru
 		return 1;
 	ok = run(o, server, sources, &result);
 	if (ok)
-		ok = tell(&result, &exports) && run_is_ok(&result);
-	run_free(&result);
+		ok = tell(&result, &exports) && result_is_ok(&result);
+	result_free(&result);
 	return exports_close(&exports, o) && ok ? 0 : 1;
 }
 
@@ -56,8 +67,11 @@ int main(int argc, char *argv[])
 	struct options options;
 	struct sources sources;
 	union address server;
-	int status = options_parse(argc, argv, &options);
+	int status;
 
+	if (!fill_standard_descriptors())
+		return 1;
+	status = options_parse(argc, argv, &options);
 	if (status >= 0)
 		return status;
 	status = target_find(options.target, options.family, &server);
@@ -65,5 +79,7 @@ int main(int argc, char *argv[])
 		return status;
 	if (!sources_parse(options.source, &server, &sources))
 		return 2;
+	if (!sources_check(&sources))
+		return 1;
 	return load(&options, &server, &sources);
 }

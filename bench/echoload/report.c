@@ -36,11 +36,11 @@ static void print_throughput(FILE *out, const struct result *r)
 	const struct tally *t = r->tally;
 
 	fprintf(out, "  %-12s %10" PRIu64 " in %.2f s %12.0f a second %10.2f MB/s each way\n",
-		"echoes", stat_get(&t->echoes), r->seconds, run_a_second(r, &t->echoes),
-		run_a_second(r, &t->bytes) / 1e6);
+		"echoes", stat_get(&t->echoes), r->seconds, result_a_second(r, &t->echoes),
+		result_a_second(r, &t->bytes) / 1e6);
 	fprintf(out, "  %-12s %10" PRIu64 " answered", "connections", stat_get(&t->opened));
 	if (options_churn(r->options))
-		fprintf(out, " %17.0f a second\n", run_a_second(r, &t->opened_measured));
+		fprintf(out, " %17.0f a second\n", result_a_second(r, &t->opened_measured));
 	else
 		fprintf(out, ", %u starved; slowest to fastest %.2f\n", r->starved,
 			r->most_echoes ? (double)r->fewest_echoes / (double)r->most_echoes : 0);
@@ -63,13 +63,13 @@ static void print_latency(FILE *out, const char *name, const struct histogram *h
 static void print_schedule(FILE *out, const struct result *r)
 {
 	const uint64_t asked = stat_get(&r->tally->asked), late = stat_get(&r->tally->late);
-	const double scheduled = run_scheduled(r);
+	const double scheduled = result_scheduled(r);
 
 	if (!options_open_loop(r->options) || scheduled <= 0)
 		return;
 	fprintf(out, "\n  %-12s %s\n", "schedule",
-		run_kept_schedule(r) ? "kept"
-				     : "NOT KEPT: the latencies above have the delay in them");
+		result_kept_schedule(r) ? "kept"
+					: "NOT KEPT: the latencies above have the delay in them");
 	fprintf(out, "  %-12s %.2f %% were sent in the measured time\n", "",
 		100 * (double)stat_get(&r->tally->sent) / scheduled);
 	fprintf(out, "  %-12s %.2f %% over 1 ms late by the generator itself, at most %.1f ms\n",
@@ -92,7 +92,7 @@ static void print_faults(FILE *out, const struct tally *t)
 
 static void print_limit(FILE *out, const struct result *r)
 {
-	const char *by = run_limited_by(r);
+	const char *by = result_limited_by(r);
 
 	fprintf(out, "  %-12s ", "limited by");
 	if (strcmp(by, "machine") == 0)
@@ -100,7 +100,7 @@ static void print_limit(FILE *out, const struct result *r)
 	else if (strcmp(by, "generator") == 0)
 		fprintf(out, "THE GENERATOR: the server can do more; give it more --threads\n");
 	else if (strcmp(by, "server") == 0)
-		fprintf(out, "the server: all of its threads were busy\n");
+		fprintf(out, "the server: a thread of it was busy all the time\n");
 	else
 		fprintf(out, "no CPU\n");
 }
@@ -121,9 +121,9 @@ static void print_cpu(FILE *out, const struct result *r)
 	if (!stat_get(&r->tally->echoes))
 		return;
 	fprintf(out, "  %-12s generator %.2f us", "for an echo",
-		run_us_for_an_echo(r, cpu->generator));
+		result_us_for_an_echo(r, cpu->generator));
 	if (knows_server(r))
-		fprintf(out, ", server %.2f us", run_us_for_an_echo(r, cpu->server));
+		fprintf(out, ", server %.2f us", result_us_for_an_echo(r, cpu->server));
 	fprintf(out, "\n");
 }
 

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "run.h"
+#include "result.h"
 
 void report_print(FILE *out, const struct result *r);
 

@@ -26,6 +26,9 @@
 /* Descriptors for other things than connections: standard ones, epoll sets, /proc. */
 #define OTHER_DESCRIPTORS 32U
 
+/* How often it is looked whether the first arrival has come to something. */
+#define LOOK_NS (10 * NS_PER_MS)
+
 struct run {
 	const struct options *options;
 	struct plan plan;
@@ -122,11 +125,13 @@ static uint64_t get_time(const _Atomic uint64_t *time)
 	return atomic_load_explicit(time, memory_order_relaxed);
 }
 
-/* Ends the measured time as soon as all threads can know of it. */
+/* Ends the measured time as soon as all threads can know of it, unless it ends before. */
 static void end_now(struct run *run)
 {
 	const uint64_t end_ns = clock_now_ns() + LOAD_NOTICE_NS;
 
+	if (get_time(&run->plan.end_ns) <= end_ns)
+		return;
 	if (get_time(&run->plan.begin_ns) > end_ns)
 		set_time(&run->plan.begin_ns, end_ns);
 	set_time(&run->plan.end_ns, end_ns);
@@ -138,7 +143,8 @@ static void take_signal(struct run *run)
 
 	if (read(run->signal_fd, &signal, sizeof(signal)) != sizeof(signal))
 		fail(errno, "read from a signalfd");
-	if (run->signals++ == 0)
+	/* The first one ends the load; where that is over, only answers are waited for. */
+	if (run->signals++ == 0 && !atomic_load_explicit(&run->plan.may_end, memory_order_relaxed))
 		end_now(run);
 	else
 		atomic_store_explicit(&run->plan.abandon, true, memory_order_relaxed);
@@ -178,22 +184,41 @@ static void wait_until(struct run *run, uint64_t told, uint64_t until_ns)
 
 /* --- the run */
 
-static uint32_t open_now(const struct run *run)
+/* Whether a connection stands, or one has been answered. */
+static bool has_connected(const struct run *run)
 {
-	uint32_t open = 0;
-
 	for (uint32_t i = 0; i < run->started; i++)
-		open += load_open_now(run->loads[i]);
-	return open;
+		if (load_open_now(run->loads[i]) || stat_get(&load_tally(run->loads[i])->opened))
+			return true;
+	return false;
 }
 
-static bool answered(const struct run *run)
+static bool has_faults(const struct run *run)
 {
-	uint64_t opened = 0;
-
 	for (uint32_t i = 0; i < run->started; i++)
-		opened += stat_get(&load_tally(run->loads[i])->opened);
-	return opened > 0;
+		if (tally_faults(load_tally(run->loads[i])))
+			return true;
+	return false;
+}
+
+/*
+ * Waits until all clients have tried to connect; with arrivals, until the first of them has come to
+ * something. False: on a signal, or where nobody could connect.
+ */
+static bool open_all(struct run *run)
+{
+	const struct options *o = run->options;
+	uint64_t now_ns, until_ns;
+
+	live_phase(&run->live, LIVE_OPENING, 0);
+	wait_until(run, o->threads, UINT64_MAX);
+	now_ns = clock_now_ns();
+	until_ns = now_ns + (o->arrivals > 0 ? o->timeout_ns + NS_PER_S : 0);
+	while (!run->signals && !has_connected(run) && !has_faults(run) && now_ns < until_ns) {
+		wait_until(run, UINT64_MAX, now_ns + LOOK_NS);
+		now_ns = clock_now_ns();
+	}
+	return !run->signals && (has_connected(run) || !has_faults(run));
 }
 
 /* Opens the connections, warms up, measures. Ends early on a signal, or where nobody listens. */
@@ -203,9 +228,7 @@ static void measure(struct run *run, struct result *r)
 	struct cpu_sample before, after;
 	uint64_t begin_ns;
 
-	live_phase(&run->live, LIVE_OPENING, 0);
-	wait_until(run, o->threads, UINT64_MAX);
-	if (run->signals || (o->arrivals <= 0 && !open_now(run) && !answered(run))) {
+	if (!open_all(run)) {
 		end_now(run);
 		return;
 	}
@@ -221,6 +244,8 @@ static void measure(struct run *run, struct result *r)
 	wait_until(run, UINT64_MAX, begin_ns + o->duration_ns);
 	after = cpu_sample(o->server);
 	r->cpu = cpu_between(&before, &after);
+	cpu_sample_free(&before);
+	cpu_sample_free(&after);
 	r->seconds = (double)(get_time(&run->plan.end_ns) - begin_ns) / (double)NS_PER_S;
 }
 
@@ -271,7 +296,7 @@ bool run(const struct options *o, const union address *server, const struct sour
 	};
 	bool ok;
 
-	*r = (struct result){.options = o, .fewest_echoes = UINT64_MAX};
+	*r = (struct result){.options = o, .fewest_echoes = UINT64_MAX, .cpu.server = NAN};
 	set_time(&run.plan.begin_ns, UINT64_MAX);
 	set_time(&run.plan.end_ns, UINT64_MAX);
 	pattern_init();
@@ -290,57 +315,4 @@ bool run(const struct options *o, const union address *server, const struct sour
 	}
 	free_run(&run);
 	return ok;
-}
-
-void run_free(struct result *r)
-{
-	free(r->tally);
-	r->tally = NULL;
-}
-
-/* --- what it means */
-
-bool run_is_ok(const struct result *r)
-{
-	return tally_faults(r->tally) == 0 && stat_get(&r->tally->opened) > 0;
-}
-
-const char *run_limited_by(const struct result *r)
-{
-	const struct cpu_use *cpu = &r->cpu;
-	const uint32_t tasks = cpu->server_tasks < cpu->cpus ? cpu->server_tasks : cpu->cpus;
-
-	if (cpu->machine >= 0.97)
-		return "machine";
-	if (cpu->generator >= 0.95 * r->options->threads)
-		return "generator";
-	if (tasks && cpu->server >= 0.95 * tasks)
-		return "server";
-	return "none";
-}
-
-double run_a_second(const struct result *r, const _Atomic uint64_t *count)
-{
-	return r->seconds > 0 ? (double)stat_get(count) / r->seconds : 0;
-}
-
-double run_us_for_an_echo(const struct result *r, double cpu)
-{
-	const double echoes = run_a_second(r, &r->tally->echoes);
-
-	return echoes > 0 ? 1e6 * cpu / echoes : NAN;
-}
-
-double run_scheduled(const struct result *r)
-{
-	return (r->options->rate > 0 ? r->options->rate : r->options->arrivals) * r->seconds;
-}
-
-bool run_kept_schedule(const struct result *r)
-{
-	const double scheduled = run_scheduled(r), asked = (double)stat_get(&r->tally->asked);
-
-	/* Three standard deviations are what a Poisson process may lack by chance. */
-	return (double)stat_get(&r->tally->sent) >= 0.99 * scheduled - 3 * sqrt(scheduled) &&
-	       (double)stat_get(&r->tally->late) <= 0.01 * asked;
 }

@@ -42,17 +42,29 @@ void talk_drop(struct load *l, struct client *c)
 	timers_clear(&l->timers, &c->alarm);
 }
 
-/* Has a closed client connect again: at its alarm, when an arrival is due, or not any more. */
+static bool is_for_arrivals(const struct load *l, const struct client *c)
+{
+	return l->options->arrivals > 0 && !c->idle;
+}
+
+/* Has a client wait for an arrival. */
+static void set_free(struct load *l, struct client *c)
+{
+	c->free_ns = l->now_ns;
+	c->next_free = NULL;
+	*l->free_last = c;
+	l->free_last = &c->next_free;
+}
+
 void talk_again(struct load *l, struct client *c, uint64_t at_ns)
 {
 	count_try(l, c);
-	if (l->options->arrivals > 0 && !c->idle) {
-		c->next_free = NULL;
-		*l->free_last = c;
-		l->free_last = &c->next_free;
-	} else if (l->now_ns < l->end_ns) {
+	if (l->now_ns >= l->end_ns)
+		return;
+	if (is_for_arrivals(l, c) && at_ns <= l->now_ns)
+		set_free(l, c);
+	else
 		timers_set(&l->timers, &c->alarm, at_ns);
-	}
 }
 
 static void count_fault(struct load *l, enum fault fault)
@@ -120,10 +132,9 @@ void talk_count_sent(struct load *l, uint64_t due_ns)
 	stat_add(&l->tally.asked, 1);
 	if (measured(l, l->now_ns))
 		stat_add(&l->tally.sent, 1);
-	if (due_ns < l->held_from_ns || due_ns > l->held_until_ns)
+	if (late_ns <= LATE_NS || !held_then(&l->held, due_ns))
 		return;
-	if (late_ns > LATE_NS)
-		stat_add(&l->tally.late, 1);
+	stat_add(&l->tally.late, 1);
 	if (late_ns > stat_get(&l->tally.late_max_ns))
 		atomic_store_explicit(&l->tally.late_max_ns, late_ns, memory_order_relaxed);
 }
@@ -133,6 +144,9 @@ static void ask_due(struct load *l, struct client *c)
 {
 	struct schedule *s = &c->schedule;
 
+	/* A client whose alarm is set has room in flight, and waits for nothing but this thread. */
+	if (c->alarm.place)
+		held_note(&l->held, c->alarm.at_ns, l->now_ns);
 	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
 		c->was_due = c->was_due || measured(l, s->due_ns);
 		talk_count_sent(l, s->due_ns);
@@ -145,20 +159,30 @@ static void ask_due(struct load *l, struct client *c)
 		timers_clear(&l->timers, &c->alarm);
 }
 
-/* Asks for what the closed loop has due: as much as there is room for. */
+/*
+ * Asks for as much as there is room for, as the closed loop and arrivals do. The first message of
+ * an arrival was due with it, so that the wait for the connection is in its latency.
+ */
 static void ask_more(struct load *l, struct client *c)
 {
 	const uint32_t messages = l->options->messages;
+	const bool arrivals = l->options->arrivals > 0;
 
 	while (c->in_flight < c->flight_limit && (!messages || c->messages < messages) &&
-	       (l->now_ns < l->end_ns || l->options->arrivals > 0))
-		ask(l, c, l->now_ns);
+	       (l->now_ns < l->end_ns || arrivals))
+		ask(l, c, arrivals && !c->messages ? c->wanted_ns : l->now_ns);
 }
 
 /* Whether the client has had all that its connection was for. */
 static bool is_done(const struct load *l, const struct client *c)
 {
 	return l->options->messages && c->messages == l->options->messages && !c->in_flight;
+}
+
+static void tell_and_break_off(struct load *l, struct client *c, enum fault fault)
+{
+	client_tell(c, fault);
+	talk_break_off(l, c, fault);
 }
 
 /* Sends what is due on an open connection. */
@@ -179,7 +203,7 @@ static void talk(struct load *l, struct client *c)
 		ask_more(l, c);
 	fault = client_send(c);
 	if (fault != FAULT_NONE)
-		talk_break_off(l, c, fault);
+		tell_and_break_off(l, c, fault);
 }
 
 static void count_first_answer(struct load *l, struct client *c)
@@ -204,8 +228,8 @@ static void count_answers(struct load *l, struct client *c)
 		l->in_flight--;
 		if (!c->answered)
 			count_first_answer(l, c);
+		c->echoes += measured(l, l->options->rate > 0 ? due_ns : l->now_ns);
 		if (measured(l, l->now_ns)) {
-			c->echoes++;
 			stat_add(&l->tally.echoes, 1);
 			stat_add(&l->tally.bytes, bytes);
 		}
@@ -248,7 +272,7 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 			stat_add(&l->tally.fault[FAULT_WRONG], wrong);
 		count_answers(l, c);
 		if (fault != FAULT_NONE && !is_done(l, c)) {
-			talk_break_off(l, c, fault);
+			tell_and_break_off(l, c, fault);
 			return;
 		}
 	}
@@ -257,9 +281,14 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 
 void talk_on_alarm(struct load *l, struct client *c)
 {
+	held_note(&l->held, c->alarm.at_ns, l->now_ns);
 	timers_clear(&l->timers, &c->alarm);
 	if (c->state == CLIENT_OPEN)
 		talk(l, c);
-	else if (c->state == CLIENT_CLOSED && l->now_ns < l->end_ns)
+	else if (l->now_ns >= l->end_ns)
+		return;
+	else if (is_for_arrivals(l, c))
+		set_free(l, c);
+	else
 		talk_open(l, c, l->now_ns);
 }

@@ -3,10 +3,13 @@
  */
 #include "target.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PORT_UNLESS_TOLD "7007"
 
@@ -142,4 +145,30 @@ bool sources_parse(const char *text, const union address *server, struct sources
 		"most %u in all\n",
 		text, SOURCES_MAX);
 	return false;
+}
+
+bool sources_check(const struct sources *s)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+
+	for (uint32_t i = 0; i < s->count; i++) {
+		union address source = sources_address(s, i);
+		const int fd = socket(source.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		const bool good = fd >= 0 && bind(fd, &source.any, address_length(&source)) == 0;
+		const int error = errno;
+
+		if (fd >= 0)
+			close(fd); /* nothing was sent on it, so no error matters */
+		if (good)
+			continue;
+		inet_ntop(source.any.sa_family,
+			  source.any.sa_family == AF_INET ? (void *)&source.v4.sin_addr
+							  : (void *)&source.v6.sin6_addr,
+			  text, sizeof(text));
+		fprintf(stderr, "echoload: --source: %s: %s\n", text,
+			error == EADDRNOTAVAIL ? "this machine does not have the address"
+					       : strerror(error));
+		return false;
+	}
+	return true;
 }

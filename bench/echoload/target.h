@@ -33,4 +33,7 @@ bool sources_parse(const char *text, const union address *server, struct sources
 /* The address number index, counted round. There must be one. */
 union address sources_address(const struct sources *s, uint32_t index);
 
+/* Whether connections can come from all of them; else a sentence on stderr names the first. */
+bool sources_check(const struct sources *s);
+
 #endif

@@ -9,7 +9,6 @@ bool timers_init(struct timers *t, uint32_t limit)
 {
 	t->heap = calloc((size_t)limit + 1, sizeof(struct alarm *));
 	t->count = 0;
-	t->limit = limit;
 	return t->heap != NULL;
 }
 

@@ -16,7 +16,6 @@ struct alarm {
 struct timers {
 	struct alarm **heap;
 	uint32_t count;
-	uint32_t limit;
 };
 
 /* Makes room for limit alarms. False: no memory. */

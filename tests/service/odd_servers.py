@@ -6,6 +6,8 @@ an error of the server itself fails the test.
 """
 
 import contextlib
+import math
+import os
 import socket
 import threading
 import time
@@ -188,10 +190,17 @@ class Inventing(AtPlace):
 
 
 class Greeting(EchoServer):
-    """Says something before anybody asked, as a mail server does."""
+    """Says something before anybody asked, as a mail server does, to all or the first so many."""
+
+    GREETING = b"220 ready\r\n"
+
+    def __init__(self, greeted=math.inf):
+        super().__init__()
+        self.greeted = greeted
 
     def serve(self, stream):
-        stream.sock.sendall(b"220 ready\r\n")
+        if stream.number < self.greeted:
+            stream.sock.sendall(self.GREETING)
         super().serve(stream)
 
 
@@ -233,6 +242,14 @@ def close_abruptly(stream):
 def close_with_reset(stream):
     """The client gets a reset instead of an end."""
     reset(stream.sock)
+
+
+class AnsweringOnce(EchoServer):
+    """Ends each connection with its first answer: the client sees both at the same moment."""
+
+    def serve(self, stream):
+        stream.sock.send(stream.sock.recv(READ_BYTES), socket.MSG_MORE)
+        close_politely(stream)
 
 
 class StallingOnce(EchoServer):
@@ -300,6 +317,31 @@ class Slow(EchoServer):
     def answer(self, stream, data):
         if stream.number == 0 or not self.only_first:
             time.sleep(self.DELAY_S)
+        return data
+
+
+class Burning(EchoServer):
+    """Needs a whole CPU for each connection."""
+
+    CPU_S = 0.02
+
+    def answer(self, stream, data):
+        end = time.thread_time() + self.CPU_S
+        while time.thread_time() < end:
+            pass
+        return data
+
+
+class Exiting(EchoServer):
+    """Its process ends so many seconds after the first byte came."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def answer(self, stream, data):
+        if self.age_s() > self.after:
+            os._exit(0)
         return data
 
 

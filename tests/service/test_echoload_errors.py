@@ -6,8 +6,8 @@ import time
 import pytest
 
 import odd_servers
-from echoload import at, measure, needs_echoload, run
-from harness import error_lines, seconds
+from echoload import at, measure, measure_well, needs_echoload, outcome_of, run
+from harness import error_lines, seconds, unshared
 
 pytestmark = needs_echoload
 
@@ -72,9 +72,10 @@ def test_a_greeting_is_nothing_that_was_sent():
 
 
 def test_idle_connections_are_looked_at_too():
-    with odd_servers.Greeting() as server:
+    with odd_servers.Greeting(greeted=3) as server:
         outcome = measure(server.address, "-c", 1, "-i", 3, "-T", 0.2, **FAST)
-    assert outcome.status == 1
+    assert outcome.status == 1 and outcome.errors == {"wrong": 3 * len(server.GREETING)}
+    assert outcome.report["echoes"] > 0
 
 
 @pytest.mark.parametrize("after, leave", [
@@ -87,6 +88,11 @@ def test_a_server_that_closes_while_it_owes_an_answer(after, leave):
     assert outcome.status == 1 and set(outcome.errors) == {"short"}
     assert outcome.errors["short"] >= 3
     assert outcome.said
+
+
+def test_an_end_that_comes_with_the_last_answer_is_no_fault():
+    with odd_servers.AnsweringOnce() as server:
+        assert measure_well(server.address, "-c", 2, "-m", 1)["echoes"] > 0
 
 
 @pytest.mark.parametrize("after", [0, 640, 670])
@@ -133,7 +139,8 @@ def test_connects_that_time_out_at_different_times_end_too():
     assert outcome.status == 1 and set(outcome.errors) == {"timed_out"}
 
 
-@pytest.mark.parametrize("options", [(), ("-r", 1000), ("-m", 1)])
+@pytest.mark.parametrize("options", [(), ("-r", 1000), ("-m", 1), ("-a", 100),
+                                     ("-a", 100, "-P", "-t", 2)])
 def test_nobody_listens(options):
     begin = time.monotonic()
     with odd_servers.NotListening() as server:
@@ -148,6 +155,18 @@ def test_nobody_listens_to_arrivals():
         outcome = measure(server.address, "-c", 3, "-a", 100, **FAST)
     assert outcome.status == 1 and set(outcome.errors) == {"refused"}
     assert outcome.report["opened"] == 0
+
+
+@pytest.mark.parametrize("options", [(), ("-a", 100000)])
+def test_a_network_that_is_down_ends_it(options):
+    """There a connect fails at once; what fails is not tried again at once."""
+    result = run("-j", "-", "-c", 3, "-d", 30, *options, "127.0.0.1:7007", timeout=5,
+                 wrapper=unshared("-n", "true"))
+    outcome = outcome_of(result)
+    assert outcome.status == 1 and set(outcome.errors) == {"other"}
+    assert 1 <= outcome.errors["other"] <= seconds(9)
+    [line] = outcome.said
+    assert "unreachable" in line
 
 
 def test_connections_that_nobody_serves_are_starved():

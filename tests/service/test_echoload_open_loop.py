@@ -89,16 +89,39 @@ def test_arrivals_wait_when_all_connections_are_in_use():
 def test_connect_latency_counts_a_stall_from_the_schedule():
     with StallingOnce(0.3, STALL_S) as server:
         report = measure_well(server.address, "-a", 100, "-c", 2, duration=1.2)
-    assert report["connect_us"]["max"] > 0.95 * STALL_US
-    assert report["connect_us"]["p90"] > 0.5 * STALL_US > report["connect_us"]["p50"]
+    # The one message of each was due with it.
+    for latency in (report["connect_us"], report["latency_us"]):
+        assert latency["max"] > 0.95 * STALL_US
+        assert latency["p90"] > 0.5 * STALL_US > latency["p50"]
+    # All connections were in use meanwhile.
+    assert not PLAIN or report["schedule"]["late_share"] < 0.1
 
 
 @needs_plain_build
 def test_a_schedule_that_is_kept_is_told(echopool):
-    schedule = measure_well(echopool.address, "-r", 500, "-c", 5)["schedule"]
-    assert schedule["sent_share"] > 0.9
-    # Other programs may have held the CPUs for a moment.
-    assert schedule["kept"] == (schedule["late_share"] <= 0.01)
+    for _ in range(10):
+        schedule = measure_well(echopool.address, "-r", 500, "-c", 5)["schedule"]
+        kept = schedule["late_share"] <= 0.01 and schedule["sent_share"] >= 0.97
+        assert schedule["kept"] == kept
+        if kept:
+            return
+        # Other programs held the CPUs for a moment.
+    raise AssertionError("it was never kept")
+
+
+def test_a_fixed_schedule_has_no_excuse_of_chance():
+    with Slow() as server:
+        # Of 30 a second it answers 20.
+        schedule = measure_well(server.address, "-r", 30, "-c", 1, duration=0.8)["schedule"]
+    assert 0 < schedule["sent_share"] < 0.9 and schedule["kept"] is False
+
+
+def test_a_message_that_was_due_just_before_the_end_is_not_starved():
+    """Four connections of twenty have a message in the time; the last is answered after it."""
+    with Slow() as server:
+        report = measure_well(server.address, "-r", 20, "-c", 20, duration=0.2)
+    assert report["latency_us"]["count"] == 4
+    assert report["starved"] == 0 and report["fairness"] == 1
 
 
 def test_a_slow_server_is_not_the_generator_s_fault():

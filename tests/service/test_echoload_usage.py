@@ -171,6 +171,16 @@ def test_connections_come_from_the_source_in_turn(source, used):
     assert {peers.count(address) for address in used} == {6 // len(used)}
 
 
+@pytest.mark.parametrize("source", ["192.0.2.1", "192.0.2.1-192.0.2.9"])
+def test_a_source_that_the_machine_does_not_have_is_told(source):
+    with EchoServer() as server:
+        result = run("--source", source, "-d", 30, at(server.address), timeout=5)
+        assert server.accepted == 0
+    assert result.returncode == 1 and result.stdout == ""
+    [line] = error_lines(result)
+    assert line == "echoload: --source: 192.0.2.1: this machine does not have the address"
+
+
 @pytest.mark.parametrize("source", ["x", "127.0.0.2-", "-127.0.0.2", "127.0.0.2-127.0.0.1", "::1",
                                     "127.0.0.1-::1", "127.0.0.1-127.2.0.0"])
 def test_a_wrong_source_is_told(source):

@@ -197,8 +197,9 @@ class Running:
     def __init__(self, tmp_path, *before, **options):
         self.temporary = tmp_path / "tmp"
         self.temporary.mkdir()
-        command = [*before, "/usr/bin/python3", BENCH / "tune.py", "--build", ECHOLOAD.parents[1],
-                   "--output", tmp_path / "out", *LONG]
+        # The tests themselves may have been started by nohup.
+        command = [*before, "env", "--default-signal=HUP", "/usr/bin/python3", BENCH / "tune.py",
+                   "--build", ECHOLOAD.parents[1], "--output", tmp_path / "out", *LONG]
         self.process = subprocess.Popen(
             command, env={**os.environ, "TMPDIR": str(self.temporary)},
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,

@@ -1,11 +1,13 @@
 /*
- * When echoload sends, and what: schedules, alarms, and the pattern of bytes.
+ * When echoload sends, and what: schedules, alarms, when a thread was held up, and the pattern of
+ * bytes.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmocka_setup.h"
+#include "held.h"
 #include "pattern.h"
 #include "schedule.h"
 #include "timers.h"
@@ -158,6 +160,59 @@ static void test_a_shift_is_seen(void **state)
 	assert_true(pattern_count_wrong(&place, pattern_bytes(&place) + 1, 1000, &first) > 900);
 }
 
+/* All times here are in milliseconds. */
+static void note(struct held *h, uint64_t due_ms, uint64_t now_ms)
+{
+	held_note(h, due_ms * 1000000, now_ms * 1000000);
+}
+
+static bool then(const struct held *h, uint64_t ms)
+{
+	return held_then(h, ms * 1000000);
+}
+
+static void test_only_what_was_due_meanwhile_was_held_up(void **state)
+{
+	struct held held = {.last = 0};
+
+	(void)state;
+	note(&held, 100, 101); /* not late */
+	assert_false(then(&held, 100));
+	note(&held, 110, 120);
+	note(&held, 130, 132); /* a shorter time soon after a longer one */
+	assert_false(then(&held, 109));
+	assert_true(then(&held, 110) && then(&held, 120));
+	assert_false(then(&held, 125));
+	assert_true(then(&held, 131));
+	assert_false(then(&held, 133));
+}
+
+static void test_times_that_overlap_are_one(void **state)
+{
+	struct held held = {.last = 0};
+
+	(void)state;
+	note(&held, 10, 20);
+	for (uint64_t ms = 21; ms < 200; ms++)
+		note(&held, ms - 5, ms);
+	assert_true(then(&held, 10) && then(&held, 100) && then(&held, 199));
+	note(&held, 5, 200);
+	assert_true(then(&held, 5));
+	assert_false(then(&held, 4) || then(&held, 201));
+}
+
+static void test_the_latest_times_are_kept(void **state)
+{
+	struct held held = {.last = 0};
+
+	(void)state;
+	for (uint64_t i = 1; i <= 10 * HELD_KEPT; i++)
+		note(&held, 10 * i, 10 * i + 5);
+	for (uint64_t i = 9 * HELD_KEPT + 1; i <= 10 * HELD_KEPT; i++)
+		assert_true(then(&held, 10 * i + 1) && !then(&held, 10 * i + 6));
+	assert_false(then(&held, 11));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +221,9 @@ int main(void)
 		cmocka_unit_test(test_no_rate_has_everything_due_at_once),
 		cmocka_unit_test(test_poisson_gaps_are_exponential),
 		cmocka_unit_test(test_alarms_come_in_the_order_of_their_time),
+		cmocka_unit_test(test_only_what_was_due_meanwhile_was_held_up),
+		cmocka_unit_test(test_times_that_overlap_are_one),
+		cmocka_unit_test(test_the_latest_times_are_kept),
 		cmocka_unit_test(test_each_connection_sends_another_stream),
 		cmocka_unit_test(test_the_stream_goes_on_over_its_period),
 		cmocka_unit_test(test_a_wrong_byte_is_found_with_its_place),

@@ -1,0 +1,62 @@
+/*
+ * What a run's counts mean; see the header. Main thread.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "result.h"
+
+void result_free(struct result *r)
+{
+	free(r->tally);
+	r->tally = NULL;
+}
+
+bool result_is_ok(const struct result *r)
+{
+	return tally_faults(r->tally) == 0 && stat_get(&r->tally->opened) > 0;
+}
+
+const char *result_limited_by(const struct result *r)
+{
+	const struct cpu_use *cpu = &r->cpu;
+	const uint32_t tasks = cpu->server_tasks < cpu->cpus ? cpu->server_tasks : cpu->cpus;
+
+	if (cpu->machine >= 0.97)
+		return "machine";
+	if (cpu->generator_busiest >= 0.95 || cpu->generator >= 0.95 * r->options->threads)
+		return "generator";
+	if (cpu->server_busiest >= 0.95 || (tasks && cpu->server >= 0.95 * tasks))
+		return "server";
+	return "none";
+}
+
+double result_a_second(const struct result *r, const _Atomic uint64_t *count)
+{
+	return r->seconds > 0 ? (double)stat_get(count) / r->seconds : 0;
+}
+
+double result_us_for_an_echo(const struct result *r, double cpu)
+{
+	const double echoes = result_a_second(r, &r->tally->echoes);
+
+	return echoes > 0 ? 1e6 * cpu / echoes : NAN;
+}
+
+double result_scheduled(const struct result *r)
+{
+	return (r->options->rate > 0 ? r->options->rate : r->options->arrivals) * r->seconds;
+}
+
+bool result_kept_schedule(const struct result *r)
+{
+	const double scheduled = result_scheduled(r), asked = (double)stat_get(&r->tally->asked);
+	/*
+	 * A Poisson process may lack three standard deviations by chance, a fixed one what is due
+	 * at the edges of the time.
+	 */
+	const double may_lack = r->options->poisson ? 3 * sqrt(scheduled) : 1 + r->options->threads;
+
+	return (double)stat_get(&r->tally->sent) >= 0.99 * scheduled - may_lack &&
+	       (double)stat_get(&r->tally->late) <= 0.01 * asked;
+}

@@ -1,0 +1,112 @@
+"""The load generator and the system under it: who uses the CPUs, and what may be missing."""
+
+import contextlib
+import errno
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import echoload_preload
+from echoload import at, close, measure, measure_well, needs_echoload, outcome_of, run
+from harness import exec_wrapper, needs_plain_build
+from odd_servers import Corrupting, EchoServer, FirstOnly
+
+pytestmark = needs_echoload
+
+SERVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from odd_servers import *
+with {} as server:
+    print(server.address[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def in_a_process(server):
+    """The address and the process of an odd server, given as an expression."""
+    command = [sys.executable, "-c", SERVER.format(server), Path(__file__).parent]
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        yield ("127.0.0.1", int(process.stdout.readline())), process.pid
+
+
+def limit_of(address, pid, *options):
+    """What was at its limit, in a run that had the machine to itself."""
+    for _ in range(3):
+        report = measure_well(address, "-S", pid, *options, duration=0.5)
+        cpu = report["cpu"]
+        others = cpu["machine"] * cpu["cpus"] - cpu["generator"] - cpu["server"]
+        if others < 0.2 and cpu["machine"] < 0.9:
+            return report["limited_by"]
+    pytest.skip("other programs keep the CPUs busy, or there is only one")
+
+
+def test_a_server_with_one_busy_thread_of_many_is_at_its_limit():
+    with in_a_process("Burning()") as (address, pid):
+        assert limit_of(address, pid, "-c", 1, "-i", 5) == "server"
+
+
+def test_a_generator_without_a_pause_is_at_its_limit():
+    with in_a_process("EchoServer()") as (address, pid):
+        assert limit_of(address, pid, "-c", 8, "-s", 1, "-p", 1024) == "generator"
+
+
+def test_a_schedule_with_pauses_is_limited_by_nobody():
+    with in_a_process("EchoServer()") as (address, pid):
+        assert limit_of(address, pid, "-c", 2, "-r", 50) == "none"
+
+
+def test_the_cpu_of_a_server_that_has_ended_is_not_told():
+    with in_a_process("Exiting(0.2)") as (address, pid):
+        outcome = measure(address, "-c", 1, "-S", pid, "-T", 0.2, duration=0.5)
+    assert outcome.status == 1
+    assert outcome.report["cpu"]["server"] is None
+    assert outcome.report["cpu"]["server_us_per_echo"] is None
+
+
+@needs_plain_build
+def test_no_cpu_is_used_while_the_last_answers_are_awaited():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with FirstOnly(10) as server:
+        outcome = measure(server.address, "-a", 100, "-c", 50, "-T", 1, duration=0.2, warmup=0)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert outcome.report["opened"] == 10 and server.accepted > 10
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+def test_what_is_late_as_the_answers_of_others_took_long_is_the_generator_s(start, tmp_path):
+    library = echoload_preload.build(tmp_path)
+    address = start({"pool.workers": 1}).address
+    result = run("-j", "-", "-r", 2000, "-c", 20, "-w", 0, "-d", 0.4, at(address),
+                 env=library | {"SLOW_RECV": "1"})
+    report = outcome_of(result).report
+    assert report["ok"] and not report["schedule"]["kept"]
+    assert report["schedule"]["late_share"] > 0.03
+    assert report["schedule"]["late_max_us"] > 3000
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_a_kernel_without_the_newest_wait_will_do(tmp_path, error):
+    library = echoload_preload.build(tmp_path)
+    with EchoServer() as server:
+        result = run("-j", "-", "-r", 500, "-c", 2, "-w", 0, "-d", 0.2, at(server.address),
+                     env=library | {"NO_PWAIT2": str(error)})
+    outcome = outcome_of(result)
+    assert outcome.status == 0 and outcome.said == []
+    assert close(outcome.report["echoes"], 100, 0.1)
+
+
+def test_faults_are_not_told_in_a_file_of_results(tmp_path):
+    file = tmp_path / "result.json"
+    with Corrupting(every=1000) as server:
+        result = run("-j", file, "-c", 1, "-w", 0, "-d", 0.1, at(server.address),
+                     wrapper=exec_wrapper("os.close(2)"))
+        assert server.corrupted
+    assert result.returncode == 1
+    assert json.loads(file.read_text())["errors"]["wrong"] == server.corrupted
