@@ -1,12 +1,6 @@
 """Faults of the system that the load generator meets, by a library before the C library's."""
 
-import os
-import shutil
-import subprocess
-
-import pytest
-
-from harness import PLAIN
+import preload
 
 # Each of them is armed by a variable of the environment.
 SOURCE = r"""
@@ -45,14 +39,5 @@ int epoll_pwait2(int set, struct epoll_event *events, int most, const struct tim
 
 
 def build(directory):
-    """Makes the library; returns the environment that loads it. Skips where it cannot be."""
-    if not PLAIN:
-        pytest.skip("sanitizers must be loaded first")
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        pytest.skip("no C compiler is installed")
-    source = directory / "echoload_preload.c"
-    source.write_text(SOURCE)
-    library = directory / "echoload_preload.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
-    return {"LD_PRELOAD": os.fspath(library)}
+    """Makes the library, as preload.build() does."""
+    return preload.build(directory, SOURCE)

@@ -100,15 +100,15 @@ __attribute__((destructor)) static void linger(void)
 """
 
 
-def build(directory):
-    """Makes the library; returns the environment that loads it. Skips where it cannot be."""
+def build(directory, text=SOURCE):
+    """Makes the library of this text; returns the environment that loads it, or skips the test."""
     if not PLAIN:
         pytest.skip("sanitizers must be loaded first")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         pytest.skip("no C compiler is installed")
     source = directory / "preload.c"
-    source.write_text(SOURCE)
+    source.write_text(text)
     library = directory / "preload.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
     return {"LD_PRELOAD": os.fspath(library)}
