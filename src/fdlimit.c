@@ -1,10 +1,12 @@
 /*
- * Division of the descriptor limit; see the header. Called by the main thread.
+ * Division of the descriptor limit, and the standard descriptors; see the header. Called by the
+ * main thread.
  */
 #include "echopool/fdlimit.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include "echopool/thread.h"
@@ -15,6 +17,14 @@
  * moment, rounded up.
  */
 #define RESERVE_FIXED 16
+
+bool fdlimit_fill_standard(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && (errno != EBADF || open("/dev/null", O_RDWR) != fd))
+			return false;
+	return true;
+}
 
 uint64_t fdlimit_raise(void)
 {

@@ -2,7 +2,6 @@
  * The program: options, start order, exit code. Main thread.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <libconfig.h>
 #include <malloc.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "echopool/config.h"
+#include "echopool/fdlimit.h"
 #include "echopool/log.h"
 #include "echopool/server.h"
 #include "version.h"
@@ -60,16 +60,6 @@ static const char help[] =
 	"wrong file.\n"
 	"\n"
 	"Every setting is explained in echopool.conf(5), running the service in echopool(8).\n";
-
-/* Descriptors 0 to 2 that are closed would else become sockets, and the log would go to a client.
- */
-static bool fill_standard_descriptors(void)
-{
-	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && (errno != EBADF || open("/dev/null", O_RDWR) != fd))
-			return false;
-	return true;
-}
 
 /* Whether all that went to stdout has arrived there. */
 static int finish_output(void)
@@ -218,7 +208,7 @@ int main(int argc, char *argv[])
 	struct options o = {0};
 	int status;
 
-	if (!fill_standard_descriptors()) {
+	if (!fdlimit_fill_standard()) {
 		fprintf(stderr, "echopool: cannot open /dev/null: %s\n", strerror(errno));
 		return EXIT_REFUSED;
 	}

@@ -72,19 +72,22 @@ static bool read_process(const char *directory, const char *id, struct process *
 	return found;
 }
 
-/* All processes there are now; an empty list where /proc or memory is missing. */
-static struct processes read_processes(void)
+/*
+ * All processes there are now (path "/proc"), or all threads of one (its task directory); an empty
+ * list where that or memory is missing.
+ */
+static struct processes read_processes(const char *path)
 {
 	struct processes all = {0};
 	struct dirent *entry;
-	DIR *directory = opendir("/proc");
+	DIR *directory = opendir(path);
 	struct process p, *grown;
 
 	if (!directory)
 		return all;
 	while ((entry = readdir(directory))) {
 		if (!isdigit((unsigned char)entry->d_name[0]) ||
-		    !read_process("/proc", entry->d_name, &p))
+		    !read_process(path, entry->d_name, &p))
 			continue;
 		grown = reallocarray(all.list, all.count + 1, sizeof(p));
 		if (!grown)
@@ -129,26 +132,20 @@ static double cpu_of(pid_t pid)
 /* Adds the threads of a process. Those that end meanwhile are left out. */
 static void add_threads(struct cpu_threads *threads, pid_t pid)
 {
-	char path[32];
-	struct dirent *entry;
-	struct process p;
 	struct cpu_thread *grown;
-	DIR *directory;
+	struct processes found;
+	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	directory = opendir(path);
-	if (!directory)
-		return;
-	while ((entry = readdir(directory))) {
-		if (entry->d_name[0] == '.' || !read_process(path, entry->d_name, &p))
-			continue;
-		grown = reallocarray(threads->list, threads->count + 1, sizeof(*grown));
-		if (!grown)
-			break;
+	found = read_processes(path);
+	grown = reallocarray(threads->list, threads->count + found.count, sizeof(*grown));
+	if (grown) {
 		threads->list = grown;
-		grown[threads->count++] = (struct cpu_thread){.id = p.pid, .used_s = p.used_s};
+		for (size_t i = 0; i < found.count; i++)
+			grown[threads->count++] = (struct cpu_thread){
+				.id = found.list[i].pid, .used_s = found.list[i].used_s};
 	}
-	closedir(directory);
+	free(found.list);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -183,7 +180,7 @@ static double busiest_s(const struct cpu_threads *before, const struct cpu_threa
 
 static void sample_server(struct cpu_sample *s, pid_t server)
 {
-	struct processes all = read_processes();
+	struct processes all = read_processes("/proc");
 
 	mark(&all, server);
 	for (size_t i = 0; i < all.count; i++) {

@@ -3,26 +3,16 @@
  * report. Main thread.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "echopool/fdlimit.h"
 #include "export.h"
 #include "options.h"
 #include "report.h"
 #include "run.h"
 #include "target.h"
-
-/* Descriptors 0 to 2 that are closed would else become files of results, and faults be told there.
- */
-static bool fill_standard_descriptors(void)
-{
-	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && (errno != EBADF || open("/dev/null", O_RDWR) != fd))
-			return false;
-	return true;
-}
 
 /* Tells the result in every form that was asked for. False: not all of it could be written. */
 static bool tell(const struct result *r, const struct exports *e)
@@ -69,7 +59,7 @@ int main(int argc, char *argv[])
 	union address server;
 	int status;
 
-	if (!fill_standard_descriptors())
+	if (!fdlimit_fill_standard())
 		return 1;
 	status = options_parse(argc, argv, &options);
 	if (status >= 0)

@@ -1,6 +1,6 @@
 /*
  * The limit on descriptors, and how the queue and the workers share it, so that no part ever meets
- * it without a word. Called by the main thread.
+ * it without a word; and the standard descriptors. Called by the main thread.
  */
 #ifndef ECHOPOOL_FDLIMIT_H
 #define ECHOPOOL_FDLIMIT_H
@@ -21,6 +21,13 @@ struct fd_share {
 	uint32_t worker_connections;
 	uint32_t queue_limit;
 };
+
+/*
+ * Opens /dev/null for those of the descriptors 0 to 2 that are closed: else they would become
+ * sockets or files, and what is told on them would go there. First of all in main(). Returns false,
+ * with errno set, where it cannot be opened.
+ */
+bool fdlimit_fill_standard(void);
 
 /* Raises the soft limit to the hard one and returns what holds (getrlimit(2)). */
 uint64_t fdlimit_raise(void);
