@@ -261,6 +261,7 @@ def test_log_target(launch, tmp_path):
         while not said or "ready on" not in said[-1]:
             said.append(sock.recv(4096).decode())
         assert any("log.target changed" in line for line in said), said
+    server.log.wait("SIGHUP: reading")
     mark = server.log.mark()
     server.reload({})
     assert not server.log.matching("SIGHUP", mark)
@@ -279,6 +280,7 @@ def test_log_level(start):
     server.send_signal(signal.SIGHUP)
     wait_for(lambda: not server.refuses(("127.0.0.2", port)))
     wait_for(lambda: server.refuses(("127.0.0.1", port)))
+    server.log.wait("log.connections changed", start=mark)
     mark = server.log.mark()
     server.connect(("127.0.0.2", port)).echo()
     server.send_signal(signal.SIGUSR1)
@@ -432,6 +434,8 @@ def catch_child():
                 found = children(server)
             if found and is_stopped(found[0]):
                 caught.append(found[0])
+                # A line that is read here only later would count as one after the caller's mark.
+                server.log.wait("SIGHUP: reading", start=mark)
                 return found[0]
             # Else the next SIGHUP might be kept for later.
             server.log.wait("ready on", start=mark)

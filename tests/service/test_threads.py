@@ -35,5 +35,7 @@ def policies(server):
 
 def test_the_acceptor_interrupts_no_worker(start):
     server = start({"pool.workers": 2})
-    wait_for(lambda: policies(server).get("acceptor") == os.SCHED_BATCH)
+    # Each thread names itself, which may be after the server is ready.
+    wait_for(lambda: policies(server).keys() >= {"acceptor", "worker-0", "worker-1"})
+    wait_for(lambda: policies(server)["acceptor"] == os.SCHED_BATCH)
     assert policies(server)["worker-0"] == policies(server)["worker-1"] == os.SCHED_OTHER
