@@ -22,10 +22,10 @@
  *    the connection, or the push comes after and sees its room. So it never sleeps between ending a
  *    connection and telling it.
  *  - One wake-up per push is not enough, as two pushes may choose the same worker, which takes only
- *    QUEUE_TAKE_MAX. So a taker that leaves something, and a worker that leaves for good, wakes the
- *    next by the same rule. Hence, whenever the lock is free: ring not empty and some worker with
- *    room implies that a worker with room has been woken and has not looked yet. Each look takes
- *    something or finds the ring empty.
+ *    its share. So a taker that leaves something, and a worker that leaves for good, wakes the next
+ *    by the same rule. Hence, whenever the lock is free: ring not empty and some worker with room
+ *    implies that a worker with room has been woken and has not looked yet. Who holds fewest takes
+ *    something when it looks; who takes nothing has woken one that holds fewer.
  *  - The acceptor waits for room on not_full and looks before each wait; whatever makes room
  *    signals it. Stop and close set their flag under the lock and then wake everybody, sleepers and
  *    bells.
@@ -136,16 +136,16 @@ static bool has_room(const struct place *p)
 	return p->bell && !p->leaving && p->held < p->worker_connections;
 }
 
-/* The place with room that holds fewest, or NULL. */
-static struct place *least_loaded(struct queue *q) REQUIRES(q->lock);
-static struct place *least_loaded(struct queue *q)
+/* The place with room that holds fewest, other than except; or NULL. */
+static struct place *least_loaded(struct queue *q, const struct place *except) REQUIRES(q->lock);
+static struct place *least_loaded(struct queue *q, const struct place *except)
 {
 	struct place *best = NULL;
 
 	for (unsigned int i = 0; i < q->places_end; i++) {
 		struct place *p = &q->places[i];
 
-		if (has_room(p) && (!best || p->held < best->held))
+		if (p != except && has_room(p) && (!best || p->held < best->held))
 			best = p;
 	}
 	return best;
@@ -182,7 +182,7 @@ static bool wake_one(struct queue *q)
 		condition_signal(&q->not_empty);
 		return true;
 	}
-	p = least_loaded(q);
+	p = least_loaded(q, NULL);
 	if (p)
 		ring(p);
 	return p != NULL;
@@ -329,11 +329,26 @@ bool queue_take_back(struct queue *q, struct arrival *a)
 	return any;
 }
 
-static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_batch *batch)
-	REQUIRES(q->lock);
-static void take_as_many_as_fit(struct queue *q, struct place *p, struct queue_batch *batch)
+/*
+ * What the worker at p may hold and still take one more: what the others with room hold, so that a
+ * few connections do not come to a few workers only; and an eighth more, which keeps wake-ups rare
+ * where there are many.
+ */
+static uint32_t fair_share(struct queue *q, const struct place *p) REQUIRES(q->lock);
+static uint32_t fair_share(struct queue *q, const struct place *p)
 {
-	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p)) {
+	const struct place *other = least_loaded(q, p);
+
+	return other ? other->held + other->held / 8 : UINT32_MAX;
+}
+
+static void take_share(struct queue *q, struct place *p, struct queue_batch *batch)
+	REQUIRES(q->lock);
+static void take_share(struct queue *q, struct place *p, struct queue_batch *batch)
+{
+	const uint32_t share = fair_share(q, p);
+
+	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p) && p->held <= share) {
 		batch->arrivals[batch->count++] = queue_pop(q);
 		p->held++;
 	}
@@ -348,7 +363,7 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
 	/* While anyone has room, nobody need go: that worker was woken, and wakes the next. */
-	p->pressed = q->ring.count && !least_loaded(q);
+	p->pressed = q->ring.count && !least_loaded(q, NULL);
 	batch->pressed = p->pressed;
 	if (!batch->pressed)
 		return;
@@ -393,7 +408,7 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 	p->held = held + p->handed_count;
 	meet(q, p, held, batch);
 	if (!q->stopped && !p->leaving) {
-		take_as_many_as_fit(q, p, batch);
+		take_share(q, p, batch);
 		ask_to_evict(q, p, offered, batch);
 		wake_next(q);
 	}

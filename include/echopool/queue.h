@@ -109,9 +109,11 @@ bool queue_take_back(struct queue *q, struct arrival *a);
 
 /*
  * Tells how many connections the worker at place holds, and takes the next ones from the queue, as
- * far as it has room and there are any. A worker that holds nothing sleeps until there is something
- * to take or the queue has ended. offered is how many it could close for others that wait; all
- * workers together are asked to close no more than wait. Sets all of batch. That place's worker.
+ * far as there are any, it has room, and none of the others with room holds fewer by more than an
+ * eighth; who holds fewest is woken for the rest. A worker that holds nothing sleeps until there is
+ * something to take or the queue has ended. offered is how many it could close for others that
+ * wait; all workers together are asked to close no more than wait. Sets all of batch. That place's
+ * worker.
  */
 void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
 		struct queue_batch *batch);

@@ -169,14 +169,15 @@ inline signal_not_full()
 #define has_room(p) \
 	(place[p].bell && !place[p].leaving && place[p].held < worker_connections)
 
-inline least_loaded()
+inline least_loaded(except)
 {
 	best = NOBODY;
 	i = 0;
 	do
 	:: i < WORKERS ->
 		if
-		:: has_room(i) && (best == NOBODY || place[i].held < place[best].held) -> best = i
+		:: i != except && has_room(i) &&
+		   (best == NOBODY || place[i].held < place[best].held) -> best = i
 		:: else
 		fi;
 		i++
@@ -236,7 +237,7 @@ inline wake_one()
 		signal_not_empty();
 		woken = true
 	:: else ->
-		least_loaded();
+		least_loaded(NOBODY);
 		woken = best != NOBODY;
 		if
 		:: woken -> ring(best)
@@ -321,11 +322,18 @@ inline meet()
 	place[w].handed = 0
 }
 
-inline take_as_many_as_fit()
+/* An eighth of so few is nothing. */
+inline take_share()
 {
 	c = 0;
+	least_loaded(w);
 	do
-	:: count && c < TAKE && has_room(w) ->
+	:: count && c < TAKE && has_room(w) &&
+#ifdef BUG_EQUALS_WAIT_FOR_EACH_OTHER
+	   (best == NOBODY || place[w].held < place[best].held) ->
+#else
+	   (best == NOBODY || place[w].held <= place[best].held) ->
+#endif
 		pop();
 		place[w].held++;
 		c++
@@ -337,7 +345,7 @@ inline ask_to_evict()
 {
 	if
 	:: count && !has_room(w) ->
-		least_loaded();
+		least_loaded(NOBODY);
 		place[w].pressed = best == NOBODY
 	:: else
 	fi;
@@ -380,7 +388,7 @@ inline queue_take()
 	meet();
 	if
 	:: !stopped && !place[w].leaving ->
-		take_as_many_as_fit();
+		take_share();
 		ask_to_evict();
 		pass_on()
 	:: else

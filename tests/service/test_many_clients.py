@@ -71,6 +71,14 @@ def test_2000_connections_spread_over_4_workers(start, size):
     assert max(held) <= 600, held
 
 
+def test_as_many_clients_as_workers_have_one_each(start):
+    for _ in range(3):
+        server = start({"pool.workers": 8})
+        crowd = server.hold(Crowd(server.address, 8, wait=False))
+        crowd.exchange()
+        assert [worker["connections"] for worker in server.figures()[0]] == [1] * 8
+
+
 def test_connections_that_come_one_by_one_spread_too(start):
     server = start({"pool.workers": 4})
     for _ in range(40):
