@@ -7,25 +7,26 @@
  * holds, what was handed to it) changes only under the lock, and each of these changes is followed,
  * before the lock is released, by the wake-up that it calls for:
  *
- *  - A worker that holds nothing sleeps on not_empty. It waits for: ring not empty, or its own
- *    hand-over list not empty, or leave, or end; and looks at all of them under the lock before and
- *    after each wait. A push signals a sleeper; the others, which concern one certain worker or
- *    all, broadcast.
+ *  - A worker that holds nothing sleeps on not_empty. It waits for: ring not empty and capacity to
+ *    spare, or its own hand-over list not empty, or leave, or end; and looks at all of them under
+ *    the lock before and after each wait. A push signals a sleeper; the others, which concern one
+ *    certain worker or all, broadcast.
  *  - A worker that holds connections sleeps in epoll_wait. If it has room, a push rings its bell,
  *    and a bell stays rung until the worker has come to queue_take(), so the worker need not be
  *    asleep to hear it. `rung` is cleared under the lock before anything is looked at: a later push
  *    rings again. A worker that is busy sees `rung` itself after each turn, as epoll would tell of
  *    the bell only after all connections that were ready before it.
- *  - If no worker has room, the connection waits, and every worker that does not know yet that
- *    others wait is rung (`pressed` is what it knows). A worker makes room only by telling a
- *    smaller `held` in queue_take(), where it looks at the ring under the same lock: either it sees
- *    the connection, or the push comes after and sees its room. So it never sleeps between ending a
- *    connection and telling it.
+ *  - If no worker has room, or all together hold as many as they may, the connection waits, and
+ *    every worker that does not know yet that others wait is rung (`pressed` is what it knows). A
+ *    worker makes room only by telling a smaller `held` in queue_take(), where it looks at the ring
+ *    under the same lock: either it sees the connection, or the push comes after and sees its room.
+ *    So it never sleeps between ending a connection and telling it. The room may be another's, if
+ *    it still holds more than its own bound: then it wakes that one.
  *  - One wake-up per push is not enough, as two pushes may choose the same worker, which takes only
  *    its share. So a taker that leaves something, and a worker that leaves for good, wakes the next
  *    by the same rule. Hence, whenever the lock is free: ring not empty and some worker with room
- *    implies that a worker with room has been woken and has not looked yet. Who holds fewest takes
- *    something when it looks; who takes nothing has woken one that holds fewer.
+ *    implies that a worker has been woken, and has not looked yet, that will take or pass on. Who
+ *    holds fewest takes something when it looks; who takes nothing has woken one that holds fewer.
  *  - The acceptor waits for room on not_full and looks before each wait; whatever makes room
  *    signals it. Stop and close set their flag under the lock and then wake everybody, sleepers and
  *    bells.
@@ -69,6 +70,7 @@ struct queue {
 	struct ring ring;
 	uint32_t limit;
 	uint64_t pushed;       /* since the start */
+	uint64_t capacity;     /* how many all workers together serve at once */
 	uint32_t promised;     /* room that the acceptor counts on, whatever becomes of the limit */
 	uint32_t evicting;     /* the sum of the places' */
 	unsigned int sleepers; /* on not_empty */
@@ -92,6 +94,7 @@ struct queue *queue_new(uint32_t limit, unsigned int places)
 		return NULL;
 	}
 	q->limit = limit;
+	q->capacity = UINT64_MAX;
 	lock_init(&q->lock);
 	condition_init(&q->not_empty);
 	condition_init(&q->not_full);
@@ -105,6 +108,9 @@ static struct arrival queue_pop(struct queue *q)
 	/* It was full, or over a lowered limit: the acceptor may wait. */
 	if (q->ring.count >= q->limit)
 		condition_signal(&q->not_full);
+	/* The last one: workers for which there was no capacity wait for the end. */
+	if (q->closed && q->ring.count == 1)
+		condition_broadcast(&q->not_empty);
 	return ring_pop(&q->ring);
 }
 
@@ -134,6 +140,20 @@ bool queue_set_limit(struct queue *q, uint32_t limit)
 static bool has_room(const struct place *p)
 {
 	return p->bell && !p->leaving && p->held < p->worker_connections;
+}
+
+/*
+ * How many more may be served, whoever serves them. Each worker has its own bound too, but while
+ * the pool is resized, and after connections were handed over, some hold more than theirs.
+ */
+static uint64_t spare_capacity(const struct queue *q) REQUIRES(q->lock);
+static uint64_t spare_capacity(const struct queue *q)
+{
+	uint64_t held = 0;
+
+	for (unsigned int i = 0; i < q->places_end; i++)
+		held += q->places[i].held;
+	return held < q->capacity ? q->capacity - held : 0;
 }
 
 /* The place with room that holds fewest, other than except; or NULL. */
@@ -178,6 +198,8 @@ static bool wake_one(struct queue *q)
 {
 	struct place *p;
 
+	if (!spare_capacity(q))
+		return false;
 	if (q->sleepers) {
 		condition_signal(&q->not_empty);
 		return true;
@@ -229,12 +251,14 @@ void queue_clear_place(struct queue *q, unsigned int place)
 	lock_release(&q->lock);
 }
 
-void queue_set_worker_connections(struct queue *q, uint32_t worker_connections)
+void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_connections)
 {
 	lock_acquire(&q->lock);
+	q->capacity = (uint64_t)workers * worker_connections;
 	for (unsigned int i = 0; i < q->places_end; i++)
 		q->places[i].worker_connections = worker_connections;
 	ring_all(q);
+	wake_next(q);
 	lock_release(&q->lock);
 }
 
@@ -348,7 +372,8 @@ static void take_share(struct queue *q, struct place *p, struct queue_batch *bat
 {
 	const uint32_t share = fair_share(q, p);
 
-	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p) && p->held <= share) {
+	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p) && p->held <= share &&
+	       spare_capacity(q)) {
 		batch->arrivals[batch->count++] = queue_pop(q);
 		p->held++;
 	}
@@ -363,7 +388,7 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
 	/* While anyone has room, nobody need go: that worker was woken, and wakes the next. */
-	p->pressed = q->ring.count && !least_loaded(q, NULL);
+	p->pressed = q->ring.count && !(spare_capacity(q) && least_loaded(q, NULL));
 	batch->pressed = p->pressed;
 	if (!batch->pressed)
 		return;
@@ -372,12 +397,22 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 	q->evicting += batch->evict;
 }
 
+/* Whether a worker that holds nothing has nothing to take and no end to learn of. */
+static bool must_sleep(const struct queue *q, const struct place *p) REQUIRES(q->lock);
+static bool must_sleep(const struct queue *q, const struct place *p)
+{
+	const bool takes = q->ring.count && spare_capacity(q);
+	const bool ends = q->stopped || (q->closed && q->ring.count == 0);
+
+	return !takes && !ends && !p->handed && !p->leaving;
+}
+
 /* Takes note of what the worker tells and gives it what was meant for it alone. */
 static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
 	REQUIRES(q->lock);
 static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
 {
-	while (held == 0 && q->ring.count == 0 && !p->handed && !p->leaving && !q->closed) {
+	while (held == 0 && must_sleep(q, p)) {
 		q->sleepers++;
 		p->asleep = true;
 		condition_wait(&q->not_empty, &q->lock);

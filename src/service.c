@@ -138,6 +138,7 @@ static bool start_threads(struct service *v, unsigned int workers)
 	const struct worker_options worker = worker_options(v, &v->share);
 	const struct acceptor_options acceptor = acceptor_options(v);
 
+	queue_set_capacity(v->queue, workers, v->share.worker_connections);
 	if (!pool_resize(v->pool, workers, &worker))
 		return false;
 	v->acceptor = acceptor_start(&acceptor);
@@ -256,7 +257,7 @@ static void commit(struct service *v, const struct change *c)
 
 	tune(&v->tuning, v->settings);
 	/* First: else those that stay look full while they take over from those that leave. */
-	queue_set_worker_connections(v->queue, v->share.worker_connections);
+	queue_set_capacity(v->queue, c->workers, v->share.worker_connections);
 	pool_resize(v->pool, c->workers, &options);
 	listeners_tune(&v->listeners, v->settings);
 	if (!v->inherited)

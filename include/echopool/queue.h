@@ -60,10 +60,12 @@ void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connec
 		     const struct bell *bell);
 
 /*
- * Changes how many each of the workers serves, which binds what they take from now on, and rings
- * every bell, so that each worker looks at its settings anew. Main thread.
+ * Says how many workers there are to be, and how many connections each serves: together they take no
+ * more than workers * worker_connections, also while those that leave have not handed theirs over.
+ * Binds what is taken from now on. Rings every bell, so that each worker looks at its settings anew.
+ * A new queue has no such bound. Main thread.
  */
-void queue_set_worker_connections(struct queue *q, uint32_t worker_connections);
+void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_connections);
 
 /* Says that nobody is at place any more; its bell is not rung again. After the worker's thread. */
 void queue_clear_place(struct queue *q, unsigned int place);

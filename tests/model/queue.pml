@@ -115,6 +115,7 @@ byte head, count;
 byte limit = LIMIT;
 byte promised; /* room that the acceptor was told of and has not used */
 byte worker_connections = ROOM;
+byte capacity = START * ROOM; /* how many all workers together may hold */
 byte evicting;
 byte asleep, waiting; /* sets of workers */
 bool closed, stopped, interrupted, acceptor_waiting;
@@ -168,6 +169,24 @@ inline signal_not_full()
 
 #define has_room(p) \
 	(place[p].bell && !place[p].leaving && place[p].held < worker_connections)
+
+/* What all have told, and what they have. */
+#define HAS(p) (BITS(holds[p]) + BITS(place[p].handed))
+#if WORKERS == 1
+#define HELD     place[0].held
+#define ALL_HAVE HAS(0)
+#elif WORKERS == 2
+#define HELD     (place[0].held + place[1].held)
+#define ALL_HAVE (HAS(0) + HAS(1))
+#else
+#define HELD     (place[0].held + place[1].held + place[2].held)
+#define ALL_HAVE (HAS(0) + HAS(1) + HAS(2))
+#endif
+#ifdef BUG_EACH_BOUND_ALONE
+#define SPARE true
+#else
+#define SPARE (HELD < capacity)
+#endif
 
 inline least_loaded(except)
 {
@@ -233,7 +252,8 @@ inline ring_all()
 inline wake_one()
 {
 	if
-	:: asleep ->
+	:: !SPARE -> woken = false
+	:: SPARE && asleep ->
 		signal_not_empty();
 		woken = true
 	:: else ->
@@ -286,16 +306,24 @@ inline pop()
 	holds[w] = holds[w] | BIT(head);
 	head++;
 	count--;
+	assert(ALL_HAVE <= capacity);
 #ifndef BUG_POP_TELLS_NOBODY
 	if
 	:: count + 1 >= limit -> signal_not_full()
+	:: else
+	fi;
+#endif
+#ifndef BUG_END_IS_NOT_TOLD
+	if
+	:: closed && !count -> waiting = 0
 	:: else
 	fi
 #endif
 }
 
-#define MUST_SLEEP \
-	(!holds[w] && !count && !place[w].handed && !place[w].leaving && !closed)
+#define MUST_SLEEP                                                                     \
+	(!holds[w] && !(count && SPARE) && !place[w].handed && !place[w].leaving && \
+	 !stopped && !(closed && !count))
 
 inline fall_asleep()
 {
@@ -328,7 +356,7 @@ inline take_share()
 	c = 0;
 	least_loaded(w);
 	do
-	:: count && c < TAKE && has_room(w) &&
+	:: count && c < TAKE && has_room(w) && SPARE &&
 #ifdef BUG_EQUALS_WAIT_FOR_EACH_OTHER
 	   (best == NOBODY || place[w].held < place[best].held) ->
 #else
@@ -344,9 +372,9 @@ inline take_share()
 inline ask_to_evict()
 {
 	if
-	:: count && !has_room(w) ->
+	:: count && !(has_room(w) && SPARE) ->
 		least_loaded(NOBODY);
-		place[w].pressed = best == NOBODY
+		place[w].pressed = best == NOBODY || !SPARE
 	:: else
 	fi;
 	if
@@ -452,7 +480,7 @@ inline queue_hand_over()
 /* Hangs up when it likes, or because its time has come. */
 #define MAY_END   (holds[w] & (phase == WORKING -> ALL & ~(SILENT | BUSY) : ALL))
 /* The offer's timer runs; looks that would change nothing are left out, so that runs can end. */
-#define MAY_OFFER (pressed && (holds[w] & SILENT) && (count > evicting || !count || has_room(w)))
+#define MAY_OFFER (pressed && (holds[w] & SILENT) && (count > evicting || !count || has_room(w) && SPARE))
 
 #ifdef BUG_SLEEPS_WITH_NEWS
 #define NEWS(x) news = x
@@ -670,6 +698,16 @@ inline queue_clear_place(p)
 	}
 }
 
+inline queue_set_capacity(n, each)
+{
+	atomic {
+		capacity = (n) * (each);
+		worker_connections = each;
+		ring_all();
+		pass_on()
+	}
+}
+
 /* Workers from number n on begin. */
 inline grow(n)
 {
@@ -680,7 +718,8 @@ inline grow(n)
 		running[p] = true;
 		p++
 	:: else -> break
-	od
+	od;
+	queue_set_capacity(WORKERS, worker_connections)
 }
 
 /* The thread of a worker cannot be had. */
@@ -693,6 +732,7 @@ inline grow_in_vain()
 /* All but the first STAY leave. */
 inline shrink()
 {
+	queue_set_capacity(STAY, worker_connections);
 	p = STAY;
 	do
 	:: p < WORKERS -> queue_dismiss(p); p++
@@ -705,14 +745,6 @@ inline shrink()
 	:: else -> break
 	od
 #endif
-}
-
-inline queue_set_worker_connections(n)
-{
-	atomic {
-		worker_connections = n;
-		ring_all()
-	}
 }
 
 inline queue_set_limit(n)
@@ -809,7 +841,8 @@ inline judge_working()
 		/* Nothing is handed to somebody who does not know it. */
 		assert(!place[i].handed && !(place[i].leaving && running[i]));
 		/* Whoever waits in the queue waits for room at a worker, and no silent one keeps it. */
-		assert(!count || !running[i] || BITS(holds[i]) >= worker_connections);
+		assert(!count || !running[i] || BITS(holds[i]) >= worker_connections ||
+		       ALL_HAVE >= capacity);
 		assert(!count || !running[i] || !(holds[i] & SILENT));
 		i++
 	:: else -> break

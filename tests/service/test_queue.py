@@ -139,8 +139,10 @@ def test_a_crowd_at_one_address_does_not_take_all_the_room_that_timeouts_make(st
                     "pool.workers": 1, "pool.queue_limit": 1, **TEXTBOOK, "timeouts.queue": 0.05})
     holder = server.connect()
     holder.echo()
+    server.suspend()
     server.hold(Crowd(server.addresses[0], 30))
     server.connect(server.addresses[1])
+    server.send_signal(signal.SIGCONT)
     server.log.wait("connection accepted", count=32)
     places = [key_values(line)["local"] for line in server.log.matching("connection accepted")]
     assert places.index("127.0.0.2:%d" % server.addresses[1][1]) <= 15

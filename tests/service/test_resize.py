@@ -61,6 +61,49 @@ def test_30_random_resizes_under_100_clients_with_random_messages(start):
     server.assert_idle()
 
 
+def full_queue(server):
+    """Waits until there are as many in the queue as it holds, and more."""
+    wait_for(lambda: server.figures()[1]["waiting"] >= server.limits["queue_limit"])
+
+
+@pytest.mark.parametrize("pools", [[(8, 10), (1, 80), (8, 10)], [(1, 80), (8, 10), (1, 80)]])
+def test_a_full_server_takes_nobody_more_when_it_is_resized(start, pools):
+    """Who waits must not have the room of those that are handed over."""
+    def settings(pool):
+        return {"timeouts.idle_when_full": 0, "timeouts.queue": 0, "pool.queue_limit": 50,
+                "pool.workers": pool[0], "pool.worker_connections": pool[1]}
+
+    server = start(settings(pools[0]))
+    served = server.hold(Crowd(server.address, 80))
+    served.exchange()
+    crowd = server.hold(Crowd(server.address, 70))
+    full_queue(server)
+    for pool in pools[1:]:
+        server.reload(settings(pool))
+        assert sum(held(server)) == 80
+        assert server.figures()[1]["waiting"] == 50
+    served.exchange()
+    served.close()
+    crowd.exchange()
+
+
+@pytest.mark.parametrize("sizes", [(8, 1), (1, 8)])
+def test_resizing_a_full_server_leaves_descriptors_for_the_next_reload(start, sizes):
+    settings = {"pool.worker_connections": 100_000, "pool.queue_limit": 100_000,
+                "timeouts.idle_when_full": 0, "timeouts.queue": 0}
+    server = start(settings | {"pool.workers": sizes[0]},
+                   wrapper=exec_wrapper("import resource as r; "
+                                        "r.setrlimit(r.RLIMIT_NOFILE, (400, 400))"))
+    server.hold(Crowd(server.address, 600))
+    full_queue(server)
+    for _ in range(3):
+        lines = server.reload(settings | {"pool.workers": sizes[1]})
+        assert not [line for line in lines if line.startswith("error")], lines
+        assert server.limits["workers"] == sizes[1]
+        full_queue(server)
+    assert not server.log.matching("oo many open files")
+
+
 def test_clients_that_come_go_and_reset_during_resizes(start):
     settings = {"limits.connections_per_ip": 200}
     server = start({"pool.workers": 2, **settings})

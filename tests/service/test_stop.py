@@ -172,7 +172,7 @@ def test_drain_serves_what_waits_in_the_queue(start, workers):
 
 def test_the_queue_timeout_holds_in_a_drain_too(start):
     server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.idle_when_full": 0,
-                    "timeouts.queue": 0.5, "timeouts.drain": 600})
+                    "timeouts.queue": seconds(1.5), "timeouts.drain": 600})
     holder = server.connect()
     holder.echo()
     waiting = server.hold(Crowd(server.address, 5))

@@ -436,6 +436,103 @@ static void test_a_sleeping_worker_wakes_for_its_dismissal(void **state)
 	close_queue(&f);
 }
 
+/* Two workers with ten each may have twenty; worker 1 holds eighteen, and the others one each. */
+static void fill_capacity(struct fixture *f)
+{
+	open_queue(f, 100, 10);
+	queue_set_capacity(f->queue, 2, 10);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		take(f->queue, i, i == 1 ? 18 : 1, 0, 0);
+		assert_true(rung(f, i));
+	}
+}
+
+static void test_all_together_take_no_more_than_the_capacity(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 0);
+	push(f.queue, 1);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		assert_true(rung(&f, i)); /* all must learn that others wait */
+		take(f.queue, i, i == 1 ? 18 : 1, 0, 0);
+	}
+	take(f.queue, 1, 17, 0, 0);
+	assert_false(rung(&f, 0));
+	take(f.queue, 1, 16, 0, 0); /* there is room for one, and it is another's */
+	assert_true(rung(&f, 0));
+	take(f.queue, 0, 1, 0, 1);
+	take(f.queue, 2, 1, 1, 0);
+	queue_set_capacity(f.queue, 3, 10);
+	take(f.queue, 2, 1, 1, 1);
+	close_queue(&f);
+}
+
+static void test_where_all_hold_what_they_may_others_are_asked_to_evict(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 0);
+	queue_take(f.queue, 1, 18, 5, &batch);
+	assert_true(batch.pressed);
+	assert_int_equal(batch.evict, 1);
+	close_queue(&f);
+}
+
+static void test_a_worker_sleeps_without_capacity_and_wakes_for_it(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 7);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	take(f.queue, 1, 17, 0, 0);
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 1);
+	assert_int_equal(s.batch.arrivals[0].fd, FD_BASE + 7);
+	close_queue(&f);
+}
+
+static void test_a_worker_wakes_for_more_capacity(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 7);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	queue_set_capacity(f.queue, 3, 10);
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 1);
+	close_queue(&f);
+}
+
+static void test_a_worker_without_capacity_wakes_for_the_end(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+	struct arrival a;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 7);
+	queue_close(f.queue);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	assert_true(queue_take_back(f.queue, &a));
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 0);
+	assert_true(s.batch.ended);
+	close_queue(&f);
+}
+
 static void *wait_for_room_in_a_thread(void *argument)
 {
 	struct sleeper *s = argument;
@@ -647,7 +744,7 @@ static void test_a_lower_worker_limit_binds_what_comes_after(void **state)
 	open_queue(&f, 10, 4);
 	others_hold(&f, 3);
 	take(f.queue, 0, 3, 0, 0);
-	queue_set_worker_connections(f.queue, 2);
+	queue_set_capacity(f.queue, 100, 2);
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_true(rung(&f, i)); /* their settings are others now */
 	push(f.queue, 0);
@@ -854,6 +951,11 @@ int main(void)
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_push),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_the_end),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_its_dismissal),
+		cmocka_unit_test(test_all_together_take_no_more_than_the_capacity),
+		cmocka_unit_test(test_where_all_hold_what_they_may_others_are_asked_to_evict),
+		cmocka_unit_test(test_a_worker_sleeps_without_capacity_and_wakes_for_it),
+		cmocka_unit_test(test_a_worker_wakes_for_more_capacity),
+		cmocka_unit_test(test_a_worker_without_capacity_wakes_for_the_end),
 		cmocka_unit_test(test_the_acceptor_wakes_for_room),
 		cmocka_unit_test(test_the_acceptor_wakes_for_an_interrupt),
 		cmocka_unit_test(test_the_acceptor_wakes_for_a_higher_limit),

@@ -191,6 +191,8 @@ void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint3
 		sim_fail(NULL, "says that it holds %u of %u", held, count_held());
 	if (offered != oracle_offer())
 		sim_fail(NULL, "offers %u instead of %u", offered, oracle_offer());
+	if (sim.taking && held > 0)
+		sim_fail(NULL, "looks again and has served nobody in between");
 	sleep_in_queue(held);
 	*batch = (struct queue_batch){.leaving = sim.leaving, .stopped = sim.stopped};
 	held += give_handed(batch);
