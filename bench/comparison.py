@@ -134,8 +134,10 @@ def _note(summary):
     if summary.get("failed"):
         said = summary.get("error") or summary.get("failure")
         return f"failed in {summary['failed']} of {summary['runs']} runs: {said}"
-    if summary.get("limited_by") == "generator":
-        return "the generator was at its limit"
+    if summary.get("runs") and rounds.generator_limited(summary):
+        said = f" in {summary['generator_runs']} of {summary['runs']} runs"
+        return "the generator was at its limit" + (
+            said if summary["limited_by"] != "generator" else "")
     return ""
 
 

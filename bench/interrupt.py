@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP as KeyboardInterrupt, but never between starting a process and
-knowing it.
+"""SIGINT, SIGQUIT, SIGTERM and SIGHUP as KeyboardInterrupt, but never between starting a process
+and knowing it.
 
-tune.py and compare.py call install() once, in the main thread; server.py and load.py put what must
-not be torn in held(). Without install() held() does nothing.
+tune.py and compare.py call install() once, in the main thread; server.py, load.py and trial.py put
+what must not be torn in held(). Without install() held() does nothing.
 """
 
 import signal
@@ -24,12 +24,12 @@ def _handle(number, _frame):
 
 
 def install():
-    """From now on SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt where nothing is held.
+    """From now on the four signals raise KeyboardInterrupt where nothing is held.
 
     SIGHUP, the end of the terminal, stays ignored where it is: nohup asks for that.
     """
-    signal.signal(signal.SIGINT, _handle)
-    signal.signal(signal.SIGTERM, _handle)
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, _handle)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _handle)
 

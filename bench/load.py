@@ -6,6 +6,7 @@ Called by tune_sweep.py and trial.py. Ctrl-C while it runs ends echoload, too.
 import json
 import subprocess
 
+import child
 import interrupt
 
 # The ports of one address are soon used up by new connections: each rests for a minute after its
@@ -65,8 +66,8 @@ def run(echoload, target, **options):
         # A process group of its own, as the servers have: Ctrl-C reaches this script, which then
         # ends it.
         with interrupt.held():
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE, text=True, process_group=0)
+            process = child.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True)
         output, errors = process.communicate(timeout=limit_s)
     except OSError as error:
         raise LoadFailed(f"{echoload}: {error.strerror}", usage=True) from None

@@ -22,6 +22,10 @@ P99_RATIO = 1.10
 MOST_WORKERS = 1024
 # What binary fractions may lack: 100 * 0.57 is 56.99999999999999.
 ROUNDING = 1e-9
+# A schedule of equal gaps may have one event less in the time, and one answer after its end.
+EDGE_EVENTS = 2
+# A size whose throughput is so far above that of the next smaller one may not be the last to gain.
+GAIN = 1.05
 
 
 class Advice(NamedTuple):
@@ -53,12 +57,15 @@ class Score(NamedTuple):
 def kept_per_s(echoes_per_s, seconds, asked_per_s, events_per_s, poisson):
     """The throughput that counts in the open loop: the schedule's own where it was kept.
 
-    More is not better there, and at random moments (poisson) a little less is chance: kept is what
-    lacks at most 1 % and three standard deviations. events_per_s: what the schedule counts,
-    messages or connections; asked_per_s: the messages of these.
+    More is not better there, and a little less is chance: kept is what lacks at most 1 % and three
+    standard deviations at random moments (poisson), or at equal gaps what is due at the edges of
+    the time. events_per_s: what the schedule counts, messages or connections; asked_per_s: the
+    messages of these.
     """
-    chance = 3 / math.sqrt(events_per_s * seconds) if poisson and seconds else 0
-    return asked_per_s if echoes_per_s >= asked_per_s * (0.99 - chance) else echoes_per_s
+    events = events_per_s * seconds
+    may_lack = 3 * math.sqrt(events) if poisson else EDGE_EVENTS
+    least = 0.99 - may_lack / events if events else 0.99
+    return asked_per_s if echoes_per_s >= asked_per_s * least else echoes_per_s
 
 
 def throughput(row):
@@ -221,6 +228,14 @@ def doubts(rows, workers):
                 row["p99_us_low"] <= P99_RATIO * best_p99 < row["p99_us_high"]):
             found.append(Doubt(row["workers"], "p99", rounds.spread_percent(row, "p99_us")))
     return found
+
+
+def still_gains(rows, workers):
+    """Whether workers is the largest size of one load and far above the next smaller one."""
+    good = sorted(filter(usable, rows), key=lambda row: row["workers"])
+    if len(good) < 2 or workers != max(row["workers"] for row in rows) or workers >= MOST_WORKERS:
+        return False
+    return good[-1]["workers"] == workers and throughput(good[-1]) > GAIN * throughput(good[-2])
 
 
 class Law(NamedTuple):

@@ -10,6 +10,10 @@ import sys
 import time
 
 BAR_WIDTH = 24
+# What echoload says was at its limit, what casts the most doubt on a figure first.
+LIMITS = ("generator", "machine", "server", "none")
+# In how many rounds the generator may be at its limit by chance.
+GENERATOR_BY_CHANCE = 1
 
 
 def interleave(cells, rounds):
@@ -32,7 +36,8 @@ def summarize(rows, by):
 
     Each numeric key becomes its median, beside KEY_low and KEY_high, the lowest and the highest;
     None does not count, and is the median of nothing. Of other values the most frequent one is
-    kept (the first of equals). "runs" is how many rows there were; "failed" how many were not "ok".
+    kept: of equals the first of LIMITS, else the first. "runs" is how many rows there were;
+    "failed" how many were not "ok"; "generator_runs" how many the generator limited.
     """
     groups = {}
     for row in rows:
@@ -40,10 +45,16 @@ def summarize(rows, by):
     return [_summary(group, by) for group in groups.values()]
 
 
+def _most_frequent(values):
+    return min(statistics.multimode(values),
+               key=lambda value: LIMITS.index(value) if value in LIMITS else len(LIMITS))
+
+
 def _summary(group, by):
     found = {key: group[0][key] for key in by}
     found["runs"] = len(group)
     found["failed"] = sum(not row.get("ok", True) for row in group)
+    found["generator_runs"] = sum(row.get("limited_by") == "generator" for row in group)
     for key in dict.fromkeys(key for row in group for key in row):
         if key in by or key in ("round", "ok"):
             continue
@@ -53,8 +64,13 @@ def _summary(group, by):
             found[f"{key}_low"] = min(values)
             found[f"{key}_high"] = max(values)
         else:
-            found[key] = statistics.mode(values) if values else None
+            found[key] = _most_frequent(values) if values else None
     return found
+
+
+def generator_limited(row):
+    """Whether the generator was at its limit in so many rounds that the median is not to trust."""
+    return row.get("limited_by") == "generator" or row["generator_runs"] > GENERATOR_BY_CHANCE
 
 
 def spread_percent(row, key):

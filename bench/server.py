@@ -24,6 +24,7 @@ import threading
 import time
 from pathlib import Path
 
+import child
 import interrupt
 import process
 
@@ -68,7 +69,8 @@ class Server:
         self.name = name or os.path.basename(self.command[0])
         self.ready = ready
         self.process = None
-        self._directory = tempfile.TemporaryDirectory(prefix="echopool-bench-")
+        with interrupt.held():
+            self._directory = tempfile.TemporaryDirectory(prefix="echopool-bench-")
         self.directory = Path(self._directory.name)
         self.log = self.directory / "log"
 
@@ -96,8 +98,7 @@ class Server:
     def _start(self):
         try:
             with interrupt.held(), open(self.log, "wb") as log:
-                self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log,
-                                                stderr=log, process_group=0)
+                self.process = child.start(self.command, stdout=log, stderr=log)
         except OSError as error:
             raise ServerFailed(f"{self.name}: {error.strerror}: {self.command[0]}") from None
 

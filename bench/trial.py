@@ -5,8 +5,10 @@ Called by compare.py. Whatever goes wrong in a run becomes a row with "error"; n
 
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import interrupt
 import load
 import peers
 import recommend
@@ -67,10 +69,22 @@ def what_failed(row):
     return row.get("error") or row["failure"]
 
 
+@contextmanager
+def _temporary():
+    """A directory for the block; no interruption leaves it behind."""
+    with interrupt.held():
+        made = tempfile.TemporaryDirectory(prefix="echopool-compare-")
+    try:
+        yield made.name
+    finally:
+        with interrupt.held():
+            made.cleanup()
+
+
 def run(bench, peer, case, workers=None):
     """The row of one run, without "load", "peer" and "round"; workers is for echopool alone."""
     try:
-        with tempfile.TemporaryDirectory(prefix="echopool-compare-") as directory:
+        with _temporary() as directory:
             row = _measured(bench, peer, case, workers, directory)
     except (server.ServerFailed, load.LoadFailed, OSError, subprocess.SubprocessError) as error:
         row = {"ok": False, "error": " ".join(str(error).split())}

@@ -51,7 +51,7 @@ def medians(rows):
 
 def generator_limited(row):
     """True when the generator, not the server, was what held this row down."""
-    return row.get("limited_by") == "generator" or (row.get("schedule_late_share") or 0) > LATE
+    return rounds.generator_limited(row) or (row.get("schedule_late_share") or 0) > LATE
 
 
 def _note(row, advised):
@@ -62,6 +62,8 @@ def _note(row, advised):
         words.append(f"generator late {100 * row['schedule_late_share']:.0f} %")
     elif row.get("schedule_kept") is False:
         words.append("schedule not kept")
+    if rounds.generator_limited(row) and row["limited_by"] != "generator":
+        words.append(f"generator in {row['generator_runs']} of {row['runs']}")
     if row.get("starved"):
         words.append(f"starved {row['starved']:.0f}")
     if row["workers"] == advised.get(row["load"]):
@@ -207,11 +209,22 @@ class Verdict:
         if failed:
             found.append(f"{failed} of {len(self.runs)} runs failed: bytes were wrong or "
                          "connections failed. Their sizes are never recommended.")
+        found += [self._gain_text(name, advice.workers) for name, advice in self.by_load.items()
+                  if advice.workers and recommend.still_gains(self._of(name), advice.workers)]
         doubts = self._doubts()
         if doubts:
             found.append(f"{doubts} For a surer answer measure longer, as with --rounds 9 "
                          "--duration 5, on a machine that does nothing else.")
         return [_wrapped(text) for text in found]
+
+    @staticmethod
+    def _gain_text(name, workers):
+        """That the best size may lie beyond those that were measured."""
+        larger = sorted({min(factor * workers, recommend.MOST_WORKERS) for factor in (1, 2, 4)})
+        return (f"{name}: {recommend.workers_text(workers)} is the largest size measured, and its "
+                "throughput is more than 5 % above that of the next smaller one, so a larger pool "
+                "may do better: measure larger ones, as with --workers "
+                f"{','.join(map(str, larger))}.")
 
     def _doubts(self):
         """What speaks against taking the recommendation for sure; "" when nothing does."""

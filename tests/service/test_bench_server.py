@@ -1,13 +1,16 @@
 """What bench/tune.py and bench/compare.py are made of: servers, the generator, machine, plots."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from harness import CHECKOUT, PROGRAM, seconds
+from harness import CHECKOUT, PROGRAM, seconds, wait_for
 from live import needs_program
 
 BENCH = CHECKOUT / "bench"
@@ -43,6 +46,77 @@ def test_the_generator_has_a_process_group_in_the_session_of_the_script(tmp_path
     found = run_alone("import json, sys, load\n"
                       "print(json.dumps(load.run(sys.argv[1], '127.0.0.1:7')))", str(path))
     assert json.loads(found) == [True, os.getsid(0)]
+
+
+@pytest.mark.parametrize("code", [
+    "import load; load.run(sys.argv[1], '127.0.0.1:7')",
+    "import server; server.Server(sys.argv[1:], 7, ready='^never$').__enter__()",
+], ids=["the generator", "a server"])
+def test_a_process_ends_with_the_script_whatever_ends_that(tmp_path, code):
+    needs_program("setpriv")
+    path, told = tmp_path / "program", tmp_path / "told"
+    path.write_text(f"#!/bin/sh\necho $$ >{told}.new\nmv {told}.new {told}\nexec sleep 60\n",
+                    encoding="ascii")
+    path.chmod(0o755)
+    script = subprocess.Popen(["/usr/bin/python3", "-c", f"import sys; {code}", path], cwd=BENCH,
+                              env={**os.environ, "TMPDIR": str(tmp_path)})
+    try:
+        wait_for(told.exists, what="the process")
+    finally:
+        script.kill()
+        script.wait()
+    pid = int(told.read_text(encoding="ascii"))
+    try:
+        wait_for(lambda: has_ended(pid), what="its end")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def has_ended(pid):
+    """True for a zombie, too, which nobody may have waited for."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("stand_in", [None, "exit 1"], ids=["not there", "cannot do it"])
+def test_without_setpriv_processes_start_all_the_same(tmp_path, monkeypatch, stand_in):
+    if stand_in:
+        (tmp_path / "setpriv").write_text(f"#!/bin/sh\n{stand_in}\n", encoding="ascii")
+        (tmp_path / "setpriv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_alone("import child\nchild.start(['/bin/echo', 'started']).wait()") == "started\n"
+
+
+def test_a_program_that_is_not_there_is_told_by_its_name():
+    with pytest.raises(server.ServerFailed, match="^none: No such file or directory: /nowhere/no"):
+        server.Server(["/nowhere/none"], 1).__enter__()
+
+
+def test_a_second_ctrl_c_leaves_no_directory(tmp_path):
+    said = run_alone("""
+import os, signal, sys, tempfile
+import interrupt, trial
+
+def measured(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def rmdir(*arguments, remove=os.rmdir, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+    remove(*arguments, **options)
+
+tempfile.tempdir = sys.argv[1]
+trial._measured, os.rmdir = measured, rmdir
+interrupt.install()
+try:
+    trial.run(None, None, None)
+except KeyboardInterrupt:
+    print(os.listdir(sys.argv[1]))
+""", str(tmp_path))
+    assert said == "[]\n"
 
 
 def test_a_reload_resizes_the_pool_and_one_that_is_refused_is_told():

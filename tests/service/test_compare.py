@@ -68,6 +68,20 @@ def test_a_server_that_failed_once_is_not_the_best_of_anything():
     assert (other["failed"], other["runs"], other["error"]) == (1, 2, "it died")
 
 
+@pytest.mark.parametrize("limited, note", [
+    (3, "the generator was at its limit$"), (2, "the generator was at its limit in 2 of 5 runs$"),
+    (1, "$")])
+def test_rounds_that_the_generator_limited_are_noted(limited, note):
+    rows = [run_row("echopool", 1000, number=number,
+                    limited_by="generator" if number < limited else "none")
+            for number in range(5)]
+    case, = (load for load in loads.LOADS if load.key == "50")
+    peer = SimpleNamespace(key="echopool", name="echopool", refuses=lambda _: None)
+    shown = comparison.load_table(case, [peer], comparison.summarize(rows))
+    assert re.search(f"^echopool .* 0 +{note}" if limited > 1 else "^echopool .* 0$", shown,
+                     re.MULTILINE), shown
+
+
 def test_without_any_figure_there_is_no_ratio():
     assert summary_of([failed_row("epoll", "it died")], "epoll")["echoes_per_s_ratio"] is None
 

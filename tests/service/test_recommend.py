@@ -119,11 +119,20 @@ def test_all_loads_together_leave_out_what_failed():
 
 
 @pytest.mark.parametrize("echoes, poisson, kept", [
-    (2000, False, 2000), (1981, False, 2000), (1979, False, 1979), (2100, True, 2000),
+    (2000, False, 2000), (1971, False, 2000), (1969, False, 1969), (2100, True, 2000),
     (1700, True, 2000), (1600, True, 1600)])
 def test_in_the_open_loop_the_schedule_counts_where_it_was_kept(echoes, poisson, kept):
     """100 connections a second with 20 messages each, for 4 s: 400 of them, give or take 60."""
     assert recommend.kept_per_s(echoes, 4.0, 2000, 100, poisson) == kept
+
+
+@pytest.mark.parametrize("each", [1, 1000], ids=["messages", "connections of 1000"])
+@pytest.mark.parametrize("answered, kept", [(8, True), (7, True), (6, True), (5, False)])
+def test_the_edges_of_a_short_time_are_not_the_servers_fault(answered, kept, each):
+    """5 a second for 1.5 s: 7 or 8 are due, and one of the answers may come after the end."""
+    measured = answered * each / 1.5
+    found = recommend.kept_per_s(measured, 1.5, 5 * each, 5, False)
+    assert found == (5 * each if kept else measured)
 
 
 def test_in_the_open_loop_chance_does_not_choose_the_size():
@@ -205,10 +214,21 @@ def test_medians_and_spread_over_the_rounds():
     row, = rounds.summarize(runs, ("load", "workers"))
     assert row == {"load": "x", "workers": 1, "runs": 3, "failed": 1, "p99_us": 20.0,
                    "p99_us_low": 10.0, "p99_us_high": 60.0, "limited_by": "machine",
-                   "fairness": None}
+                   "generator_runs": 0, "fairness": None}
     assert rounds.spread_percent(row, "p99_us") == pytest.approx(100 * 25 / 20)
     alone, = rounds.summarize(runs[:1], ("load", "workers"))
     assert rounds.spread_percent(alone, "p99_us") is None
+
+
+@pytest.mark.parametrize("limits, kept", [
+    ("none none generator generator machine", "generator"),
+    ("server none machine", "machine"), ("none server", "server"),
+    ("generator none none", "none"), ("b a", "b")])
+def test_of_equally_frequent_limits_the_one_that_casts_doubt_is_kept(limits, kept):
+    row, = rounds.summarize([{"workers": 1, "limited_by": limit} for limit in limits.split()],
+                            ("workers",))
+    assert row["limited_by"] == kept
+    assert row["generator_runs"] == limits.split().count("generator")
 
 
 def test_a_run_without_a_figure_leaves_the_median_to_the_others():
@@ -278,6 +298,47 @@ def test_runs_that_the_generator_limited_are_marked_in_table_and_text():
     assert re.search(r"^ +2 .* generator +<- recommended$", shown, re.MULTILINE), shown
     text, _ = told(runs((1, 1, 900.0, "server"), (1, 2, 1000.0, "machine")))
     assert "Limited by" not in text and "For a surer answer" not in text
+
+
+@pytest.mark.parametrize("limited, told_of", [(2, True), (1, False)])
+def test_some_rounds_that_the_generator_limited_are_marked(limited, told_of):
+    limits = ["none"] * (5 - limited) + ["generator"] * limited
+    text, shown = told(runs(*((number, 1, 1000.0, limit) for number, limit in enumerate(limits))))
+    assert ("Limited by: generator. In 1 of 1 rows" in text) == told_of
+    assert ("none generator in 2 of 5, <- recommended" in " ".join(shown.split())) == told_of
+
+
+@pytest.mark.parametrize("figures, sizes", [
+    (((100, 100.0), (200, 210.0), (400, 400.0), (800, 850.0)), "800,1024"),
+    (((1, 100.0), (2, 200.0), (4, 400.0), (8, 800.0)), "8,16,32"),
+    (((4, 1000.0), (8, 1060.0)), "8,16,32"),
+    (((4, 1000.0), (8, 1040.0)), None),
+    (((1, 500.0), (4, 1000.0), (8, 900.0)), None),
+    (((512, 500.0), (1024, 1000.0)), None),
+    (((8, 1000.0),), None)],
+    ids=["near the most", "doubles", "just above", "hardly more", "not the best", "the most",
+         "only one"])
+def test_a_largest_size_that_still_gains_is_told(figures, sizes):
+    text, _ = told(runs(*((1, workers, throughput, "none") for workers, throughput in figures)))
+    assert ("a larger pool may do better" in text) == bool(sizes)
+    if sizes:
+        assert (f"x: {figures[-1][0]} workers is the largest size measured, and its throughput is "
+                "more than 5 % above that of the next smaller one, so a larger pool may do better: "
+                f"measure larger ones, as with --workers {sizes}.") in text
+
+
+def test_a_largest_size_that_was_taken_for_its_p99_does_not_still_gain():
+    found = runs((1, 4, 1000.0, "none"), (1, 8, 1040.0, "none"))
+    found[0]["p99_us"] = 200.0
+    text, _ = told(found)
+    assert "8 workers: the smallest pool" in text and "may do better" not in text
+
+
+def test_a_largest_size_beyond_which_runs_failed_is_not_the_largest():
+    found = runs((1, 2, 500.0, "none"), (1, 4, 1000.0, "none"), (1, 8, 1000.0, "none"))
+    found[-1]["ok"] = False
+    text, _ = told(found)
+    assert "4 workers: the smallest pool" in text and "may do better" not in text
 
 
 def test_rounds_that_disagree_are_told():

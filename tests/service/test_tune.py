@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import CHECKOUT, PROGRAM, seconds, wait_for
+from live import needs_program
 
 BENCH = CHECKOUT / "bench"
 ECHOLOAD = Path(PROGRAM).parent / "bench" / "echoload"
@@ -247,7 +248,8 @@ def running(tmp_path):
 
 
 @needs_echoload
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM,
+                                    signal.SIGHUP])
 def test_ctrl_c_stops_the_server_and_tells_what_there_is(tmp_path, running, number):
     run = running()
     run.wait_round()
@@ -260,6 +262,19 @@ def test_ctrl_c_stops_the_server_and_tells_what_there_is(tmp_path, running, numb
     assert (tmp_path / "out" / "tune.json").exists()
     assert not run.left()
     assert not list(run.temporary.iterdir())
+
+
+@needs_echoload
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1])
+def test_whatever_ends_it_ends_the_server_and_the_generator(running, number):
+    needs_program("setpriv")
+    run = running()
+    run.wait_round()
+    # Itself, the server and the generator.
+    wait_for(lambda: len(run.left()) > 2, what="a run")
+    run.process.send_signal(number)
+    assert run.process.wait(seconds(30)) == -number
+    wait_for(lambda: not run.left(), what="the end of both")
 
 
 @needs_echoload
