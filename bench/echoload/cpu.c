@@ -7,7 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
-#include <stdbool.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,105 +17,9 @@
 #include "echopool/clock.h"
 #include "echopool/thread.h"
 
-/* One process, as /proc/PID/stat has it, or one thread. */
-struct process {
-	pid_t pid;
-	pid_t parent;
-	char state;
-	uint32_t tasks;
-	double used_s;
-	double ended_children_s;
-	bool counts; /* is the server or descends from it */
-};
-
-struct processes {
-	struct process *list;
-	size_t count;
-};
-
-static double of_ticks(unsigned long long ticks)
+static double seconds_of(const struct timespec *t)
 {
-	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
-}
-
-/* Parses a line of /proc/PID/stat; the name in brackets may hold anything. */
-static bool parse(const char *line, struct process *p)
-{
-	const char *rest = strrchr(line, ')');
-	unsigned long long user, system, children_user, children_system;
-
-	if (!rest || sscanf(rest,
-			    ") %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu "
-			    "%*d %*d %u",
-			    &p->state, &p->parent, &user, &system, &children_user, &children_system,
-			    &p->tasks) != 7)
-		return false;
-	p->used_s = of_ticks(user + system);
-	p->ended_children_s = of_ticks(children_user + children_system);
-	return true;
-}
-
-/* directory: "/proc" or that of a process's threads; id: the name of an entry of it. */
-static bool read_process(const char *directory, const char *id, struct process *p)
-{
-	char path[64], line[1024];
-	FILE *file;
-	bool found;
-
-	*p = (struct process){.pid = (pid_t)strtol(id, NULL, 10)};
-	snprintf(path, sizeof(path), "%s/%d/stat", directory, p->pid);
-	file = fopen(path, "re");
-	if (!file)
-		return false; /* it has ended */
-	found = fgets(line, sizeof(line), file) && parse(line, p);
-	fclose(file);
-	return found;
-}
-
-/*
- * All processes there are now (path "/proc"), or all threads of one (its task directory); an empty
- * list where that or memory is missing.
- */
-static struct processes read_processes(const char *path)
-{
-	struct processes all = {0};
-	struct dirent *entry;
-	DIR *directory = opendir(path);
-	struct process p, *grown;
-
-	if (!directory)
-		return all;
-	while ((entry = readdir(directory))) {
-		if (!isdigit((unsigned char)entry->d_name[0]) ||
-		    !read_process(path, entry->d_name, &p))
-			continue;
-		grown = reallocarray(all.list, all.count + 1, sizeof(p));
-		if (!grown)
-			break;
-		all.list = grown;
-		all.list[all.count++] = p;
-	}
-	closedir(directory);
-	return all;
-}
-
-/* Marks the server and, generation by generation, its descendants. */
-static void mark(struct processes *all, pid_t server)
-{
-	bool found = true;
-
-	while (found) {
-		found = false;
-		for (size_t i = 0; i < all->count; i++) {
-			struct process *p = &all->list[i];
-			bool child = p->pid == server;
-
-			for (size_t k = 0; k < all->count && !child && !p->counts; k++)
-				child = all->list[k].counts && all->list[k].pid == p->parent;
-			found = found || (child && !p->counts);
-			p->counts = p->counts || child;
-		}
-	}
+	return (double)t->tv_sec + (double)t->tv_nsec / (double)NS_PER_S;
 }
 
 /* To the nanosecond, where /proc counts ticks; 0 when the process has ended. */
@@ -126,26 +30,43 @@ static double cpu_of(pid_t pid)
 
 	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
 		return 0;
-	return (double)used.tv_sec + (double)used.tv_nsec / (double)NS_PER_S;
+	return seconds_of(&used);
+}
+
+/* --- threads */
+
+static bool add_thread(struct cpu_threads *threads, const char *directory, pid_t id)
+{
+	struct cpu_thread t = {.id = id, .at_ns = clock_now_ns()};
+	struct cpu_thread *grown;
+
+	t.used_s = thread_used_s(directory, id);
+	if (t.used_s < 0)
+		return true; /* it has ended */
+	grown = reallocarray(threads->list, threads->count + 1, sizeof(t));
+	if (!grown)
+		return false;
+	threads->list = grown;
+	grown[threads->count++] = t;
+	return true;
 }
 
 /* Adds the threads of a process. Those that end meanwhile are left out. */
 static void add_threads(struct cpu_threads *threads, pid_t pid)
 {
-	struct cpu_thread *grown;
-	struct processes found;
+	struct dirent *entry;
+	DIR *directory;
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	found = read_processes(path);
-	grown = reallocarray(threads->list, threads->count + found.count, sizeof(*grown));
-	if (grown) {
-		threads->list = grown;
-		for (size_t i = 0; i < found.count; i++)
-			grown[threads->count++] = (struct cpu_thread){
-				.id = found.list[i].pid, .used_s = found.list[i].used_s};
-	}
-	free(found.list);
+	directory = opendir(path);
+	if (!directory)
+		return;
+	while ((entry = readdir(directory)))
+		if (isdigit((unsigned char)entry->d_name[0]) &&
+		    !add_thread(threads, path, (pid_t)strtol(entry->d_name, NULL, 10)))
+			break;
+	closedir(directory);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -162,71 +83,182 @@ static void sort(struct cpu_threads *threads)
 		qsort(threads->list, threads->count, sizeof(*threads->list), compare_ids);
 }
 
-/* What the busiest thread used between two samples; one that began or ended meanwhile is none. */
-static double busiest_s(const struct cpu_threads *before, const struct cpu_threads *after)
+/* What a thread used a second, between two readings of it. */
+static double share_of(const struct cpu_thread *then, const struct cpu_thread *now)
 {
-	double most_s = 0;
+	const double seconds = (double)(now->at_ns - then->at_ns) / (double)NS_PER_S;
+
+	return seconds > 0 ? (now->used_s - then->used_s) / seconds : 0;
+}
+
+/* That of the busiest thread between two samples; one that began or ended meanwhile is none. */
+static double busiest(const struct cpu_threads *before, const struct cpu_threads *after)
+{
+	double most = 0;
 
 	for (size_t i = 0; before->count && i < after->count; i++) {
 		const struct cpu_thread *t = &after->list[i];
 		const struct cpu_thread *then =
 			bsearch(t, before->list, before->count, sizeof(*before->list), compare_ids);
 
-		if (then && t->used_s - then->used_s > most_s)
-			most_s = t->used_s - then->used_s;
+		if (then && share_of(then, t) > most)
+			most = share_of(then, t);
 	}
-	return most_s;
+	return most;
 }
 
-static void sample_server(struct cpu_sample *s, pid_t server)
+/* --- the server */
+
+/* Adds the processes of the family, or only those that are new since the last look. */
+static void add_processes(struct cpu_sample *s, struct family *f, bool only_new)
 {
-	struct processes all = read_processes("/proc");
+	for (size_t i = 0; i < f->count; i++) {
+		struct process *p = &f->list[i], now;
+		double used_s;
 
-	mark(&all, server);
-	for (size_t i = 0; i < all.count; i++) {
-		const struct process *p = &all.list[i];
-
-		if (!p->counts)
+		if (!p->counts || (only_new && !p->is_new))
 			continue;
+		used_s = cpu_of(p->pid);
+		/* It may have ended, and another may have got its number. */
+		if (!process_read("/proc", p->pid, &now) || now.began != p->began) {
+			*p = now;
+			continue;
+		}
 		/* One that nobody has waited for is still listed. */
-		if (p->pid == server)
-			s->server_lives = p->state != 'Z' || p->tasks > 1;
-		s->server_tasks += p->tasks;
-		s->server_s += cpu_of(p->pid) + p->ended_children_s;
-		add_threads(&s->server, p->pid);
+		if (p->pid == f->server)
+			s->server_lives = now.state != 'Z' || now.tasks > 1;
+		s->server_tasks += now.tasks;
+		s->server_s += used_s + now.ended_children_s;
 	}
-	sort(&s->server);
-	free(all.list);
 }
 
-static void sample_machine(struct cpu_sample *s)
+static void add_threads_of_all(struct cpu_sample *s, const struct family *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		if (f->list[i].counts)
+			add_threads(&s->server, f->list[i].pid);
+	sort(&s->server);
+}
+
+/* How many CPUs a process may use, 0: this one; and which, unless set is NULL. */
+static uint32_t cpus_of(pid_t pid, cpu_set_t *set)
+{
+	cpu_set_t may_use;
+	long online;
+
+	if (sched_getaffinity(pid, sizeof(may_use), &may_use) == 0) {
+		if (set)
+			*set = may_use;
+		return (uint32_t)CPU_COUNT(&may_use);
+	}
+	/* The process has ended, or there are more CPUs than a cpu_set_t holds. */
+	online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online > 0 ? (uint32_t)online : 1;
+}
+
+static void sample_server(struct cpu_sample *s, struct family *f)
+{
+	if (!f->server)
+		return;
+	s->server_at_ns = clock_now_ns();
+	add_processes(s, f, false);
+	s->server_cpus = cpus_of(f->server, NULL);
+	add_threads_of_all(s, f);
+}
+
+/* --- this process and the machine */
+
+/* What some CPUs did, in ticks. */
+struct ticks {
+	unsigned long long busy;
+	unsigned long long all;
+	uint32_t cpus;
+};
+
+/* Adds what a line of /proc/stat has behind its "cpu" or "cpuN". */
+static void add_ticks(struct ticks *t, const char *figures)
 {
 	unsigned long long user, nice, system, idle, wait, irq, softirq, steal;
-	FILE *file = fopen("/proc/stat", "re");
 
-	if (!file)
+	if (sscanf(figures, "%llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
+		   &wait, &irq, &softirq, &steal) != 8)
 		return;
-	if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system,
-		   &idle, &wait, &irq, &softirq, &steal) == 8) {
-		s->busy_s = of_ticks(user + nice + system + irq + softirq + steal);
-		s->all_s = s->busy_s + of_ticks(idle + wait);
-	}
-	fclose(file);
+	t->busy += user + nice + system + irq + softirq + steal;
+	t->all += user + nice + system + irq + softirq + steal + idle + wait;
+	t->cpus++;
 }
 
-struct cpu_sample cpu_sample(pid_t server)
+/*
+ * The CPUs that this process may use. Where /proc/stat does not list them by the same numbers, as
+ * in some containers, all that it has.
+ */
+static void sample_machine(struct cpu_sample *s)
 {
-	struct cpu_sample s = {.at_ns = clock_now_ns()};
+	const double tick_s = 1 / (double)sysconf(_SC_CLK_TCK);
+	FILE *file = fopen("/proc/stat", "re");
+	struct ticks total = {0}, mine = {0};
+	char line[256], *figures;
+	cpu_set_t may_use;
+
+	CPU_ZERO(&may_use);
+	s->cpus = cpus_of(0, &may_use);
+	while (file && fgets(line, sizeof(line), file) && strncmp(line, "cpu", 3) == 0) {
+		const unsigned long cpu = strtoul(line + 3, &figures, 10);
+
+		if (line[3] == ' ')
+			add_ticks(&total, line + 3);
+		else if (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &may_use))
+			add_ticks(&mine, figures);
+	}
+	if (file)
+		fclose(file);
+	if (mine.cpus == s->cpus)
+		total = mine;
+	s->busy_s = (double)total.busy * tick_s;
+	s->all_s = (double)total.all * tick_s;
+}
+
+static void sample_generator(struct cpu_sample *s)
+{
 	struct timespec used;
 
+	s->at_ns = clock_now_ns();
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0)
 		fail(errno, "clock_gettime");
-	s.generator_s = (double)used.tv_sec + (double)used.tv_nsec / (double)NS_PER_S;
-	sample_machine(&s);
-	add_threads(&s.generator, getpid());
-	sort(&s.generator);
-	if (server)
-		sample_server(&s, server);
+	s->generator_s = seconds_of(&used);
+	sample_machine(s);
+}
+
+static void sample_generator_threads(struct cpu_sample *s)
+{
+	add_threads(&s->generator, getpid());
+	sort(&s->generator);
+}
+
+/* --- samples */
+
+struct cpu_sample cpu_sample_begin(struct family *family)
+{
+	struct cpu_sample s = {0};
+
+	/* Those that began since the caller's look. */
+	family_look(family);
+	sample_server(&s, family);
+	sample_generator_threads(&s);
+	sample_generator(&s);
+	return s;
+}
+
+struct cpu_sample cpu_sample_end(struct family *family)
+{
+	struct cpu_sample s = {0};
+
+	sample_generator(&s);
+	sample_generator_threads(&s);
+	sample_server(&s, family);
+	/* Those that began meanwhile; looking for them takes long, so they are read last. */
+	family_look(family);
+	add_processes(&s, family, true);
 	return s;
 }
 
@@ -236,22 +268,28 @@ void cpu_sample_free(struct cpu_sample *s)
 	free(s->server.list);
 }
 
+static double seconds_between(uint64_t before_ns, uint64_t after_ns)
+{
+	return (double)(after_ns - before_ns) / (double)NS_PER_S;
+}
+
 struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sample *after)
 {
-	const double seconds = (double)(after->at_ns - before->at_ns) / (double)NS_PER_S;
+	const double seconds = seconds_between(before->at_ns, after->at_ns);
+	const double server_seconds = seconds_between(before->server_at_ns, after->server_at_ns);
 	const double all_s = after->all_s - before->all_s;
-	struct cpu_use use = {.server_tasks = after->server_tasks,
-			      .cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
+	struct cpu_use use = {.server = NAN,
+			      .server_tasks = after->server_tasks,
+			      .server_cpus = after->server_cpus,
+			      .cpus = after->cpus};
 
-	if (seconds > 0) {
+	if (seconds > 0)
 		use.generator = (after->generator_s - before->generator_s) / seconds;
-		use.generator_busiest = busiest_s(&before->generator, &after->generator) / seconds;
-		use.server_busiest = busiest_s(&before->server, &after->server) / seconds;
-		use.server = after->server_lives && after->server_s >= before->server_s
-				     ? (after->server_s - before->server_s) / seconds
-				     : NAN;
-	}
+	if (server_seconds > 0 && after->server_lives && after->server_s >= before->server_s)
+		use.server = (after->server_s - before->server_s) / server_seconds;
 	if (all_s > 0)
 		use.machine = (after->busy_s - before->busy_s) / all_s;
+	use.generator_busiest = busiest(&before->generator, &after->generator);
+	use.server_busiest = busiest(&before->server, &after->server);
 	return use;
 }

@@ -117,7 +117,7 @@ static void print_cpu(FILE *out, const struct result *r)
 	fprintf(out, "  %-12s generator %.2f of %u", "CPUs", cpu->generator, r->options->threads);
 	if (knows_server(r))
 		fprintf(out, ", server %.2f", cpu->server);
-	fprintf(out, "; all %u of the machine %.0f %% busy\n", cpu->cpus, 100 * cpu->machine);
+	fprintf(out, "; all %u that it may use %.0f %% busy\n", cpu->cpus, 100 * cpu->machine);
 	if (!stat_get(&r->tally->echoes))
 		return;
 	fprintf(out, "  %-12s generator %.2f us", "for an echo",

@@ -221,10 +221,25 @@ static bool open_all(struct run *run)
 	return !run->signals && (has_connected(run) || !has_faults(run));
 }
 
+/* False: on a signal. */
+static bool warm_up(struct run *run, struct family *family, uint64_t begin_ns)
+{
+	live_phase(&run->live, LIVE_WARMUP, begin_ns);
+	wait_until(run, UINT64_MAX, begin_ns - LOAD_NOTICE_NS);
+	if (run->signals)
+		return false;
+	/* Early enough that it takes nothing of the measured time, and late enough that few come
+	 * after it. */
+	family_look(family);
+	wait_until(run, UINT64_MAX, begin_ns);
+	return !run->signals;
+}
+
 /* Opens the connections, warms up, measures. Ends early on a signal, or where nobody listens. */
 static void measure(struct run *run, struct result *r)
 {
 	const struct options *o = run->options;
+	struct family family = {.server = o->server};
 	struct cpu_sample before, after;
 	uint64_t begin_ns;
 
@@ -235,18 +250,17 @@ static void measure(struct run *run, struct result *r)
 	begin_ns = clock_now_ns() + LOAD_NOTICE_NS + o->warmup_ns;
 	set_time(&run->plan.end_ns, begin_ns + o->duration_ns);
 	set_time(&run->plan.begin_ns, begin_ns);
-	live_phase(&run->live, LIVE_WARMUP, begin_ns);
-	wait_until(run, UINT64_MAX, begin_ns);
-	if (run->signals)
-		return;
-	before = cpu_sample(o->server);
-	live_phase(&run->live, LIVE_MEASURING, begin_ns + o->duration_ns);
-	wait_until(run, UINT64_MAX, begin_ns + o->duration_ns);
-	after = cpu_sample(o->server);
-	r->cpu = cpu_between(&before, &after);
-	cpu_sample_free(&before);
-	cpu_sample_free(&after);
-	r->seconds = (double)(get_time(&run->plan.end_ns) - begin_ns) / (double)NS_PER_S;
+	if (warm_up(run, &family, begin_ns)) {
+		before = cpu_sample_begin(&family);
+		live_phase(&run->live, LIVE_MEASURING, begin_ns + o->duration_ns);
+		wait_until(run, UINT64_MAX, begin_ns + o->duration_ns);
+		after = cpu_sample_end(&family);
+		r->cpu = cpu_between(&before, &after);
+		cpu_sample_free(&before);
+		cpu_sample_free(&after);
+		r->seconds = (double)(get_time(&run->plan.end_ns) - begin_ns) / (double)NS_PER_S;
+	}
+	family_free(&family);
 }
 
 static void sum(struct run *run, struct result *r)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -34,6 +35,28 @@ def in_a_process(server):
     with subprocess.Popen(command, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as process:
         yield ("127.0.0.1", int(process.stdout.readline())), process.pid
+
+
+THREADS = """
+import threading
+threading.stack_size(1 << 16)
+for _ in range(1500):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def bystander(code):
+    """The process of a program that serves nobody; it has begun."""
+    command = [sys.executable, "-c", f"import os, sys\n{code}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def limit_of(address, pid, *options):
@@ -68,6 +91,23 @@ def test_the_cpu_of_a_server_that_has_ended_is_not_told():
     assert outcome.status == 1
     assert outcome.report["cpu"]["server"] is None
     assert outcome.report["cpu"]["server_us_per_echo"] is None
+
+
+def test_what_it_costs_to_read_the_server_s_cpu_is_not_the_generator_s():
+    with EchoServer() as server, bystander(THREADS) as pid:
+        report = measure_well(server.address, "-c", 1, "-r", 50, "-S", pid)
+    assert report["cpu"]["generator"] < 0.05
+
+
+def test_only_the_cpus_that_it_may_use_are_the_machine():
+    cpu = min(os.sched_getaffinity(0))
+    pinned = f"os.sched_setaffinity(0, {{{cpu}}})"
+    with EchoServer() as server, bystander(f"{pinned}\nprint(flush=True)\nwhile True: pass"):
+        result = run("-j", "-", "-c", 1, "-r", 50, "-w", 0, "-d", 0.5, at(server.address),
+                     wrapper=exec_wrapper(pinned))
+    report = outcome_of(result).report
+    assert report["cpu"]["cpus"] == 1
+    assert report["limited_by"] == "machine"
 
 
 @needs_plain_build

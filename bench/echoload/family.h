@@ -1,0 +1,49 @@
+/*
+ * The server's processes, and what /proc tells of a process or a thread. Main thread.
+ */
+#ifndef ECHOLOAD_FAMILY_H
+#define ECHOLOAD_FAMILY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One process, as /proc/PID/stat has it, or one thread. */
+struct process {
+	pid_t pid;
+	pid_t parent;
+	char state;
+	uint32_t tasks;
+	uint64_t began; /* ticks since the system began: no two with one pid have the same */
+	double used_s;  /* to the tick: 10 ms on most systems */
+	double ended_children_s;
+	bool counts; /* is the server or descends from it */
+	bool is_new; /* counts since the last look */
+};
+
+struct family {
+	pid_t server; /* or 0: there is nobody to look for */
+
+	/* All processes that were seen, by pid. */
+	struct process *list;
+	size_t count;
+};
+
+/*
+ * Looks for processes that are not known yet, and marks those that count. It reads a file for each
+ * of them, so the first look takes long where there are many; the next ones do not.
+ */
+void family_look(struct family *f);
+void family_free(struct family *f);
+
+/* directory: "/proc" or that of a process's threads. False: it has ended. */
+bool process_read(const char *directory, pid_t id, struct process *p);
+
+/*
+ * The CPU time of a thread; directory: that of its process's threads. To the nanosecond where the
+ * kernel tells so, else to the tick. Less than 0: it has ended.
+ */
+double thread_used_s(const char *directory, pid_t id);
+
+#endif
