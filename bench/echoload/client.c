@@ -22,6 +22,11 @@ static bool bind_to(int fd, const union address *source)
 	       bind(fd, &source->any, address_length(source)) == 0;
 }
 
+static uint64_t later(uint64_t a_ns, uint64_t b_ns)
+{
+	return a_ns > b_ns ? a_ns : b_ns;
+}
+
 bool client_open(struct client *c, const union address *server, const union address *source,
 		 uint64_t wanted_ns, uint64_t now_ns)
 {
@@ -44,6 +49,7 @@ bool client_open(struct client *c, const union address *server, const union addr
 	c->answered = false;
 	c->wanted_ns = wanted_ns;
 	c->opening_ns = now_ns;
+	c->could_ns = later(wanted_ns, c->room_ns);
 	c->sent = c->received = pattern_start(c->index);
 	c->asked = 0;
 	c->answered_bytes = 0;
@@ -81,7 +87,10 @@ void client_ask(struct client *c, uint32_t bytes, uint64_t due_ns, uint64_t now_
 		place -= c->flight_limit;
 	c->asked += bytes;
 	c->messages++;
-	c->flights[place] = (struct flight){.due_ns = due_ns, .asked_ns = now_ns, .end = c->asked};
+	c->flights[place] = (struct flight){.due_ns = due_ns,
+					    .asked_ns = now_ns,
+					    .could_ns = later(due_ns, c->room_ns),
+					    .end = c->asked};
 }
 
 static enum fault failed(struct client *c, int error)
@@ -185,7 +194,7 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 	return fault;
 }
 
-bool client_answer(struct client *c, uint64_t *due_ns, uint64_t *bytes)
+bool client_answer(struct client *c, uint64_t came_ns, uint64_t *due_ns, uint64_t *bytes)
 {
 	const uint64_t before = c->answered_bytes;
 	const struct flight *f;
@@ -198,6 +207,8 @@ bool client_answer(struct client *c, uint64_t *due_ns, uint64_t *bytes)
 	*due_ns = f->due_ns;
 	*bytes = f->end - before;
 	c->answered_bytes = f->end;
+	if (c->in_flight == c->flight_limit)
+		c->room_ns = client_over_ns(f->could_ns, f->asked_ns, came_ns);
 	c->in_flight--;
 	if (++c->flight_first == c->flight_limit)
 		c->flight_first = 0;

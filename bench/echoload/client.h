@@ -29,6 +29,7 @@ enum client_state {
 struct flight {
 	uint64_t due_ns;   /* when it should have been sent: the latency counts from here */
 	uint64_t asked_ns; /* when it was: the timeout counts from here */
+	uint64_t could_ns; /* when it could have been, but for its thread; see room_ns */
 	uint64_t end;      /* how many bytes of the stream have come when its answer is whole */
 };
 
@@ -42,6 +43,7 @@ struct client {
 	bool answered;       /* a whole answer came on this connection */
 	uint64_t wanted_ns;  /* when this connection was due */
 	uint64_t opening_ns; /* when connect(2) was called */
+	uint64_t could_ns;   /* when it could have been, but for its thread; see room_ns */
 
 	struct pattern_place sent;
 	struct pattern_place received;
@@ -59,7 +61,12 @@ struct client {
 	struct alarm alarm;       /* when the thread looks after it next */
 	struct client *next_free; /* in the thread's list of those that wait for an arrival */
 	uint64_t free_ns;         /* since when it is there */
-	int error;                /* the errno value of the fault that its socket had */
+	/*
+	 * Since when there is room in flight, or with arrivals since when the client is free; or
+	 * would be, had its thread not been held up.
+	 */
+	uint64_t room_ns;
+	int error; /* the errno value of the fault that its socket had */
 };
 
 /*
@@ -98,10 +105,19 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 void client_tell(const struct client *c, enum fault fault);
 
 /*
- * Takes the oldest message off the flight if its answer is whole. Returns its length in *bytes and
- * when it was due in *due_ns, or false.
+ * Takes the oldest message off the flight if its answer is whole, which came at came_ns or later.
+ * Returns its length in *bytes and when it was due in *due_ns, or false.
  */
-bool client_answer(struct client *c, uint64_t *due_ns, uint64_t *bytes);
+bool client_answer(struct client *c, uint64_t came_ns, uint64_t *due_ns, uint64_t *bytes);
+
+/*
+ * When something would have been over that could have begun at could_ns and began at began_ns,
+ * where its end came at came_ns or later: it takes as long, whenever it begins.
+ */
+static inline uint64_t client_over_ns(uint64_t could_ns, uint64_t began_ns, uint64_t came_ns)
+{
+	return could_ns + (came_ns > began_ns ? came_ns - began_ns : 0);
+}
 
 /* Since when the client waits for something to come about, or UINT64_MAX. */
 uint64_t client_waits_since_ns(const struct client *c);

@@ -80,12 +80,20 @@ static json_t *cpu_object(const struct result *r)
 			 server ? number(result_us_for_an_echo(r, cpu->server)) : json_null());
 }
 
+/* What stands for a schedule that there was not: the same keys, and no values. */
+static json_t *no_schedule_object(void)
+{
+	return json_pack("{sn sn sn sn}", "sent_share", "late_share", "late_max_us", "kept");
+}
+
 static json_t *schedule_object(const struct result *r)
 {
 	const struct tally *t = r->tally;
 
+	if (!result_due(r))
+		return no_schedule_object();
 	return json_pack("{so so so sb}", "sent_share",
-			 share_of((double)stat_get(&t->sent), result_scheduled(r)), "late_share",
+			 share_of((double)stat_get(&t->sent), (double)result_due(r)), "late_share",
 			 share_of((double)stat_get(&t->late), (double)stat_get(&t->asked)),
 			 "late_max_us", number((double)stat_get(&t->late_max_ns) / 1000), "kept",
 			 result_kept_schedule(r));
@@ -96,12 +104,6 @@ static json_t *fairness(const struct result *r)
 	if (options_churn(r->options) || r->most_echoes == 0)
 		return json_null();
 	return share_of((double)r->fewest_echoes, (double)r->most_echoes);
-}
-
-/* What stands for the schedule of a closed loop, which has none: the same keys, and no values. */
-static json_t *no_schedule_object(void)
-{
-	return json_pack("{sn sn sn sn}", "sent_share", "late_share", "late_max_us", "kept");
 }
 
 /* All of the result; NULL when memory is short. Takes schedule over. */

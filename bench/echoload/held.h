@@ -1,12 +1,12 @@
 /*
  * The times in which a thread of the load was held up: something was to be done, and this thread
- * did it more than LATE_NS later. What was due in them is late by the generator itself, whenever
- * it goes out; all else that is late is so by the server. Each struct is used by one thread.
+ * did it more than LATE_NS later. What was due in them, and had room then, is late by the generator
+ * itself, for as long as they lasted; all else that is late is so by the server. Each struct is
+ * used by one thread.
  */
 #ifndef ECHOLOAD_HELD_H
 #define ECHOLOAD_HELD_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "tally.h"
@@ -42,13 +42,26 @@ static inline void held_note(struct held *h, uint64_t due_ns, uint64_t now_ns)
 	last->until_ns = now_ns;
 }
 
-/* Whether the thread was held up when something was due. */
-static inline bool held_then(const struct held *h, uint64_t due_ns)
+/* For how long the thread was held up after something was due; 0: it was not. */
+static inline uint64_t held_for(const struct held *h, uint64_t due_ns)
 {
 	for (uint32_t i = 0; i < HELD_KEPT; i++)
 		if (due_ns >= h->times[i].from_ns && due_ns <= h->times[i].until_ns)
-			return true;
-	return false;
+			return h->times[i].until_ns - due_ns;
+	return 0;
+}
+
+/*
+ * The earliest that something can have come which the thread finds at now_ns, and did not at
+ * before_ns. It would have been woken at once, unless it was held up meanwhile.
+ */
+static inline uint64_t held_came(const struct held *h, uint64_t before_ns, uint64_t now_ns)
+{
+	const struct held_time *last = &h->times[h->last];
+
+	if (last->until_ns <= before_ns)
+		return now_ns;
+	return last->from_ns > before_ns ? last->from_ns : before_ns;
 }
 
 #endif

@@ -123,8 +123,7 @@ static void begin_client(struct load *l, struct client *c)
 		c->schedule = schedule_begin(l->plan->origin_ns, o->rate / o->connections,
 					     (double)number / o->connections, o->poisson,
 					     &l->random);
-		while (c->schedule.due_ns < l->now_ns)
-			schedule_next(&c->schedule, &l->random);
+		schedule_skip(&c->schedule, l->now_ns, &l->random);
 	}
 	if (o->arrivals > 0 && !c->idle)
 		talk_again(l, c, 0);
@@ -165,7 +164,7 @@ static void open_arrivals(struct load *l)
 		l->free_first = c->next_free;
 		if (!l->free_first)
 			l->free_last = &l->free_first;
-		talk_count_sent(l, s->due_ns);
+		talk_count_sent(l, s->due_ns, c->room_ns);
 		talk_open(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 		l->now_ns = clock_now_ns();
@@ -241,6 +240,8 @@ static void wait_and_serve(struct load *l)
 	l->now_ns = clock_now_ns();
 	/* It was not woken in time. */
 	held_note(&l->held, at_ns, l->now_ns);
+	l->came_ns = held_came(&l->held, l->woke_ns, l->now_ns);
+	l->woke_ns = l->now_ns;
 	for (int i = 0; i < n; i++)
 		talk_on_event(l, events[i].data.ptr, events[i].events);
 }
@@ -253,11 +254,16 @@ static bool is_over(const struct load *l)
 	return (!l->in_flight && !l->connecting) || l->now_ns > l->end_ns + l->options->timeout_ns;
 }
 
+static void look_at_times(struct load *l)
+{
+	l->begin_ns = atomic_load_explicit(&l->plan->begin_ns, memory_order_relaxed);
+	l->end_ns = atomic_load_explicit(&l->plan->end_ns, memory_order_relaxed);
+}
+
 static void look(struct load *l)
 {
 	l->look_ns = l->now_ns + LOOK_NS;
-	l->begin_ns = atomic_load_explicit(&l->plan->begin_ns, memory_order_relaxed);
-	l->end_ns = atomic_load_explicit(&l->plan->end_ns, memory_order_relaxed);
+	look_at_times(l);
 	expire(l);
 	if (!l->told_ready && l->tried == l->count) {
 		l->told_ready = true;
@@ -269,7 +275,7 @@ static void begin(struct load *l)
 {
 	const struct options *o = l->options;
 
-	l->now_ns = clock_now_ns();
+	l->now_ns = l->woke_ns = l->came_ns = clock_now_ns();
 	l->begin_ns = l->end_ns = UINT64_MAX;
 	l->opening = schedule_begin(l->now_ns, o->connect_rate / o->threads, 0, false, &l->random);
 	/* Like the messages, the arrivals of all threads together have equal gaps. */
@@ -277,6 +283,32 @@ static void begin(struct load *l)
 		l->arrivals = schedule_begin(l->plan->origin_ns, o->arrivals / o->threads,
 					     (double)l->thread / o->threads, o->poisson,
 					     &l->random);
+}
+
+/* Counts what a schedule had due in the measured time and was never sent. */
+static uint64_t count_unsent(struct load *l, struct schedule *s)
+{
+	uint64_t count;
+
+	schedule_skip(s, l->begin_ns, &l->random);
+	count = schedule_skip(s, l->end_ns, &l->random);
+	stat_add(&l->tally.unsent, count);
+	return count;
+}
+
+static void end(struct load *l)
+{
+	for (uint32_t i = 0; i < l->begun; i++)
+		if (l->clients[i].state != CLIENT_CLOSED)
+			talk_drop(l, &l->clients[i]);
+	look_at_times(l);
+	if (l->begin_ns >= l->end_ns || l->end_ns == UINT64_MAX)
+		return;
+	if (l->options->arrivals > 0)
+		count_unsent(l, &l->arrivals);
+	for (uint32_t i = l->idle; l->options->rate > 0 && i < l->begun; i++)
+		if (count_unsent(l, &l->clients[i].schedule))
+			l->clients[i].was_due = true;
 }
 
 static void *load_run(void *argument)
@@ -296,9 +328,7 @@ static void *load_run(void *argument)
 		if (l->options->arrivals > 0)
 			open_arrivals(l);
 	} while (!atomic_load_explicit(&l->plan->abandon, memory_order_relaxed) && !is_over(l));
-	for (uint32_t i = 0; i < l->begun; i++)
-		if (l->clients[i].state != CLIENT_CLOSED)
-			talk_drop(l, &l->clients[i]);
+	end(l);
 	if (!l->told_ready)
 		tell_main(l);
 	tell_main(l);
@@ -321,7 +351,7 @@ void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, ui
 		const struct client *c = &l->clients[i];
 
 		/* At a low rate not every connection has something to send. */
-		if (l->options->rate > 0 && !c->was_due && c->schedule.due_ns >= l->end_ns)
+		if (l->options->rate > 0 && !c->was_due)
 			continue;
 		*starved += c->echoes == 0;
 		*fewest = c->echoes < *fewest ? c->echoes : *fewest;

@@ -38,6 +38,8 @@ struct load {
 	uint32_t connecting; /* how many do now */
 	uint64_t in_flight;  /* messages */
 	uint64_t now_ns;     /* the time of this turn */
+	uint64_t woke_ns;    /* when the thread last looked what has come */
+	uint64_t came_ns;    /* the earliest that it can have come */
 	uint64_t look_ns;    /* the next look for timeouts */
 	uint64_t begin_ns;   /* of the measured time, as of this turn */
 	uint64_t end_ns;
@@ -66,7 +68,10 @@ void talk_break_off(struct load *l, struct client *c, enum fault fault);
  */
 void talk_again(struct load *l, struct client *c, uint64_t at_ns);
 
-/* Counts a message, or an arrival, of the open loop that goes out now; held must be up to date. */
-void talk_count_sent(struct load *l, uint64_t due_ns);
+/*
+ * Counts a message, or an arrival, of the open loop that goes out now and had room since room_ns;
+ * held must be up to date.
+ */
+void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns);
 
 #endif

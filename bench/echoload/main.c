@@ -36,6 +36,13 @@ static bool is_there(pid_t process)
 	return false;
 }
 
+/* Says so where no answer came and no fault says why: nothing was due yet, or a signal came. */
+static void tell_nothing(const struct result *r)
+{
+	if (!tally_faults(r->tally) && !stat_get(&r->tally->opened))
+		fprintf(stderr, "echoload: no answer came\n");
+}
+
 /* The run and its result. Returns the exit status. */
 static int load(const struct options *o, const union address *server, const struct sources *sources)
 {
@@ -46,8 +53,10 @@ static int load(const struct options *o, const union address *server, const stru
 	if (!is_there(o->server) || !exports_open(&exports, o))
 		return 1;
 	ok = run(o, server, sources, &result);
-	if (ok)
+	if (ok) {
 		ok = tell(&result, &exports) && result_is_ok(&result);
+		tell_nothing(&result);
+	}
 	result_free(&result);
 	return exports_close(&exports, o) && ok ? 0 : 1;
 }

@@ -63,15 +63,19 @@ static void print_latency(FILE *out, const char *name, const struct histogram *h
 static void print_schedule(FILE *out, const struct result *r)
 {
 	const uint64_t asked = stat_get(&r->tally->asked), late = stat_get(&r->tally->late);
-	const double scheduled = result_scheduled(r);
+	const uint64_t due = result_due(r);
 
-	if (!options_open_loop(r->options) || scheduled <= 0)
+	if (!options_open_loop(r->options) || r->seconds <= 0)
 		return;
+	if (!due) {
+		fprintf(out, "\n  %-12s nothing was due in the measured time\n", "schedule");
+		return;
+	}
 	fprintf(out, "\n  %-12s %s\n", "schedule",
 		result_kept_schedule(r) ? "kept"
 					: "NOT KEPT: the latencies above have the delay in them");
 	fprintf(out, "  %-12s %.2f %% were sent in the measured time\n", "",
-		100 * (double)stat_get(&r->tally->sent) / scheduled);
+		100 * (double)stat_get(&r->tally->sent) / (double)due);
 	fprintf(out, "  %-12s %.2f %% over 1 ms late by the generator itself, at most %.1f ms\n",
 		"", asked ? 100 * (double)late / (double)asked : 0,
 		(double)stat_get(&r->tally->late_max_ns) / 1e6);

@@ -50,20 +50,15 @@ double result_us_for_an_echo(const struct result *r, double cpu)
 	return echoes > 0 ? 1e6 * cpu / echoes : NAN;
 }
 
-double result_scheduled(const struct result *r)
+uint64_t result_due(const struct result *r)
 {
-	return (r->options->rate > 0 ? r->options->rate : r->options->arrivals) * r->seconds;
+	return stat_get(&r->tally->asked) + stat_get(&r->tally->unsent);
 }
 
 bool result_kept_schedule(const struct result *r)
 {
-	const double scheduled = result_scheduled(r), asked = (double)stat_get(&r->tally->asked);
-	/*
-	 * A Poisson process may lack three standard deviations by chance, a fixed one what is due
-	 * at the edges of the time.
-	 */
-	const double may_lack = r->options->poisson ? 3 * sqrt(scheduled) : 1 + r->options->threads;
+	const double asked = (double)stat_get(&r->tally->asked);
 
-	return (double)stat_get(&r->tally->sent) >= 0.99 * scheduled - may_lack &&
+	return (double)stat_get(&r->tally->sent) >= 0.99 * (double)result_due(r) &&
 	       (double)stat_get(&r->tally->late) <= 0.01 * asked;
 }

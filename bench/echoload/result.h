@@ -36,9 +36,12 @@ double result_a_second(const struct result *r, const _Atomic uint64_t *count);
 double result_us_for_an_echo(const struct result *r, double cpu);
 
 /* The open loop: how many messages (or connections) the schedule had in the measured time. */
-double result_scheduled(const struct result *r);
+uint64_t result_due(const struct result *r);
 
-/* Whether the open loop's schedule was kept: sent, and by this generator in time. */
+/*
+ * Whether the open loop's schedule was kept: sent, and by this generator in time. Something must
+ * have been due.
+ */
 bool result_kept_schedule(const struct result *r);
 
 #endif

@@ -27,4 +27,11 @@ struct schedule schedule_begin(uint64_t now_ns, double rate, double share, bool 
 /* Goes on to the next moment. */
 void schedule_next(struct schedule *s, struct random *random);
 
+/*
+ * Goes on to the first moment that is not before until_ns, and returns how many are left out. Takes
+ * the same short time for any number; of many of a Poisson process it counts the mean. There must
+ * be a rate.
+ */
+uint64_t schedule_skip(struct schedule *s, uint64_t until_ns, struct random *random);
+
 #endif

@@ -47,9 +47,10 @@ static bool is_for_arrivals(const struct load *l, const struct client *c)
 	return l->options->arrivals > 0 && !c->idle;
 }
 
-/* Has a client wait for an arrival. */
-static void set_free(struct load *l, struct client *c)
+/* Has a client wait for an arrival; room_ns: as in the client. */
+static void set_free(struct load *l, struct client *c, uint64_t room_ns)
 {
+	c->room_ns = room_ns;
 	c->free_ns = l->now_ns;
 	c->next_free = NULL;
 	*l->free_last = c;
@@ -62,7 +63,7 @@ void talk_again(struct load *l, struct client *c, uint64_t at_ns)
 	if (l->now_ns >= l->end_ns)
 		return;
 	if (is_for_arrivals(l, c) && at_ns <= l->now_ns)
-		set_free(l, c);
+		set_free(l, c, client_over_ns(c->could_ns, c->opening_ns, l->came_ns));
 	else
 		timers_set(&l->timers, &c->alarm, at_ns);
 }
@@ -122,21 +123,32 @@ static void ask(struct load *l, struct client *c, uint64_t due_ns)
 	l->in_flight++;
 }
 
-/* Counts a message, or an arrival, of the open loop. */
-void talk_count_sent(struct load *l, uint64_t due_ns)
+/* Counts how late the thread itself was with what goes out now. */
+static void count_late(struct load *l, uint64_t due_ns, uint64_t room_ns)
 {
-	const uint64_t late_ns = l->now_ns - due_ns;
+	uint64_t late_ns = l->now_ns - due_ns, held_ns;
 
-	if (!measured(l, due_ns))
+	/* Without room it would have waited for the server all the same. */
+	if (late_ns <= LATE_NS || room_ns > due_ns)
 		return;
-	stat_add(&l->tally.asked, 1);
-	if (measured(l, l->now_ns))
-		stat_add(&l->tally.sent, 1);
-	if (late_ns <= LATE_NS || !held_then(&l->held, due_ns))
+	held_ns = held_for(&l->held, due_ns);
+	late_ns = held_ns < late_ns ? held_ns : late_ns;
+	if (late_ns <= LATE_NS)
 		return;
 	stat_add(&l->tally.late, 1);
 	if (late_ns > stat_get(&l->tally.late_max_ns))
 		atomic_store_explicit(&l->tally.late_max_ns, late_ns, memory_order_relaxed);
+}
+
+void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns)
+{
+	if (!measured(l, due_ns))
+		return;
+	stat_add(&l->tally.asked, 1);
+	/* What is due at the very end goes out on time just after it. */
+	if (l->now_ns < l->end_ns + LATE_NS)
+		stat_add(&l->tally.sent, 1);
+	count_late(l, due_ns, room_ns);
 }
 
 /* Asks for what the schedule has due, as far as there is room in flight. */
@@ -149,7 +161,7 @@ static void ask_due(struct load *l, struct client *c)
 		held_note(&l->held, c->alarm.at_ns, l->now_ns);
 	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
 		c->was_due = c->was_due || measured(l, s->due_ns);
-		talk_count_sent(l, s->due_ns);
+		talk_count_sent(l, s->due_ns, c->room_ns);
 		ask(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 	}
@@ -224,7 +236,7 @@ static void count_answers(struct load *l, struct client *c)
 {
 	uint64_t due_ns, bytes;
 
-	while (client_answer(c, &due_ns, &bytes)) {
+	while (client_answer(c, l->came_ns, &due_ns, &bytes)) {
 		l->in_flight--;
 		if (!c->answered)
 			count_first_answer(l, c);
@@ -248,6 +260,7 @@ static void on_connected(struct load *l, struct client *c)
 		return;
 	}
 	l->connecting--;
+	c->room_ns = client_over_ns(c->could_ns, c->opening_ns, l->came_ns);
 	count_open(l, 1);
 	count_try(l, c);
 	talk(l, c);
@@ -288,7 +301,7 @@ void talk_on_alarm(struct load *l, struct client *c)
 	else if (l->now_ns >= l->end_ns)
 		return;
 	else if (is_for_arrivals(l, c))
-		set_free(l, c);
+		set_free(l, c, c->alarm.at_ns);
 	else
 		talk_open(l, c, l->now_ns);
 }

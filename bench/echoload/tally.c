@@ -82,6 +82,7 @@ void tally_add(struct tally *to, const struct tally *from)
 		add(&to->fault[i], &from->fault[i]);
 	add(&to->sent, &from->sent);
 	add(&to->asked, &from->asked);
+	add(&to->unsent, &from->unsent);
 	add(&to->late, &from->late);
 	if (late_max_ns > stat_get(&to->late_max_ns))
 		atomic_store_explicit(&to->late_max_ns, late_max_ns, memory_order_relaxed);

@@ -33,9 +33,10 @@ struct tally {
 	_Atomic uint64_t fault[FAULT_COUNT];
 
 	/* The open loop: of the messages (or connections) that were due in the measured time, */
-	_Atomic uint64_t asked; /* which were sent at all, */
-	_Atomic uint64_t sent;  /* which in the measured time, */
-	_Atomic uint64_t late;  /* and which more than LATE_NS late by the generator; see held.h */
+	_Atomic uint64_t asked;  /* which were sent at all, */
+	_Atomic uint64_t unsent; /* which never, */
+	_Atomic uint64_t sent;   /* which in the measured time, or at most LATE_NS after it, */
+	_Atomic uint64_t late;   /* and which over LATE_NS late by the generator; see held.h */
 	_Atomic uint64_t late_max_ns;
 
 	struct histogram latency; /* of the messages that were due in the measured time */

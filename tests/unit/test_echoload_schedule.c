@@ -67,6 +67,37 @@ static void test_poisson_gaps_are_exponential(void **state)
 	assert_true(fabs((double)longer / gaps - exp(-1)) < 0.01);
 }
 
+static void test_many_moments_are_skipped_as_one_by_one(void **state)
+{
+	static const uint64_t untils_ns[] = {0, 1000, 1001, 5000000, 333333000, 1234567890};
+	struct random random = random_seeded(1);
+	struct schedule singly = schedule_begin(1000, 30000, 0, false, &random), skipped = singly;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(untils_ns) / sizeof(untils_ns[0]); i++) {
+		uint64_t count = 0;
+
+		for (; singly.due_ns < untils_ns[i]; count++)
+			schedule_next(&singly, &random);
+		assert_int_equal(schedule_skip(&skipped, untils_ns[i], &random), count);
+		assert_in_range(skipped.due_ns, singly.due_ns - 1, singly.due_ns + 1);
+	}
+}
+
+static void test_a_day_of_a_fast_schedule_is_skipped_at_once(void **state)
+{
+	const uint64_t day_ns = UINT64_C(86400000000000);
+	struct random random = random_seeded(1);
+	struct schedule s = schedule_begin(0, 1e9, 0, true, &random);
+	const double count = (double)schedule_skip(&s, day_ns, &random);
+
+	(void)state;
+	assert_true(fabs(count / (double)day_ns - 1) < 0.01);
+	assert_in_range(s.due_ns, day_ns, day_ns + 1000);
+	/* A few are those that there are. */
+	assert_in_range(schedule_skip(&s, s.due_ns + 1, &random), 1, 100);
+}
+
 static void test_alarms_come_in_the_order_of_their_time(void **state)
 {
 	static struct alarm alarms[ALARMS];
@@ -168,7 +199,7 @@ static void note(struct held *h, uint64_t due_ms, uint64_t now_ms)
 
 static bool then(const struct held *h, uint64_t ms)
 {
-	return held_then(h, ms * 1000000);
+	return held_for(h, ms * 1000000) > 0;
 }
 
 static void test_only_what_was_due_meanwhile_was_held_up(void **state)
@@ -181,10 +212,24 @@ static void test_only_what_was_due_meanwhile_was_held_up(void **state)
 	note(&held, 110, 120);
 	note(&held, 130, 132); /* a shorter time soon after a longer one */
 	assert_false(then(&held, 109));
-	assert_true(then(&held, 110) && then(&held, 120));
+	assert_true(then(&held, 110) && then(&held, 119));
+	assert_int_equal(held_for(&held, 113 * 1000000), 7 * 1000000);
 	assert_false(then(&held, 125));
 	assert_true(then(&held, 131));
 	assert_false(then(&held, 133));
+}
+
+/* What comes while the thread is held up may have come as soon as it was, but not before a look. */
+static void test_what_came_meanwhile_may_have_come_at_once(void **state)
+{
+	struct held held = {.last = 0};
+
+	(void)state;
+	assert_int_equal(held_came(&held, 50, 60), 60);
+	note(&held, 110, 120);
+	assert_int_equal(held_came(&held, 100 * 1000000, 121 * 1000000), 110 * 1000000);
+	assert_int_equal(held_came(&held, 115 * 1000000, 121 * 1000000), 115 * 1000000);
+	assert_int_equal(held_came(&held, 120 * 1000000, 500 * 1000000), 500 * 1000000);
 }
 
 static void test_times_that_overlap_are_one(void **state)
@@ -195,7 +240,7 @@ static void test_times_that_overlap_are_one(void **state)
 	note(&held, 10, 20);
 	for (uint64_t ms = 21; ms < 200; ms++)
 		note(&held, ms - 5, ms);
-	assert_true(then(&held, 10) && then(&held, 100) && then(&held, 199));
+	assert_true(then(&held, 10) && then(&held, 100) && then(&held, 198));
 	note(&held, 5, 200);
 	assert_true(then(&held, 5));
 	assert_false(then(&held, 4) || then(&held, 201));
@@ -220,8 +265,11 @@ int main(void)
 		cmocka_unit_test(test_a_share_of_a_gap_goes_before_the_first),
 		cmocka_unit_test(test_no_rate_has_everything_due_at_once),
 		cmocka_unit_test(test_poisson_gaps_are_exponential),
+		cmocka_unit_test(test_many_moments_are_skipped_as_one_by_one),
+		cmocka_unit_test(test_a_day_of_a_fast_schedule_is_skipped_at_once),
 		cmocka_unit_test(test_alarms_come_in_the_order_of_their_time),
 		cmocka_unit_test(test_only_what_was_due_meanwhile_was_held_up),
+		cmocka_unit_test(test_what_came_meanwhile_may_have_come_at_once),
 		cmocka_unit_test(test_times_that_overlap_are_one),
 		cmocka_unit_test(test_the_latest_times_are_kept),
 		cmocka_unit_test(test_each_connection_sends_another_stream),
