@@ -71,6 +71,7 @@ struct queue {
 	uint32_t limit;
 	uint64_t pushed;       /* since the start */
 	uint64_t capacity;     /* how many all workers together serve at once */
+	uint64_t held;         /* the sum of the places' */
 	uint32_t promised;     /* room that the acceptor counts on, whatever becomes of the limit */
 	uint32_t evicting;     /* the sum of the places' */
 	unsigned int sleepers; /* on not_empty */
@@ -149,11 +150,14 @@ static bool has_room(const struct place *p)
 static uint64_t spare_capacity(const struct queue *q) REQUIRES(q->lock);
 static uint64_t spare_capacity(const struct queue *q)
 {
-	uint64_t held = 0;
+	return q->held < q->capacity ? q->capacity - q->held : 0;
+}
 
-	for (unsigned int i = 0; i < q->places_end; i++)
-		held += q->places[i].held;
-	return held < q->capacity ? q->capacity - held : 0;
+static void set_held(struct queue *q, struct place *p, uint32_t held) REQUIRES(q->lock);
+static void set_held(struct queue *q, struct place *p, uint32_t held)
+{
+	q->held = q->held - p->held + held;
+	p->held = held;
 }
 
 /* The place with room that holds fewest, other than except; or NULL. */
@@ -228,6 +232,7 @@ static void wake_next(struct queue *q)
 static void clear_place(struct queue *q, unsigned int place) REQUIRES(q->lock);
 static void clear_place(struct queue *q, unsigned int place)
 {
+	set_held(q, &q->places[place], 0);
 	q->places[place] = (struct place){0};
 	while (q->places_end && !q->places[q->places_end - 1].bell)
 		q->places_end--;
@@ -361,8 +366,12 @@ bool queue_take_back(struct queue *q, struct arrival *a)
 static uint32_t fair_share(struct queue *q, const struct place *p) REQUIRES(q->lock);
 static uint32_t fair_share(struct queue *q, const struct place *p)
 {
-	const struct place *other = least_loaded(q, p);
+	const struct place *other;
 
+	/* Those who sleep hold nothing; in a large pool that saves looking at all. */
+	if (q->sleepers)
+		return 0;
+	other = least_loaded(q, p);
 	return other ? other->held + other->held / 8 : UINT32_MAX;
 }
 
@@ -370,12 +379,12 @@ static void take_share(struct queue *q, struct place *p, struct queue_batch *bat
 	REQUIRES(q->lock);
 static void take_share(struct queue *q, struct place *p, struct queue_batch *batch)
 {
-	const uint32_t share = fair_share(q, p);
+	const uint32_t share = q->ring.count ? fair_share(q, p) : 0;
 
 	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p) && p->held <= share &&
 	       spare_capacity(q)) {
 		batch->arrivals[batch->count++] = queue_pop(q);
-		p->held++;
+		set_held(q, p, p->held + 1);
 	}
 }
 
@@ -424,7 +433,7 @@ static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_b
 	q->evicting -= p->evicting;
 	p->evicting = 0;
 	batch->handed = p->handed;
-	p->held = held + p->handed_count;
+	set_held(q, p, held + p->handed_count);
 	p->handed = NULL;
 	p->handed_count = 0;
 	batch->leaving = p->leaving;
@@ -440,7 +449,7 @@ void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t off
 	batch->evict = 0;
 	batch->pressed = false;
 	lock_acquire(&q->lock);
-	p->held = held + p->handed_count;
+	set_held(q, p, held + p->handed_count);
 	meet(q, p, held, batch);
 	if (!q->stopped && !p->leaving) {
 		take_share(q, p, batch);
@@ -495,7 +504,7 @@ void queue_hand_over(struct queue *q, unsigned int place, struct queue_link *lin
 		link->next = p->handed;
 		p->handed = link;
 		p->handed_count++;
-		p->held++;
+		set_held(q, p, p->held + 1);
 		wake(q, p);
 	}
 	clear_place(q, place);

@@ -360,7 +360,7 @@ inline take_share()
 #ifdef BUG_EQUALS_WAIT_FOR_EACH_OTHER
 	   (best == NOBODY || place[w].held < place[best].held) ->
 #else
-	   (best == NOBODY || place[w].held <= place[best].held) ->
+	   (asleep -> !place[w].held : best == NOBODY || place[w].held <= place[best].held) ->
 #endif
 		pop();
 		place[w].held++;
