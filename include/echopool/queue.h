@@ -60,10 +60,10 @@ void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connec
 		     const struct bell *bell);
 
 /*
- * Says how many workers there are to be, and how many connections each serves: together they take no
- * more than workers * worker_connections, also while those that leave have not handed theirs over.
- * Binds what is taken from now on. Rings every bell, so that each worker looks at its settings anew.
- * A new queue has no such bound. Main thread.
+ * Says how many workers there are to be, and how many connections each serves: together they take
+ * no more than workers * worker_connections, also while those that leave have not handed theirs
+ * over. Binds what is taken from now on. Rings every bell, so that each worker looks at its
+ * settings anew. A new queue has no such bound. Main thread.
  */
 void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_connections);
 
