@@ -138,19 +138,20 @@ bool queue_set_limit(struct queue *q, uint32_t limit)
 	return fits;
 }
 
-static bool has_room(const struct place *p)
-{
-	return p->bell && !p->leaving && p->held < p->worker_connections;
-}
-
 /*
- * How many more may be served, whoever serves them. Each worker has its own bound too, but while
+ * Whether one more may be served, whoever serves it. Each worker has its own bound too, but while
  * the pool is resized, and after connections were handed over, some hold more than theirs.
  */
-static uint64_t spare_capacity(const struct queue *q) REQUIRES(q->lock);
-static uint64_t spare_capacity(const struct queue *q)
+static bool has_capacity(const struct queue *q) REQUIRES(q->lock);
+static bool has_capacity(const struct queue *q)
 {
-	return q->held < q->capacity ? q->capacity - q->held : 0;
+	return q->held < q->capacity;
+}
+
+static bool has_room(const struct queue *q, const struct place *p) REQUIRES(q->lock);
+static bool has_room(const struct queue *q, const struct place *p)
+{
+	return p->bell && !p->leaving && p->held < p->worker_connections && has_capacity(q);
 }
 
 static void set_held(struct queue *q, struct place *p, uint32_t held) REQUIRES(q->lock);
@@ -169,7 +170,7 @@ static struct place *least_loaded(struct queue *q, const struct place *except)
 	for (unsigned int i = 0; i < q->places_end; i++) {
 		struct place *p = &q->places[i];
 
-		if (p != except && has_room(p) && (!best || p->held < best->held))
+		if (p != except && has_room(q, p) && (!best || p->held < best->held))
 			best = p;
 	}
 	return best;
@@ -202,9 +203,7 @@ static bool wake_one(struct queue *q)
 {
 	struct place *p;
 
-	if (!spare_capacity(q))
-		return false;
-	if (q->sleepers) {
+	if (q->sleepers && has_capacity(q)) {
 		condition_signal(&q->not_empty);
 		return true;
 	}
@@ -381,8 +380,8 @@ static void take_share(struct queue *q, struct place *p, struct queue_batch *bat
 {
 	const uint32_t share = q->ring.count ? fair_share(q, p) : 0;
 
-	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(p) && p->held <= share &&
-	       spare_capacity(q)) {
+	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(q, p) &&
+	       p->held <= share) {
 		batch->arrivals[batch->count++] = queue_pop(q);
 		set_held(q, p, p->held + 1);
 	}
@@ -397,7 +396,7 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
 	/* While anyone has room, nobody need go: that worker was woken, and wakes the next. */
-	p->pressed = q->ring.count && !(spare_capacity(q) && least_loaded(q, NULL));
+	p->pressed = q->ring.count && !least_loaded(q, NULL);
 	batch->pressed = p->pressed;
 	if (!batch->pressed)
 		return;
@@ -410,7 +409,7 @@ static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
 static bool must_sleep(const struct queue *q, const struct place *p) REQUIRES(q->lock);
 static bool must_sleep(const struct queue *q, const struct place *p)
 {
-	const bool takes = q->ring.count && spare_capacity(q);
+	const bool takes = q->ring.count && has_room(q, p);
 	const bool ends = q->stopped || (q->closed && q->ring.count == 0);
 
 	return !takes && !ends && !p->handed && !p->leaving;
@@ -433,7 +432,6 @@ static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_b
 	q->evicting -= p->evicting;
 	p->evicting = 0;
 	batch->handed = p->handed;
-	set_held(q, p, held + p->handed_count);
 	p->handed = NULL;
 	p->handed_count = 0;
 	batch->leaving = p->leaving;

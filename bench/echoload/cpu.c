@@ -22,6 +22,11 @@ static double seconds_of(const struct timespec *t)
 	return (double)t->tv_sec + (double)t->tv_nsec / (double)NS_PER_S;
 }
 
+static double seconds_between(uint64_t before_ns, uint64_t after_ns)
+{
+	return (double)(after_ns - before_ns) / (double)NS_PER_S;
+}
+
 /* To the nanosecond, where /proc counts ticks; 0 when the process has ended. */
 static double cpu_of(pid_t pid)
 {
@@ -86,7 +91,7 @@ static void sort(struct cpu_threads *threads)
 /* What a thread used a second, between two readings of it. */
 static double share_of(const struct cpu_thread *then, const struct cpu_thread *now)
 {
-	const double seconds = (double)(now->at_ns - then->at_ns) / (double)NS_PER_S;
+	const double seconds = seconds_between(then->at_ns, now->at_ns);
 
 	return seconds > 0 ? (now->used_s - then->used_s) / seconds : 0;
 }
@@ -266,11 +271,6 @@ void cpu_sample_free(struct cpu_sample *s)
 {
 	free(s->generator.list);
 	free(s->server.list);
-}
-
-static double seconds_between(uint64_t before_ns, uint64_t after_ns)
-{
-	return (double)(after_ns - before_ns) / (double)NS_PER_S;
 }
 
 struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sample *after)

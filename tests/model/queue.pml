@@ -168,7 +168,7 @@ inline signal_not_full()
 }
 
 #define has_room(p) \
-	(place[p].bell && !place[p].leaving && place[p].held < worker_connections)
+	(place[p].bell && !place[p].leaving && place[p].held < worker_connections && SPARE)
 
 /* What all have told, and what they have. */
 #define HAS(p) (BITS(holds[p]) + BITS(place[p].handed))
@@ -252,8 +252,7 @@ inline ring_all()
 inline wake_one()
 {
 	if
-	:: !SPARE -> woken = false
-	:: SPARE && asleep ->
+	:: asleep && SPARE ->
 		signal_not_empty();
 		woken = true
 	:: else ->
@@ -322,7 +321,7 @@ inline pop()
 }
 
 #define MUST_SLEEP                                                                     \
-	(!holds[w] && !(count && SPARE) && !place[w].handed && !place[w].leaving && \
+	(!holds[w] && !(count && has_room(w)) && !place[w].handed && !place[w].leaving && \
 	 !stopped && !(closed && !count))
 
 inline fall_asleep()
@@ -346,7 +345,6 @@ inline meet()
 	evicting = evicting - place[w].evicting;
 	place[w].evicting = 0;
 	holds[w] = holds[w] | place[w].handed;
-	place[w].held = BITS(holds[w]);
 	place[w].handed = 0
 }
 
@@ -356,7 +354,7 @@ inline take_share()
 	c = 0;
 	least_loaded(w);
 	do
-	:: count && c < TAKE && has_room(w) && SPARE &&
+	:: count && c < TAKE && has_room(w) &&
 #ifdef BUG_EQUALS_WAIT_FOR_EACH_OTHER
 	   (best == NOBODY || place[w].held < place[best].held) ->
 #else
@@ -372,9 +370,9 @@ inline take_share()
 inline ask_to_evict()
 {
 	if
-	:: count && !(has_room(w) && SPARE) ->
+	:: count && !has_room(w) ->
 		least_loaded(NOBODY);
-		place[w].pressed = best == NOBODY || !SPARE
+		place[w].pressed = best == NOBODY
 	:: else
 	fi;
 	if
@@ -480,7 +478,7 @@ inline queue_hand_over()
 /* Hangs up when it likes, or because its time has come. */
 #define MAY_END   (holds[w] & (phase == WORKING -> ALL & ~(SILENT | BUSY) : ALL))
 /* The offer's timer runs; looks that would change nothing are left out, so that runs can end. */
-#define MAY_OFFER (pressed && (holds[w] & SILENT) && (count > evicting || !count || has_room(w) && SPARE))
+#define MAY_OFFER (pressed && (holds[w] & SILENT) && (count > evicting || !count || has_room(w)))
 
 #ifdef BUG_SLEEPS_WITH_NEWS
 #define NEWS(x) news = x
