@@ -40,6 +40,14 @@ def seconds(plain):
     return plain * TIME_FACTOR
 
 
+def span(plain):
+    """A time within which a test's own clients must act, in seconds; slower builds run beside more.
+
+    Not as long as seconds(), as such tests last as long as it.
+    """
+    return plain * min(TIME_FACTOR, 3)
+
+
 def wait_for(predicate, timeout=10, what="the condition"):
     """Polls predicate until it is true and returns its value; fails after timeout seconds."""
     deadline = time.monotonic() + seconds(timeout)
@@ -249,6 +257,8 @@ class Server:
     def wait_listening(self):
         """As wait_ready, for a program whose log cannot be read: finds its IPv4 port in /proc."""
         port = wait_for(self._listening_port, timeout=20, what="a listening socket")
+        # The last to start; when it runs, everything has been opened.
+        wait_for(lambda: "acceptor" in self._thread_names(), timeout=20, what="the acceptor")
         self.addresses = [("127.0.0.1", port)]
         self.first_descriptors = self.descriptors()
         return self
@@ -284,6 +294,10 @@ class Server:
         """Sends SIGSTOP and waits until every thread has stopped; SIGCONT lets it go on."""
         self.send_signal(signal.SIGSTOP)
         wait_for(lambda: self._thread_states() == {"T"}, what="all threads stopped")
+
+    def _thread_names(self):
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return {(task / "comm").read_text(encoding="ascii").strip() for task in tasks}
 
     def _thread_states(self):
         tasks = Path(f"/proc/{self.pid}/task").iterdir()

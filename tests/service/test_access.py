@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from clients import Client, Crowd, dial
-from harness import seconds, wait_for
+from harness import seconds, span, wait_for
 from live import client_from, is_closed
 
 FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -132,6 +132,8 @@ def test_a_reload_binds_only_those_who_come_after(start):
     server = start({})
     first = [client_from(server, FIRST) for _ in range(4)]
     second = [client_from(server, SECOND) for _ in range(2)]
+    for client in first + second:
+        client.echo()
     server.reload({"limits.connections_per_ip": 2, "access.deny": [SECOND]})
     for client in first + second:
         client.echo()
@@ -213,8 +215,8 @@ def reset_them_while_handed_over(server, clients):
     ({}, close_them),
     ({}, half_close_them),
     ({}, reset_them),
-    ({"timeouts.idle": 0.3}, leave_them_silent),
-    ({"timeouts.write": 0.3, **LOGGED}, never_read),
+    ({"timeouts.idle": span(0.5)}, leave_them_silent),
+    ({"timeouts.write": span(0.3), **LOGGED}, never_read),
     ({"pool.workers": 1, "pool.worker_connections": LIMIT, "timeouts.idle_when_full": 0.3},
      let_others_wait),
     ({"pool.workers": 4}, hand_them_over_and_close),
@@ -243,7 +245,7 @@ def fills_up_again(server):
 
 
 def test_the_count_comes_back_when_the_queue_times_out(start):
-    server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.queue": 0.3,
+    server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.queue": span(0.3),
                     "timeouts.idle_when_full": 0, "limits.connections_per_ip": LIMIT})
     holder = client_from(server, SECOND)
     holder.echo()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from clients import Client, Crowd
-from harness import PLAIN, needs_plain_build, seconds, wait_for
+from harness import PLAIN, needs_plain_build, seconds, span, wait_for
 from talkers import Talkers
 
 # Phases of a connection's life; each resets a crowd of count clients there.
@@ -139,7 +139,7 @@ def test_1_byte_segments_of_many_clients_are_exact(start):
 
 
 def test_one_byte_a_second_is_served_and_nobody_else_notices(start):
-    server = start({"pool.workers": 1, "timeouts.idle": 2, "timeouts.idle_when_full": 0})
+    server = start({"pool.workers": 1, "timeouts.idle": span(2), "timeouts.idle_when_full": 0})
     tricklers = [server.connect() for _ in range(50)]
     with Talkers(server.address, 10) as talkers:
         for i in range(3):

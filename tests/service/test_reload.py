@@ -129,14 +129,14 @@ def owed(server):
 def test_buffer_bytes(start):
     server = start({"pool.workers": 1, "limits.buffer_bytes": 1024, "timeouts.write": 0})
     first = server.hold(Crowd(server.address, 1))
-    first.fill(os.urandom(1 << 16))
-    assert 0 < owed(server) <= 1024
+    wait_for(lambda: first.fill(os.urandom(1 << 16)) and owed(server))
+    assert owed(server) <= 1024
     first.close()
     wait_for(lambda: server.connections() == 0)
     lost = owed(server)
     server.reload({"pool.workers": 1, "limits.buffer_bytes": 1 << 20, "timeouts.write": 0})
     second = server.hold(Crowd(server.address, 1))
-    second.fill(os.urandom(1 << 16))
+    wait_for(lambda: second.fill(os.urandom(1 << 16)) and owed(server) > lost)
     assert 1024 < owed(server) - lost <= 1 << 20
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 from clients import Client, Crowd
-from harness import seconds, wait_for
+from harness import seconds, span, wait_for
 from live import is_closed
 
 # Nothing is closed but by the timeout that the test sets.
@@ -67,7 +67,7 @@ class Slowly(threading.Thread):
 
 
 def test_silent_clients_go_after_2_to_3_seconds_and_busy_ones_never(start):
-    server = start({"pool.workers": 2, **NONE, "timeouts.idle": 2})
+    server = start({"pool.workers": 2, **NONE, "timeouts.idle": span(2)})
     busy = [server.connect() for _ in range(10)]
     begin = time.monotonic()
     silent = server.hold(Crowd(server.address, 40))
@@ -76,7 +76,7 @@ def test_silent_clients_go_after_2_to_3_seconds_and_busy_ones_never(start):
         sock.setblocking(True)
         assert sock.recv(1) == b"x"
     with Slowly(busy, lambda client: client.echo(b"x"), period=1.0):
-        wait_closed_between(silent, begin, 2, 2 + seconds(1))
+        wait_closed_between(silent, begin, span(2), span(2) + seconds(1))
         server.assert_idle(interval=0.5)
     reasons(server, "idle", 40)
     assert ended(server, "idle") == 40
@@ -100,7 +100,7 @@ def test_a_half_sent_answer_is_not_idleness(start):
 
 
 FULL_SERVER = {"pool.workers": 1, "pool.worker_connections": 5, **NONE,
-               "timeouts.idle_when_full": 0.5}
+               "timeouts.idle_when_full": span(0.5)}
 
 
 def one_after_the_other(server, count):
@@ -126,21 +126,21 @@ def test_when_full_as_many_as_wait_go_and_the_longest_idle_first(start):
     for client in newcomers:
         client.echo()
     took = time.monotonic() - begin
-    assert 0.4 <= took <= 0.5 + seconds(0.5), f"{took:.2f} s"
+    assert span(0.4) <= took <= span(0.5) + seconds(0.5), f"{took:.2f} s"
     assert who_is_closed(clients) == [1, 2]
     for client in (clients[0], clients[3], clients[4]):
-        assert not client.hears(within=0.3)  # idle for longer than that, but nobody waits now
+        assert not client.hears(within=span(0.3))  # idle for longer than that, but nobody waits now
     reasons(server, "idle-when-full", 2)
     assert ended(server, "idle_when_full") == 2
     server.assert_idle(interval=0.3)
 
 
 def test_when_full_nobody_goes_before_the_time_nor_who_is_busy(start):
-    server = start(FULL_SERVER | {"timeouts.idle_when_full": 1.0})
+    server = start(FULL_SERVER | {"timeouts.idle_when_full": span(1.0)})
     clients = one_after_the_other(server, 5)
     with Slowly(clients[:4], lambda client: client.echo(b"x"), period=0.2):
         newcomers = [server.connect() for _ in range(3)]
-        assert not clients[4].hears(within=0.7)
+        assert not clients[4].hears(within=span(0.7))
         wait_for(lambda: ended(server, "idle_when_full") == 1, timeout=3)
         newcomers[0].echo()
         server.assert_idle(share=0.1, interval=0.5)
@@ -149,11 +149,11 @@ def test_when_full_nobody_goes_before_the_time_nor_who_is_busy(start):
 
 
 def test_across_full_workers_exactly_as_many_go_as_wait(start):
-    server = start(FULL_SERVER | {"pool.workers": 4, "timeouts.idle_when_full": 0.4})
+    server = start(FULL_SERVER | {"pool.workers": 4, "timeouts.idle_when_full": span(0.4)})
     old = one_after_the_other(server, 10)
     young = one_after_the_other(server, 10)
     wait_for(lambda: [w["connections"] for w in server.figures()[0]] == [5] * 4)
-    time.sleep(0.45)
+    time.sleep(span(0.4) + 0.05)
     for client in young:
         client.echo()
     newcomers = []
@@ -189,7 +189,7 @@ def test_the_queue_timeout_closes_those_who_wait_and_nobody_else(start):
 
 
 def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(start):
-    server = start({"pool.workers": 2, **NONE, "timeouts.write": 3})
+    server = start({"pool.workers": 2, **NONE, "timeouts.write": span(3)})
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(server.address)
@@ -206,7 +206,7 @@ def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(sta
         greedy.fill(b"x" * 65536, quiet=0.1)
         wait_for(lambda: ended(server, "write_timeout") == 50, timeout=8)
         took = time.monotonic() - begin
-        assert 3 <= took <= seconds(5), f"{took:.2f} s"
+        assert span(3) <= took <= seconds(5), f"{took:.2f} s"
         server.assert_idle(interval=2.0)
     reasons(server, "write-timeout", 50)
     rest = sent - sum(map(len, got))
@@ -300,7 +300,7 @@ def test_stopped_and_continued_when_full_nobody_goes_who_was_heard_meanwhile(sta
         for client in (clients[0], clients[1], clients[3]):
             client.send(b"x")
 
-    stop_for(server, 0.6, meanwhile)
+    stop_for(server, span(0.6), meanwhile)
     assert newcomer.receive(5) == b"hello"
     for i in (0, 1, 3):
         assert clients[i].receive(1) == b"x"
