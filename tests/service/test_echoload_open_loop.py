@@ -127,7 +127,7 @@ def test_a_message_that_was_due_just_before_the_end_is_not_starved():
 
 def test_a_slow_server_is_not_the_generator_s_fault():
     with Slow() as server:
-        report = measure_well(server.address, "-r", 100, "-c", 1, "-T", 0.3, duration=0.7)
+        report = measure_well(server.address, "-r", 100, "-c", 1, "-T", seconds(0.5), duration=0.7)
     # It answers 20 a second, so the messages queue up for as long as the run lasts.
     assert report["latency_us"]["p90"] > 0.3e6
     assert close(report["echoes_per_s"], 1 / Slow.DELAY_S, 0.3)
