@@ -7,7 +7,7 @@ import pytest
 
 import odd_servers
 from echoload import at, measure, measure_well, needs_echoload, outcome_of, run
-from harness import error_lines, seconds, unshared
+from harness import error_lines, seconds, span, unshared
 
 pytestmark = needs_echoload
 
@@ -188,8 +188,8 @@ def test_one_slow_connection_makes_the_fairness_small():
 @pytest.mark.parametrize("options", [(), ("-r", 2000), ("-m", 3)])
 def test_a_server_that_dies_under_the_load(options):
     begin = time.monotonic()
-    with odd_servers.Dying(after=0.2) as server:
-        outcome = measure(server.address, "-c", 4, *options, duration=0.4, warmup=0)
+    with odd_servers.Dying(after=span(0.2)) as server:
+        outcome = measure(server.address, "-c", 4, *options, duration=span(0.4), warmup=0)
     assert time.monotonic() - begin < seconds(4)
     assert outcome.status == 1 and sum(outcome.errors.values()) >= 4
     assert outcome.report["echoes"] > 50
