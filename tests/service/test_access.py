@@ -245,7 +245,7 @@ def fills_up_again(server):
 
 
 def test_the_count_comes_back_when_the_queue_times_out(start):
-    server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.queue": span(0.3),
+    server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.queue": span(1),
                     "timeouts.idle_when_full": 0, "limits.connections_per_ip": LIMIT})
     holder = client_from(server, SECOND)
     holder.echo()

@@ -142,14 +142,14 @@ def test_one_byte_a_second_is_served_and_nobody_else_notices(start):
     server = start({"pool.workers": 1, "timeouts.idle": span(2), "timeouts.idle_when_full": 0})
     tricklers = [server.connect() for _ in range(50)]
     with Talkers(server.address, 10) as talkers:
-        for i in range(3):
+        for i in range(4):
             begin = time.monotonic()
             for client in tricklers:
                 client.send(bytes([i]))
             for client in tricklers:
                 assert client.receive(1) == bytes([i])
             talkers.wait_messages(20)
-            time.sleep(max(0, begin + 1 - time.monotonic()))
+            time.sleep(max(0, begin + span(1) - time.monotonic()))
     server.assert_idle(interval=0.3)
 
 

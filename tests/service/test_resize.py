@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import exec_wrapper, needs_root, seconds, wait_for
+from harness import exec_wrapper, needs_root, seconds, span, wait_for
 from live import is_closed, threads_beside_workers
 from load import Load
 from talkers import Talkers
@@ -92,6 +92,19 @@ def test_a_full_server_takes_nobody_more_when_it_is_resized(start, pools):
         assert server.figures()[1]["waiting"] == 50
     served.close()
     crowd.exchange()
+
+
+def test_the_silent_ones_above_a_lowered_limit_go_when_others_wait(start):
+    settings = {"pool.worker_connections": 10, "timeouts.idle_when_full": span(0.3)}
+    server = start(settings | {"pool.workers": 4})
+    silent = server.hold(Crowd(server.address, 40))
+    silent.exchange()
+    resize(server, settings, 1)
+    assert not silent.any_closed(within=span(0.4))
+    newcomer = server.connect()
+    newcomer.echo()
+    silent.wait_closed(31)
+    wait_held(server, 10)
 
 
 @pytest.mark.parametrize("sizes", [(8, 1), (1, 8)])

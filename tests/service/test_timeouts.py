@@ -93,10 +93,10 @@ def test_a_half_sent_answer_is_not_idleness(start):
     sock.settimeout(seconds(10))
     client = Client(sock)
     client.receive(count)
-    client.echo()
     begin = time.monotonic()
+    client.echo()
     client.expect_closed()
-    assert 0.45 <= time.monotonic() - begin <= 0.5 + seconds(0.5)
+    assert 0.49 <= time.monotonic() - begin <= 0.5 + seconds(0.5)
 
 
 FULL_SERVER = {"pool.workers": 1, "pool.worker_connections": 5, **NONE,
@@ -119,14 +119,14 @@ def who_is_closed(clients):
 
 def test_when_full_as_many_as_wait_go_and_the_longest_idle_first(start):
     server = start(FULL_SERVER)
+    begin = time.monotonic()
     clients = one_after_the_other(server, 5)
     clients[0].echo()  # now the one that came first is the youngest
-    begin = time.monotonic()
     newcomers = [server.connect() for _ in range(2)]
     for client in newcomers:
         client.echo()
     took = time.monotonic() - begin
-    assert span(0.4) <= took <= span(0.5) + seconds(0.5), f"{took:.2f} s"
+    assert span(0.49) <= took <= span(0.5) + seconds(0.5), f"{took:.2f} s"
     assert who_is_closed(clients) == [1, 2]
     for client in (clients[0], clients[3], clients[4]):
         assert not client.hears(within=span(0.3))  # idle for longer than that, but nobody waits now
@@ -164,7 +164,7 @@ def test_across_full_workers_exactly_as_many_go_as_wait(start):
         assert len(who_is_closed(old)) == len(newcomers)
     assert not who_is_closed(young)
     # Whoever is there may stay now, however idle.
-    assert not any(client.hears(within=0.05) for client in newcomers + young)
+    assert not any(client.hears(within=span(0.05)) for client in newcomers + young)
     assert ended(server, "idle_when_full") == 7
 
 
@@ -178,7 +178,7 @@ def test_the_queue_timeout_closes_those_who_wait_and_nobody_else(start):
     wait_for(lambda: server.figures()[1]["waiting"] == 10)
     later = server.hold(Crowd(server.address, 5))  # in the backlog: their second has not begun
     wait_closed_between(waiting, begin, 1, 1 + seconds(0.5))
-    assert not later.any_closed(within=0.5)
+    assert not later.any_closed(within=max(0, begin + 1.6 - time.monotonic()))
     server.assert_idle(interval=0.2)
     later.wait_closed(5)
     holder.echo()
@@ -228,8 +228,8 @@ def test_timeouts_are_changed_by_a_reload(start):
     waiting.wait_closed(5)
     server.reload(settings | {"timeouts.write": 0.3})
     wait_for(lambda: ended(server, "write_timeout") == 10)
-    silent.exchange()
     begin = time.monotonic()
+    silent.exchange()
     server.reload(settings | {"timeouts.idle": 60})
     assert not silent.any_closed(within=0.2)
     server.reload(settings | {"timeouts.idle": 0.5})
