@@ -295,13 +295,15 @@ class Server:
         self.send_signal(signal.SIGSTOP)
         wait_for(lambda: self._thread_states() == {"T"}, what="all threads stopped")
 
+    def _of_threads(self, name):
+        """The file of this name in /proc of each thread."""
+        return [(task / name).read_text() for task in Path(f"/proc/{self.pid}/task").iterdir()]
+
     def _thread_names(self):
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return {(task / "comm").read_text(encoding="ascii").strip() for task in tasks}
+        return {name.strip() for name in self._of_threads("comm")}
 
     def _thread_states(self):
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return {(task / "stat").read_text().rsplit(")", 1)[1].split()[0] for task in tasks}
+        return {stat.rsplit(")", 1)[1].split()[0] for stat in self._of_threads("stat")}
 
     def figures(self):
         """The answer to SIGUSR1: a list with a dictionary for each worker, and the queue's."""

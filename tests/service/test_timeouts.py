@@ -252,7 +252,7 @@ def stop_for(server, interval, meanwhile):
 def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     """More than the worker looks at in one turn; and a continued epoll_wait gives EINTR first."""
     # Longer where the build is slow: the greedy must outlive what comes before the reload.
-    limit = min(seconds(1), 3)
+    limit = span(1)
     server = start({"pool.workers": 1, **NONE, "timeouts.idle": limit, "timeouts.write": limit})
     talking = server.hold(Crowd(server.address, 500))
     silent = server.hold(Crowd(server.address, 20))
