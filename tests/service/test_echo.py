@@ -127,9 +127,9 @@ def test_resets_do_not_grow_memory(start):
         reset_in_each_phase(server, 400)
         wait_for(lambda: len(server.descriptors()) == before)
         memory.append(server.memory())
-    # One round's owed buffers are 2.5 MiB. What the heap holds for a while differs from round to
-    # round, so the least of some counts.
-    assert min(memory[-3:]) - min(memory[:3]) <= 1 << 20, memory
+    # One round's owed buffers are 2.5 MiB, so six rounds would lose 15. The heap may keep for good
+    # what one of them needed; it differs from round to round, so the least of some counts.
+    assert min(memory[-3:]) - min(memory[:3]) <= 7 << 19, memory
 
 
 def test_reset_while_waiting_in_the_queue(start):

@@ -1,6 +1,7 @@
 """The forms of the load generator's report: table, JSON, CSV, distribution and live line."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -156,20 +157,27 @@ def on_terminal(*arguments):
         terminal, end = pty.openpty()
     except OSError as error:
         pytest.skip(f"no pseudo-terminal: {error}")
-    try:
-        process = subprocess.Popen([ECHOLOAD, *map(str, arguments)], stdout=subprocess.PIPE,
-                                   stderr=end, text=True, env=environment())
-        out = process.communicate(timeout=seconds(10))[0]
-        os.set_blocking(terminal, False)
+    with open(terminal, "rb", buffering=0) as screen:
         try:
-            shown = os.read(terminal, 1 << 20).decode()
-        except BlockingIOError:
-            shown = ""
-    finally:
-        os.close(end)
-        os.close(terminal)
+            process = subprocess.Popen([ECHOLOAD, *map(str, arguments)], stdout=subprocess.PIPE,
+                                       stderr=end, text=True, env=environment())
+            out = process.communicate(timeout=seconds(10))[0]
+        finally:
+            os.close(end)
+        shown = everything_on(screen)
     assert process.returncode == 0
     return shown, out
+
+
+def everything_on(terminal):
+    """What was written to a terminal that nobody writes to any more; then the read fails."""
+    parts = []
+    while True:
+        try:
+            parts.append(terminal.read(1 << 16))
+        except OSError as error:
+            assert error.errno == errno.EIO
+            return b"".join(parts).decode()
 
 
 def test_the_live_line_is_shown_on_a_terminal_and_wiped(server):

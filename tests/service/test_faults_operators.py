@@ -192,7 +192,7 @@ def test_stopped_in_the_drain_and_continued_it_ends_at_once(start):
     client.echo()
     server.send_signal(signal.SIGTERM)
     server.log.wait("draining")
-    server.send_signal(signal.SIGSTOP)
+    server.suspend()
     time.sleep(0.7)
     begin = time.monotonic()
     server.send_signal(signal.SIGCONT)
@@ -202,7 +202,7 @@ def test_stopped_in_the_drain_and_continued_it_ends_at_once(start):
 
 def test_a_stopped_server_keeps_newcomers_for_later(start):
     server = start({"pool.workers": 1})
-    server.send_signal(signal.SIGSTOP)
+    server.suspend()
     clients = [Client.connect(server.address, timeout=seconds(10)) for _ in range(50)]
     for client in clients:
         server.hold(client).send(b"late")

@@ -371,7 +371,7 @@ def test_a_storm_of_1000_is_coalesced_and_the_last_file_wins(start):
 def test_1000_signals_at_once_read_the_file_twice_at_most(start):
     server = start({"pool.workers": 1})
     mark = server.log.mark()
-    server.send_signal(signal.SIGSTOP)
+    server.suspend()
     for _ in range(1000):
         server.send_signal(signal.SIGHUP)
     server.configure({"pool.workers": 2})
@@ -388,7 +388,7 @@ def test_sigterm_behind_sighup_wins(start, delay_ms):
     server.configure({"pool.workers": 1, "timeouts.drain": 600})
     if delay_ms == 0:
         # Both are there when it looks.
-        server.send_signal(signal.SIGSTOP)
+        server.suspend()
     server.send_signal(signal.SIGHUP)
     time.sleep(delay_ms / 1000)
     server.send_signal(signal.SIGTERM)

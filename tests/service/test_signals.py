@@ -45,7 +45,7 @@ def test_stopped_and_continued(start):
     server = start()
     client = server.connect()
     client.echo()
-    server.send_signal(signal.SIGSTOP)
+    server.suspend()
     client.send(b"while stopped")
     server.send_signal(signal.SIGCONT)
     assert client.receive(13) == b"while stopped"

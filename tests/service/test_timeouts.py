@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 from clients import Client, Crowd
 from harness import seconds, span, wait_for
@@ -243,7 +244,7 @@ def test_timeouts_are_changed_by_a_reload(start):
 
 def stop_for(server, interval, meanwhile):
     """Stops the program, calls meanwhile, and has it go on interval seconds later."""
-    server.send_signal(signal.SIGSTOP)
+    server.suspend()
     meanwhile()
     time.sleep(interval)
     server.send_signal(signal.SIGCONT)
@@ -266,9 +267,7 @@ def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     def meanwhile():
         for fd, sock in talking.sockets.items():
             sock.send(messages[fd])
-        for sock in greedy.sockets.values():
-            while sock_has_more(sock):
-                sent[sock.fileno()] -= len(sock.recv(1 << 20))
+        wait_for(lambda: not take_what_is_there(greedy, sent) and unacknowledged_bytes(server) == 0)
 
     stop_for(server, 1.2 * limit, meanwhile)
     silent.wait_closed(20)
@@ -282,11 +281,24 @@ def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     assert ended(server, "write_timeout") == 0
 
 
-def sock_has_more(sock):
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except BlockingIOError:
-        return False
+def take_what_is_there(crowd, owed):
+    """Everybody reads once, and is owed so much less; returns how many bytes came."""
+    came = 0
+    for fd, sock in crowd.sockets.items():
+        try:
+            count = len(sock.recv(1 << 20))
+        except BlockingIOError:
+            continue
+        owed[fd] -= count
+        came += count
+    return came
+
+
+def unacknowledged_bytes(server):
+    """What the server's kernel has not brought to its clients yet: tx_queue, proc_net_tcp(5)."""
+    port = f":{server.address[1]:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(int(line[4].split(":")[0], 16) for line in lines if line[1].endswith(port))
 
 
 def test_stopped_and_continued_when_full_nobody_goes_who_was_heard_meanwhile(start):
