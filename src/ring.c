@@ -1,5 +1,5 @@
 /*
- * The ring of arrivals; see the header. Called by queue.c, under the queue's lock.
+ * The ring of arrivals; see the header. Called by the queue, under its lock.
  */
 #include "echopool/ring.h"
 

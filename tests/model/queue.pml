@@ -4,7 +4,8 @@
  *
  * WHAT STANDS FOR WHAT. Change both sides together.
  *
- *   here                          src/queue.c, src/worker.c, src/acceptor.c, src/service.c
+ *   here                          src/queue.c, src/queue_workers.c, src/worker.c, src/acceptor.c,
+ *                                 src/service.c
  *   atomic { ... }                one section under q->lock. What threads share is touched only
  *                                 there, so a section is one step.
  *   a line in it that blocks      condition_wait(): gives the lock back, sleeps, and goes on with
@@ -14,14 +15,15 @@
  *   asleep                        the places' asleep; sleepers is their number
  *   waiting                       those of them that not_empty has not woken yet
  *   edge[]                        a bell's edge that epoll has not reported yet
- *   has_room() .. fewest()        the functions of the same name; wake_next() is wake_one(), and if
- *                                 nobody has room, a bell for all that are not pressed
+ *   has_room() .. fewest()        the functions of the same name; wake_next() is queue_wake_next():
+ *                                 wake_one(), and if nobody has room, a bell for all that are not
+ *                                 pressed
  *   proctype worker               worker_run(): take(), wait_and_serve(), leave()
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
  *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
  *   proctype operator             the main thread: pool_resize(), acceptor_change(),
- *                                 service_close(), service_end(), and what they call in queue.c
+ *                                 service_close(), service_end(), and what they call of queue.h
  *   promised                      what queue_wait_for_room() granted and queue_push() will take,
  *                                 whatever becomes of the limit
  *   accept_the_rest()             with queue_promise_room(): all that are in the backlog, past the
