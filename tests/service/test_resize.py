@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import exec_wrapper, needs_root, seconds, span, wait_for
+from harness import UNUSED_USER, exec_wrapper, needs_root, seconds, span, wait_for
 from live import is_closed, threads_beside_workers
 from load import Load
 from talkers import Talkers
 
 TEXTBOOK = {"pool.worker_connections": 1, "timeouts.idle_when_full": 0}
 MIB = 1 << 20
-UNUSED_USER = 54_321
 SPARE = 3  # of the 6 threads that the pool is to grow by
 
 
@@ -32,7 +31,8 @@ def resize(server, settings, workers):
     server.reload(settings | {"pool.workers": workers})
     took = time.monotonic() - begin
     assert server.limits["workers"] == workers
-    assert server.threads() == beside + workers
+    # One that was joined may be there for a moment yet, with nothing left to do.
+    wait_for(lambda: server.threads() == beside + workers, timeout=1, what="the thread count")
     assert took <= seconds(1), f"{took:.2f} s"
 
 
@@ -163,6 +163,8 @@ def test_figures_of_workers_that_left_are_kept(start):
         resize(server, settings, workers)
         assert server.left_figures()["workers"] == left
     stay.exchange(stay.messages(size=640))
+    # The last answer may be here before it is counted.
+    wait_for(lambda: all_is_sent(server.figures()[0][0]))
     [stays], queue = server.figures()
     past = server.left_figures()
     assert past["taken"] == 45 and past["handed_out"] >= 5
@@ -173,6 +175,10 @@ def test_figures_of_workers_that_left_are_kept(start):
     assert (total["taken"], total["closed"], total["reset"]) == (60, 40, 40)
     assert total["handed_in"] == past["handed_out"]
     assert queue["accepted"] == 60 and stays["connections"] == 20
+
+
+def all_is_sent(worker):
+    return worker["sent_bytes"] == worker["received_bytes"]
 
 
 def owing(server, half_closed):
@@ -233,7 +239,7 @@ def test_what_is_owed_is_handed_over(start):
     server = start({"pool.workers": 4})
     data = os.urandom(MIB)
     crowd = server.hold(Crowd(server.address, 40))
-    sent = crowd.fill(data)
+    sent = server.owe(crowd, data)
     for workers in (1, 3, 2):
         resize(server, {}, workers)
         server.assert_idle(interval=0.2)
@@ -251,17 +257,18 @@ def test_handing_over_does_not_restart_the_clocks(start):
                 "log.connections": True}
     server = start({"pool.workers": 4, **settings})
     greedy = server.hold(Crowd(server.address, 4))
-    greedy.fill(b"x" * 65536, quiet=0.1)
+    server.owe(greedy, b"x" * 65536, quiet=0.1)
     silent = server.hold(Crowd(server.address, 20))
     silent.exchange()
     begin = time.monotonic()
     for workers in (3, 2, 1):
         time.sleep(0.25)
         resize(server, settings, workers)
+    resized = time.monotonic() - begin
     silent.wait_closed(20)
-    assert 0.9 <= time.monotonic() - begin <= 1 + seconds(0.4)
+    assert 0.9 <= time.monotonic() - begin <= max(1, resized) + seconds(0.4)
     # Those who never read began earlier.
-    server.log.wait("reason=write-timeout$", count=4, timeout=0.2)
+    server.log.wait("reason=write-timeout$", count=4, timeout=1)
     server.log.wait("reason=idle$", count=20, timeout=1)
     server.reload(settings | {"pool.workers": 4})
 
@@ -441,7 +448,8 @@ def test_a_growth_that_fails_half_way_is_rolled_back_and_told(shortage, start):
     lines = server.reload(wanted)
     assert [line for line in lines if line.startswith("error: cannot start worker ")], lines
     assert "error: reload: the settings stay as they are" in lines
-    assert (server.threads(), server.limits) == (threads, limits)
+    wait_for(lambda: server.threads() == threads, timeout=1, what="the thread count")
+    assert server.limits == limits
     assert server.descriptors() == descriptors
     for client in [*clients, server.connect()]:
         client.echo()

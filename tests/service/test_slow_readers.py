@@ -18,7 +18,7 @@ def test_50_clients_that_never_read(start):
     before = server.memory()
     data = os.urandom(1 << 20)
     greedy = server.hold(Crowd(server.address, CLIENTS))
-    sent = greedy.fill(data)
+    sent = server.owe(greedy, data)
     assert_prompt(neighbours)
     assert_prompt([server.connect()])
     grown = server.memory() - before
@@ -62,7 +62,7 @@ def test_what_is_owed_comes_when_the_peer_reads_at_last(start):
     server = start({"pool.workers": 1, "limits.buffer_bytes": 1024})
     data = os.urandom(1 << 20)
     crowd = server.hold(Crowd(server.address, 3))
-    sent = crowd.fill(data)
+    sent = server.owe(crowd, data)
     before = server.memory()
     for fd, sock in list(crowd.sockets.items()):
         read_all(crowd.sockets.pop(fd), data, sent[fd])

@@ -4,11 +4,10 @@ import os
 import re
 from pathlib import Path
 
-from harness import error_lines, exec_wrapper, run_program, wait_for
+from harness import UNUSED_USER, error_lines, exec_wrapper, run_program, wait_for
 
 MANY = 64
 FEW = 20
-UNUSED_USER = 54321
 
 
 def limited_to(threads):
