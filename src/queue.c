@@ -5,6 +5,7 @@
  *
  * The acceptor waits for room on not_full and looks before each wait; whatever makes room signals
  * it. Stop and close set their flag under the lock and then wake everybody, sleepers and bells.
+ * tests/model checks this with spin too.
  */
 #include <stdlib.h>
 #include <string.h>

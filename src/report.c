@@ -30,7 +30,7 @@ static uint64_t held_now(const struct worker_stats *w)
 	return come > gone ? come - gone : 0;
 }
 
-/* Not the sum of what each holds: those on their way from one that left would be nobody's. */
+/* Not the sum of what each holds: those handed on and not fetched yet would be nobody's. */
 uint64_t report_connections(const struct pool *pool)
 {
 	uint64_t gone = all_ended(pool_left_stats(pool));

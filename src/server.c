@@ -136,15 +136,17 @@ static void begin_drain(struct server *v, const char *why)
 {
 	const uint32_t drain_ms = v->service.settings->timeouts.drain_ms;
 	char status[128];
+	uint32_t waiting;
 
 	v->draining = true;
 	v->drain_deadline_ns = clock_now_ns() + drain_ms * NS_PER_MS;
 	reload_abort(&v->reload);
 	service_close(&v->service);
+	/* First: who is taken meanwhile counts twice, and not never. */
+	waiting = queue_figures(v->service.queue).waiting;
 	snprintf(status, sizeof(status),
 		 "%s: draining connections=%" PRIu64 " waiting=%" PRIu32 " for at most %.1f s", why,
-		 report_connections(v->service.pool), queue_figures(v->service.queue).waiting,
-		 drain_ms / 1000.0);
+		 report_connections(v->service.pool), waiting, drain_ms / 1000.0);
 	log_info("%s", status);
 	systemd_notify_stopping(status);
 }
@@ -152,8 +154,10 @@ static void begin_drain(struct server *v, const char *why)
 /* Closes what is still open; the workers end at once. */
 static void end_drain(struct server *v, const char *why)
 {
+	const uint32_t waiting = queue_figures(v->service.queue).waiting; /* first, as above */
+
 	log_info("%s: closing connections=%" PRIu64 " waiting=%" PRIu32, why,
-		 report_connections(v->service.pool), queue_figures(v->service.queue).waiting);
+		 report_connections(v->service.pool), waiting);
 	queue_stop(v->service.queue);
 	v->drain_deadline_ns = UINT64_MAX;
 }

@@ -23,7 +23,7 @@ struct report {
 void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
 		const struct pool *pool);
 
-/* How many connections the workers hold now. */
+/* How many connections the workers hold now, or one that has left has handed on. */
 uint64_t report_connections(const struct pool *pool);
 
 #endif

@@ -20,7 +20,7 @@ import tempfile
 import time
 
 MODEL = pathlib.Path(__file__).resolve().parent / "queue.pml"
-SEARCH_SECONDS = 120
+SEARCH_SECONDS = 600
 MEMORY_MB = 4000
 DEPTH = 100_000
 

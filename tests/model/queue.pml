@@ -15,9 +15,9 @@
  *   asleep                        the places' asleep; sleepers is their number
  *   waiting                       those of them that not_empty has not woken yet
  *   edge[]                        a bell's edge that epoll has not reported yet
- *   has_room() .. fewest()        the functions of the same name; wake_next() is queue_wake_next():
- *                                 wake_one(), and if nobody has room, a bell for all that are not
- *                                 pressed
+ *   has_room() .. fewest()        the functions of the same name; wake_next() and ring_all() have a
+ *                                 queue_ before it there. wake_next() is wake_one(), and if nobody
+ *                                 has room, a bell for all that are not pressed
  *   proctype worker               worker_run(): take(), wait_and_serve(), leave()
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
  *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),

@@ -34,10 +34,10 @@ LISTEN_STATE = "0A"
 
 needs_plain_build = pytest.mark.skipif(
     not PLAIN, reason="sanitizers distort memory and CPU figures (ECHOPOOL_TIME_FACTOR is not 1)")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
 # Limits of a user hold for all its processes, so each run of the suite has its own.
 UNUSED_USER = 20_000 + os.getpid() % 40_000
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def seconds(plain):
@@ -74,6 +74,11 @@ def assert_prompt(clients):
     times = [clients[i % len(clients)].echo() for i in range(max(20, len(clients)))]
     assert not PLAIN or statistics.median(times) < 0.2, times
     assert max(times) < seconds(2), times
+
+
+def process_state(pid):
+    """The letter that the kernel tells: R, S, T, Z, ..."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1][0]
 
 
 def key_values(line):
@@ -332,10 +337,12 @@ class Server:
 
     def connections(self):
         """How many connections the workers hold, or have handed on and nobody has fetched yet."""
-        left = self.left_figures() or {"handed_out": 0, "handed_in": 0}
+        start = self.log.mark()
         workers = self.figures()[0]
-        fetched = left["handed_in"] + sum(worker["handed_in"] for worker in workers)
-        return sum(worker["connections"] for worker in workers) + left["handed_out"] - fetched
+        left = [key_values(line) for line in self.log.matching("^info: left workers=", start)]
+        fetched = sum(each["handed_in"] for each in workers + left)
+        handed_on = sum(each["handed_out"] for each in left)
+        return sum(worker["connections"] for worker in workers) + handed_on - fetched
 
     def _proc(self, name):
         return Path(f"/proc/{self.pid}/{name}").read_text(encoding="ascii", errors="replace")
@@ -363,7 +370,7 @@ class Server:
     def owe(self, crowd, data, quiet=0.3):
         """Everybody sends data over and over and reads nothing, until all are owed something.
 
-        Returns how many bytes each has sent.
+        Once for each crowd. Returns how many bytes each has sent.
         """
         wanted = self.owing() + len(crowd.sockets)
         sent = crowd.fill(data, quiet)

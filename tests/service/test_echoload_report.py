@@ -174,7 +174,9 @@ def everything_on(terminal):
     parts = []
     while True:
         try:
-            parts.append(terminal.read(1 << 16))
+            part = terminal.read(1 << 16)
+            assert part
+            parts.append(part)
         except OSError as error:
             assert error.errno == errno.EIO
             return b"".join(parts).decode()

@@ -14,8 +14,8 @@ import time
 import pytest
 
 from clients import Crowd
-from harness import (PLAIN, PROGRAM, exec_wrapper, needs_plain_build, needs_root, seconds,
-                     unshared, wait_for, without_file)
+from harness import (PLAIN, PROGRAM, exec_wrapper, needs_plain_build, needs_root,
+                     process_state, seconds, unshared, wait_for, without_file)
 from live import client_from, is_closed
 from load import Load
 from preload import build
@@ -456,11 +456,6 @@ def catch_child():
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-
-
-def process_state(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        return file.read().rsplit(") ", 1)[1][0]
 
 
 def test_a_child_that_hangs_is_ended_after_two_seconds(start, catch_child):

@@ -181,7 +181,7 @@ def all_is_sent(worker):
     return worker["sent_bytes"] == worker["received_bytes"]
 
 
-def owing(server, half_closed):
+def greedy_one(server, half_closed):
     """Has a client send all it can and read nothing; returns a function that reads all of it."""
     data = os.urandom(MIB)
     crowd = server.hold(Crowd(server.address, 1))
@@ -207,7 +207,7 @@ def test_8_to_1_with_a_thread_for_each_client_whatever_the_clients_do(start):
     server = start({"pool.workers": 8, **TEXTBOOK})
     never_spoke, silent = server.connect(), server.connect()
     silent.echo()
-    reads_late, reads_late_half_closed = owing(server, False), owing(server, True)
+    reads_late, reads_late_half_closed = greedy_one(server, False), greedy_one(server, True)
     read_half = server.connect()
     read_half.send(b"0123456789")
     read_half.receive(5)
@@ -269,6 +269,7 @@ def test_handing_over_does_not_restart_the_clocks(start):
     assert 0.9 <= time.monotonic() - begin <= max(1, resized) + seconds(0.4)
     # Those who never read began earlier.
     server.log.wait("reason=write-timeout$", count=4, timeout=1)
+    assert time.monotonic() - begin <= max(1, resized) + seconds(0.4)
     server.log.wait("reason=idle$", count=20, timeout=1)
     server.reload(settings | {"pool.workers": 4})
 
