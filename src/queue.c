@@ -33,17 +33,6 @@ struct queue *queue_new(uint32_t limit, unsigned int places)
 	return q;
 }
 
-struct arrival queue_pop(struct queue *q)
-{
-	/* It was full, or over a lowered limit: the acceptor may wait. */
-	if (q->ring.count >= q->limit)
-		condition_signal(&q->not_full);
-	/* The last one: workers for which there was no capacity wait for the end. */
-	if (q->closed && q->ring.count == 1)
-		condition_broadcast(&q->not_empty);
-	return ring_pop(&q->ring);
-}
-
 void queue_free(struct queue *q)
 {
 	ring_free(&q->ring);

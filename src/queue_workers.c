@@ -115,6 +115,17 @@ void queue_wake_next(struct queue *q)
 			ring(&q->places[i]);
 }
 
+struct arrival queue_pop(struct queue *q)
+{
+	/* It was full, or over a lowered limit: the acceptor may wait. */
+	if (q->ring.count >= q->limit)
+		condition_signal(&q->not_full);
+	/* The last one: workers for which there was no capacity wait for the end. */
+	if (q->closed && q->ring.count == 1)
+		condition_broadcast(&q->not_empty);
+	return ring_pop(&q->ring);
+}
+
 /* What the worker there was woken for, and did not take, is for another. */
 static void clear_place(struct queue *q, unsigned int place) REQUIRES(q->lock);
 static void clear_place(struct queue *q, unsigned int place)

@@ -1,6 +1,7 @@
 /*
  * The queue's own state, which its two files share: queue.c, where the acceptor pushes and waits,
- * and queue_workers.c, where workers take and are woken. Nobody else includes this.
+ * and queue_workers.c, where workers take and are woken, with the functions below. Nobody else
+ * includes this.
  */
 #ifndef ECHOPOOL_QUEUE_STATE_H
 #define ECHOPOOL_QUEUE_STATE_H
@@ -52,16 +53,16 @@ struct queue {
 	struct place places[];
 };
 
-/* Removes the oldest arrival; there must be one. In queue.c. */
+/* Removes the oldest arrival, of which there must be one, and wakes who waits for that. */
 struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
 
 /*
  * For what waits, if anything does: wakes the worker that should take next; or, if none has room,
- * those that do not know yet that others wait. In queue_workers.c.
+ * those that do not know yet that others wait.
  */
 void queue_wake_next(struct queue *q) REQUIRES(q->lock);
 
-/* Rings the bell of every worker that is not rung yet. In queue_workers.c. */
+/* Rings the bell of every worker that is not rung yet. */
 void queue_ring_all(struct queue *q) REQUIRES(q->lock);
 
 #endif
