@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "echopool/config.h"
-#include "echopool/fdlimit.h"
-#include "echopool/log.h"
-#include "echopool/server.h"
+#include "echopool/base/fdlimit.h"
+#include "echopool/base/log.h"
+#include "echopool/config/config.h"
+#include "echopool/control/server.h"
 #include "version.h"
 
 enum exit_status { EXIT_STOPPED = 0, EXIT_REFUSED = 1, EXIT_WRONG = 2 };

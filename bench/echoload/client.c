@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "echopool/thread.h"
+#include "echopool/base/thread.h"
 
 /* The port is chosen by connect(2), as those that are taken to other servers are free to this one.
  */

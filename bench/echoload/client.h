@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "echopool/address.h"
+#include "echopool/base/address.h"
 #include "pattern.h"
 #include "schedule.h"
 #include "tally.h"

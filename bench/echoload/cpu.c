@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "echopool/clock.h"
-#include "echopool/thread.h"
+#include "echopool/base/clock.h"
+#include "echopool/base/thread.h"
 
 static double seconds_of(const struct timespec *t)
 {

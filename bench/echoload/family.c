@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 
 static double of_ticks(unsigned long long ticks)
 {

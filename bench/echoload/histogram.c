@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "echopool/stats.h"
+#include "echopool/pool/stats.h"
 
 static uint32_t bucket_of(uint64_t ns)
 {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 
 #define LINE_EVERY_NS (500 * NS_PER_MS)
 

@@ -16,8 +16,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "echopool/clock.h"
-#include "echopool/thread.h"
+#include "echopool/base/clock.h"
+#include "echopool/base/thread.h"
 #include "load_thread.h"
 
 #define EVENTS_PER_WAIT 256

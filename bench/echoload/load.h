@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "client.h"
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 #include "options.h"
 #include "tally.h"
 #include "target.h"

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "echopool/fdlimit.h"
+#include "echopool/base/fdlimit.h"
 #include "export.h"
 #include "options.h"
 #include "report.h"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 #include "version.h"
 
 #define MESSAGE_BYTES_MAX (16U << 20)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "echopool/address.h"
+#include "echopool/base/address.h"
 
 struct options {
 	const char *target; /* HOST[:PORT] as it was written */

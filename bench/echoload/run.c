@@ -16,9 +16,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "echopool/clock.h"
-#include "echopool/fdlimit.h"
-#include "echopool/thread.h"
+#include "echopool/base/clock.h"
+#include "echopool/base/fdlimit.h"
+#include "echopool/base/thread.h"
 #include "live.h"
 #include "load.h"
 #include "pattern.h"

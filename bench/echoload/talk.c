@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 #include "load_thread.h"
 
 /* A client whose connection failed tries again after this, so that a server that refuses is not

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "echopool/address.h"
+#include "echopool/base/address.h"
 
 /* Addresses that follow each other, to connect from in turn. */
 struct sources {

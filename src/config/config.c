@@ -6,7 +6,7 @@
  * (outline.c), its values against the table (setting_store.c). libconfig's opinion (tree.c) is
  * asked last, of a file without any.
  */
-#include "echopool/config.h"
+#include "echopool/config/config.h"
 
 #include "echopool/config/nearest.h"
 #include "echopool/config/override.h"

@@ -4,7 +4,7 @@
  */
 #include "echopool/config/setting_store.h"
 
-#include "echopool/address.h"
+#include "echopool/base/address.h"
 #include "echopool/config/number.h"
 
 #include <string.h>

@@ -6,7 +6,7 @@
  * To add a setting: its field in struct settings, its line here, its line in config/echopool.conf,
  * in echopool.conf(5) and in the README.
  */
-#include "echopool/settings.h"
+#include "echopool/config/settings.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "echopool/config.h"
+#include "echopool/config/config.h"
 #include "echopool/config/findings.h"
 #include "echopool/config/textfile.h"
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/config.h"
+#include "echopool/config/config.h"
 
 /* Every file has this name, in a directory of the program's own, which it works in. */
 #define FILE_NAME "t.conf"

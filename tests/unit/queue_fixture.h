@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "echopool/queue.h"
+#include "echopool/pool/queue.h"
 
 #define BELLS 4
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cmocka_setup.h"
-#include "echopool/access.h"
+#include "echopool/pool/access.h"
 
 /* Settings with these rules, each list ended by NULL; NULL for the default. */
 static struct settings rules(const char *const *allow, const char *const *deny, uint32_t per_ip)

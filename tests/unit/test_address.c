@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cmocka_setup.h"
-#include "echopool/address.h"
+#include "echopool/base/address.h"
 
 static void good_addresses_come_back_as_they_were(void **state)
 {

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/conn.h"
+#include "echopool/pool/conn.h"
 #include "sockets.h"
 
 #define BUFFER_BYTES 4096

@@ -10,7 +10,7 @@
 
 #include "cmocka_setup.h"
 #include "cpu.h"
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 #include "result.h"
 
 #define assert_about(figure, wanted, error) assert_true(fabs((figure) - (wanted)) <= (error))

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/fdlimit.h"
+#include "echopool/base/fdlimit.h"
 
 static const struct fd_demand usual = {
 	.open = 3, .listeners = 2, .workers = 4, .worker_connections = 4096, .queue_limit = 1024};

@@ -2,8 +2,8 @@
  * Connections in the order of their deadlines.
  */
 #include "cmocka_setup.h"
-#include "echopool/clock.h"
-#include "echopool/idle.h"
+#include "echopool/base/clock.h"
+#include "echopool/pool/idle.h"
 
 #define ENTRIES 5
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/listener.h"
+#include "echopool/net/listener.h"
 #include "sockets.h"
 
 static char ipv4[] = "127.0.0.1";

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/clock.h"
-#include "echopool/log.h"
-#include "echopool/pool.h"
+#include "echopool/base/clock.h"
+#include "echopool/base/log.h"
+#include "echopool/pool/pool.h"
 #include "sockets.h"
 
 #define WORKERS 4

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cmocka_setup.h"
-#include "echopool/config.h"
+#include "echopool/config/config.h"
 #include "echopool/config/nearest.h"
 #include "echopool/config/number.h"
 #include "echopool/config/text.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cmocka_setup.h"
-#include "echopool/stats.h"
+#include "echopool/pool/stats.h"
 
 #define SAMPLES 20000
 

@@ -5,7 +5,7 @@
 #ifndef ECHOPOOL_CONFIG_FINDINGS_H
 #define ECHOPOOL_CONFIG_FINDINGS_H
 
-#include "echopool/config.h"
+#include "echopool/config/config.h"
 
 /* More errors than this are only counted. */
 #define FINDINGS_ERRORS_MAX 50

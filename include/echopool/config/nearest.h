@@ -4,7 +4,7 @@
 #ifndef ECHOPOOL_CONFIG_NEAREST_H
 #define ECHOPOOL_CONFIG_NEAREST_H
 
-#include "echopool/settings.h"
+#include "echopool/config/settings.h"
 
 /*
  * Returns the path of the nearest setting or, if group, of the nearest group, which is the first

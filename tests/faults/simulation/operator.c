@@ -1,9 +1,9 @@
 /*
  * The rest of the server, as a worker sees it: the queue, the pool, the settings.
  */
-#include "echopool/access.h"
-#include "echopool/clock.h"
-#include "echopool/thread.h"
+#include "echopool/pool/access.h"
+#include "echopool/base/clock.h"
+#include "echopool/base/thread.h"
 #include "simulation.h"
 
 void __wrap_queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <sys/epoll.h>
 
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 #include "simulation.h"
 
 static uint64_t deadline_of(const struct sim_socket *s)

@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#include "echopool/clock.h"
+#include "echopool/base/clock.h"
 #include "simulation.h"
 
 #define EPOLL_FD 10

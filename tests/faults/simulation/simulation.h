@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #include "dice.h"
-#include "echopool/conn.h"
-#include "echopool/worker.h"
+#include "echopool/pool/conn.h"
+#include "echopool/pool/worker.h"
 
 #define SOCKETS_MAX     4
 #define FIRST_FD        100

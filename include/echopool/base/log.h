@@ -1,0 +1,48 @@
+/*
+ * The log: one event a line, its level first, to stderr or to syslog. It never blocks and never
+ * fails: a line that cannot be written at once is dropped and counted, and the next line that can
+ * be written is followed by one that tells how many were lost.
+ */
+#ifndef ECHOPOOL_BASE_LOG_H
+#define ECHOPOOL_BASE_LOG_H
+
+#include <stdbool.h>
+
+#include "echopool/config/settings.h"
+
+/* A line's length at most, with its prefix and newline; what is longer is cut. At most PIPE_BUF. */
+#define LOG_LINE_BYTES 2048
+
+/*
+ * Opens what target needs and changes nothing else, so that log_open() cannot fail. Returns false
+ * when it cannot be had; the log has said why. Main thread.
+ */
+bool log_prepare(enum log_target target);
+
+/*
+ * Directs the log to target and writes lines of level and the graver ones. Until the first call,
+ * lines from LOG_LEVEL_INFO on go to stderr. May be called again while other threads log: what a
+ * target needed stays open. Main thread.
+ */
+void log_open(enum log_target target, enum log_level level);
+
+/*
+ * Closes what log_open() opened; lines go to stderr again. Main thread, while no other thread runs.
+ */
+void log_close(void);
+
+/*
+ * Each writes one line, without a newline in format; errno is left as it was. Any thread.
+ */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Writes text as a line of its own to stderr, without the level's name (the journal is told it all
+ * the same): for what begins with file:line. While the log is on stderr.
+ */
+void log_bare(enum log_level level, const char *text);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * Reading the configuration again while the server runs, in a short-lived child: the program
+ * itself, which prints what is in effect (-T) or what is wrong. Whatever is in the file, and
+ * whatever libconfig makes of it, happens there. Called by the main thread, which goes on serving
+ * signals meanwhile.
+ */
+#ifndef ECHOPOOL_CONFIG_RELOAD_CHILD_H
+#define ECHOPOOL_CONFIG_RELOAD_CHILD_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "echopool/config/settings.h"
+
+/* How long the child may take. */
+#define RELOAD_TIMEOUT_MS 2000
+
+/* The file and the -o overrides of the command line, which outlive the server. */
+struct config_source {
+	const char *file; /* NULL: none */
+	char *const *overrides;
+	size_t override_count;
+};
+
+/* What the child writes to one of its outputs. */
+struct reload_output {
+	int fd; /* -1: it has ended */
+	char *text;
+	size_t bytes;
+};
+
+struct reload {
+	pid_t child; /* 0: none runs */
+	struct reload_output settings;
+	struct reload_output messages;
+	uint64_t deadline_ns;
+	bool too_long; /* it wrote more than it can have to say */
+};
+
+enum reload_result { RELOAD_PENDING, RELOAD_READ, RELOAD_REFUSED };
+
+/* A reload that does nothing yet. */
+void reload_init(struct reload *r);
+
+/* Starts the child. Returns false when it cannot be had; the log has said why. */
+bool reload_start(struct reload *r, const struct config_source *source);
+
+/* What to wait for: both outputs; an output that has ended has fd -1, which poll(2) leaves out. */
+void reload_fill_poll(const struct reload *r, struct pollfd fds[static 2]);
+
+/*
+ * Goes on after poll(2), after SIGCHLD, or at the deadline. RELOAD_READ: the file is right, and s
+ * holds the settings, which the caller frees with settings_free(). RELOAD_REFUSED: the log has said
+ * why.
+ */
+enum reload_result reload_continue(struct reload *r, struct settings *s);
+
+/* Ends the child, if one runs, and forgets what it said. */
+void reload_abort(struct reload *r);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+ * Every setting of echopool: the struct that the parts read, and the one table from which the
+ * defaults, the ranges, the parsing, -o and -T all come.
+ *
+ * A struct settings is filled by one thread and read-only from then on, so every thread may read
+ * it.
+ */
+#ifndef ECHOPOOL_CONFIG_SETTINGS_H
+#define ECHOPOOL_CONFIG_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum queue_full { QUEUE_FULL_WAIT, QUEUE_FULL_REJECT };
+enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* An array of strings; the list owns them. */
+struct string_list {
+	char **items;
+	size_t count;
+};
+
+struct settings {
+	struct {
+		struct string_list addresses; /* numeric, checked */
+		uint32_t port;
+		uint32_t backlog;
+	} listen;
+	struct {
+		uint32_t workers; /* 0: one for each CPU this process may use */
+		uint32_t worker_connections;
+		uint32_t queue_limit;
+		enum queue_full queue_full;
+	} pool;
+	struct {
+		uint32_t buffer_bytes;
+		uint32_t connections_per_ip; /* 0: no limit */
+	} limits;
+	struct {
+		/* Milliseconds; 0: never, or as the design says of each. */
+		uint32_t idle_ms;
+		uint32_t idle_when_full_ms;
+		uint32_t queue_ms;
+		uint32_t write_ms;
+		uint32_t drain_ms;
+	} timeouts;
+	struct {
+		bool nodelay;
+		bool keepalive;
+	} tcp;
+	struct {
+		struct string_list allow; /* CIDR, checked */
+		struct string_list deny;
+	} access;
+	struct {
+		enum log_target target;
+		enum log_level level;
+		bool connections;
+	} log;
+};
+
+/* Fills s with the defaults. Returns false when memory is short; s is then empty. */
+bool settings_init(struct settings *s);
+
+/* Frees what s owns; s may be filled again. */
+void settings_free(struct settings *s);
+
+enum setting_kind {
+	SETTING_INTEGER,
+	SETTING_SECONDS, /* stored as milliseconds */
+	SETTING_BOOL,
+	SETTING_WORD, /* one of a few words, stored as an enum */
+	SETTING_ADDRESSES,
+	SETTING_RULES /* address ranges */
+};
+
+/* A line of the table of settings. */
+struct setting {
+	const char *path; /* "pool.workers" */
+	enum setting_kind kind;
+	size_t offset;   /* of its field in struct settings */
+	uint32_t preset; /* the default of a number, bool or word; milliseconds of seconds */
+	uint32_t min;    /* of a number; of the entries of a list */
+	uint32_t max;    /* likewise */
+	const char *const
+		*words; /* SETTING_WORD: what may be written; a list: its default. NULL-ended */
+};
+
+/* Large enough for any setting's range in words. */
+#define SETTING_RANGE_BYTES 128
+
+/* The table, in the order in which settings are printed. */
+#define SETTINGS_COUNT 21
+extern const struct setting settings_table[SETTINGS_COUNT];
+
+/* Returns the setting of this path, or NULL. */
+const struct setting *settings_find(const char *path);
+
+/* True when path is a group of the table ("pool"). */
+bool settings_is_group(const char *path);
+
+/* Writes what may be written for a setting, "a whole number from 0 to 1024"; returns out. */
+const char *setting_range(const struct setting *setting, char out[static SETTING_RANGE_BYTES]);
+
+/* Stores a number, bool, enum or milliseconds; no check is made. Not for lists. */
+void setting_set_number(const struct setting *setting, struct settings *s, uint32_t number);
+
+/* The setting's list within s. For lists only. */
+struct string_list *setting_list(const struct setting *setting, struct settings *s);
+
+/* Appends a copy of text. False when memory is short; the list is then as before. */
+bool string_list_add(struct string_list *list, const char *text);
+
+/* Frees what the list owns; it is then empty. */
+void string_list_free(struct string_list *list);
+
+/* Whether both hold the same value of this setting. */
+bool setting_equal(const struct setting *setting, const struct settings *a,
+		   const struct settings *b);
+
+/* Large enough for a value in a log line; a longer one is cut and ends in "...". */
+#define SETTING_TEXT_BYTES 512
+
+/* The value of one setting as it would be written in a file, in text, which is returned. */
+const char *setting_text(const struct setting *setting, const struct settings *s,
+			 char text[static SETTING_TEXT_BYTES]);
+
+/*
+ * Writes every setting as one path=value line (listen.port=7007), in the order of the table; each
+ * line can be given back with -o. Used by -T.
+ */
+void settings_print(const struct settings *s, FILE *out);
+
+#endif

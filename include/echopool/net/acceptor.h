@@ -1,0 +1,76 @@
+/*
+ * The acceptor: one thread that accepts from every listener, checks who it is, and pushes on the
+ * queue.
+ */
+#ifndef ECHOPOOL_NET_ACCEPTOR_H
+#define ECHOPOOL_NET_ACCEPTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echopool/config/settings.h"
+#include "echopool/net/listener.h"
+#include "echopool/pool/access.h"
+#include "echopool/pool/queue.h"
+
+/* What the acceptor goes by; the pointers outlive it. */
+struct acceptor_options {
+	struct listeners listeners; /* nobody closes them while it goes by them */
+	struct queue *queue;
+	struct access *access;
+	uint32_t backlog;     /* of the listeners */
+	bool listeners_close; /* after a stop: nobody else has them open */
+	enum queue_full queue_full;
+	uint32_t queue_ms; /* a connection waits in the queue at most so long; 0: as long as it
+			      takes */
+	bool log_connections;
+	const struct bell *broken; /* rung if it cannot go on (acceptor_is_broken()) */
+};
+
+/* Its figures since the start. */
+struct acceptor_figures {
+	uint64_t refused; /* closed at once by access or limits: the sum of the next three */
+	uint64_t denied;
+	uint64_t too_many; /* limits.connections_per_ip */
+	uint64_t no_memory;
+	uint64_t rejected; /* closed at once, as the queue was full */
+	uint64_t expired;  /* closed after timeouts.queue in the queue */
+	uint64_t failed;   /* accept4 answered an error; see the log */
+};
+
+struct acceptor;
+
+/* Starts the thread. Returns NULL when it cannot; the log has said why. Main thread. */
+struct acceptor *acceptor_start(const struct acceptor_options *options);
+
+/*
+ * Has the acceptor go by other options. Of the listeners that are not among the new ones it first
+ * accepts what the kernel's backlog holds, past the queue's limit too. When this returns, it does
+ * not touch them any more. Main thread.
+ */
+void acceptor_change(struct acceptor *a, const struct acceptor_options *options);
+
+/*
+ * Stops accepting: takes what the backlog of listeners that close holds, past the queue's limit
+ * too, ends the thread and waits for it. Main thread; afterwards the listeners may be closed.
+ */
+void acceptor_stop(struct acceptor *a);
+
+/*
+ * Closes what has waited in the queue for options.queue_ms. Returns when the next one will have;
+ * UINT64_MAX: never. The acceptor's thread; the main thread once it was stopped.
+ */
+uint64_t acceptor_expire(struct acceptor *a);
+
+/* Frees an acceptor that was stopped, having closed what still waits in the queue: no worker takes
+ * it. */
+void acceptor_free(struct acceptor *a);
+
+/* Whether accept4 answered what only a bug explains, so that nothing is accepted any more. Any
+ * thread. */
+bool acceptor_is_broken(const struct acceptor *a);
+
+/* Any thread. */
+struct acceptor_figures acceptor_figures(const struct acceptor *a);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * Who may connect: allow and deny lists, and how many connections each address has. Any thread; it
+ * has a lock of its own, which is never held together with another.
+ */
+#ifndef ECHOPOOL_POOL_ACCESS_H
+#define ECHOPOOL_POOL_ACCESS_H
+
+#include <stdbool.h>
+
+#include "echopool/base/address.h"
+#include "echopool/config/settings.h"
+
+enum access_verdict {
+	ACCESS_ADMITTED, /* and counted: access_release() takes it back */
+	ACCESS_DENIED,   /* by access.allow or access.deny */
+	ACCESS_TOO_MANY, /* limits.connections_per_ip */
+	ACCESS_NO_MEMORY,
+	ACCESS_VERDICTS
+};
+
+struct access;
+
+/* Makes the lists from the settings. Returns NULL when memory is short. */
+struct access *access_new(const struct settings *s);
+
+void access_free(struct access *a);
+
+/*
+ * Goes by other settings from now on; connections that were admitted stay, and stay counted.
+ * Returns false, and changes nothing, when memory is short.
+ */
+bool access_update(struct access *a, const struct settings *s);
+
+/* Judges a connection from peer, and counts it when it is admitted. */
+enum access_verdict access_admit(struct access *a, const union address *peer);
+
+/* An admitted connection from peer has ended. */
+void access_release(struct access *a, const union address *peer);
+
+#endif

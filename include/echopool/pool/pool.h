@@ -1,0 +1,51 @@
+/*
+ * The fixed pool of workers, which grows and shrinks only when it is told to. Called by the main
+ * thread.
+ */
+#ifndef ECHOPOOL_POOL_POOL_H
+#define ECHOPOOL_POOL_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echopool/pool/worker.h"
+
+/* As many workers as pool.workers may ask for; the queue has as many places. */
+#define POOL_WORKERS_MAX 1024
+
+struct pool;
+
+/*
+ * Makes a pool without workers. Returns NULL when memory is short. all_ended is rung when the last
+ * worker has ended; it outlives the pool.
+ */
+struct pool *pool_new(const struct bell *all_ended);
+
+/*
+ * Starts workers with the options, or has some leave, until there are so many; at least one. Those
+ * that leave hand their connections to those that stay, and are gone when it returns.
+ * options->on_end is the pool's own.
+ *
+ * Returns false when a worker cannot be had; the log has said which and why, those that were
+ * started are ended again, and the others have not noticed. (With no others the queue is stopped.)
+ */
+bool pool_resize(struct pool *p, unsigned int workers, const struct worker_options *options);
+
+/* Whether every worker has ended, so that pool_free() need not wait. Any thread. */
+bool pool_has_ended(const struct pool *p);
+
+/* Waits for the workers, which end once their queue is closed or stopped, and frees the pool. */
+void pool_free(struct pool *p);
+
+/* How many workers, and the figures of one. */
+unsigned int pool_workers(const struct pool *p);
+const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int index);
+
+/* How many have left, and the sums of what they have counted. */
+uint64_t pool_left(const struct pool *p);
+const struct worker_stats *pool_left_stats(const struct pool *p);
+
+/* Adds up the waits that all workers counted, those that have left too. */
+void pool_sum_waits(const struct pool *p, struct wait_totals *totals);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * Accepted connections in the order in which they came: a ring buffer without a lock of its own.
+ * The queue owns it, and whoever holds the queue's lock calls these functions.
+ */
+#ifndef ECHOPOOL_POOL_RING_H
+#define ECHOPOOL_POOL_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echopool/base/address.h"
+
+/* An accepted connection on its way to a worker. Whoever holds it closes fd; -1 once handed on. */
+struct arrival {
+	int fd;
+	union address peer;
+	uint64_t accepted_ns; /* CLOCK_MONOTONIC */
+};
+
+struct ring {
+	struct arrival *items;
+	uint32_t capacity;
+	uint32_t head; /* the oldest */
+	uint32_t count;
+};
+
+/* Makes an empty ring for capacity arrivals, at least 1. False when memory is short. */
+bool ring_init(struct ring *r, uint32_t capacity);
+
+/* Closes what is in it, and frees it. */
+void ring_free(struct ring *r);
+
+/* Has it hold at least capacity. False, with nothing changed, when memory is short. */
+bool ring_reserve(struct ring *r, uint32_t capacity);
+
+/* Appends the arrival and takes its descriptor over (a->fd becomes -1). There must be room. */
+void ring_push(struct ring *r, struct arrival *a);
+
+/* Takes the oldest out; there must be one. */
+struct arrival ring_pop(struct ring *r);
+
+/* The oldest, which stays; there must be one. */
+const struct arrival *ring_oldest(const struct ring *r);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * Figures. Each worker writes its own, on cache lines of its own; the main thread reads them all at
+ * any moment. They are single counts that nothing else depends on, so relaxed order suffices; one
+ * writer each makes a load and a store enough where a locked add would cost a bus cycle.
+ */
+#ifndef ECHOPOOL_POOL_STATS_H
+#define ECHOPOOL_POOL_STATS_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define CACHE_LINE_BYTES 64
+
+/*
+ * A histogram of microseconds in HdrHistogram's scheme
+ * (https://hdrhistogram.github.io/HdrHistogram/): every power of two is cut into 16 steps, so that
+ * a figure read back is at most 1/16 too high.
+ */
+#define WAIT_STEPS   16UL
+#define WAIT_POWERS  32UL
+#define WAIT_BUCKETS (WAIT_STEPS * WAIT_POWERS)
+
+/* Sums that the reader makes; plain numbers. */
+struct wait_totals {
+	uint64_t count[WAIT_BUCKETS];
+};
+
+/* Why a connection ended. */
+enum conn_end {
+	CONN_END_CLIENT,         /* it closed its side and has got every byte back */
+	CONN_END_RESET,          /* it reset the connection */
+	CONN_END_ERROR,          /* the network or the system ended it */
+	CONN_END_IDLE,           /* nothing came for timeouts.idle */
+	CONN_END_IDLE_WHEN_FULL, /* nothing came for timeouts.idle_when_full, and others waited */
+	CONN_END_WRITE,          /* nothing owed could be written for timeouts.write */
+	CONN_END_DRAIN,          /* it was still open when the server stopped */
+	CONN_END_COUNT
+};
+
+struct worker_stats {
+	/* All are written by their worker only; in a sum, by the thread that makes it. */
+	alignas(CACHE_LINE_BYTES) _Atomic uint64_t taken; /* connections, from the queue */
+	_Atomic uint64_t handed_in;                       /* connections, from workers that left */
+	_Atomic uint64_t handed_out;                      /* connections, to others as it left */
+	_Atomic uint64_t ended[CONN_END_COUNT];
+	_Atomic uint64_t received_bytes;
+	_Atomic uint64_t sent_bytes;
+	_Atomic uint64_t wait_us[WAIT_BUCKETS]; /* from accept to the worker */
+};
+
+/* Adds n to a counter. Only the thread that owns the counter may call it. */
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
+
+/* Reads a counter; any thread. */
+static inline uint64_t stat_get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* One word for the log: "client", "reset", ... */
+const char *conn_end_name(enum conn_end end);
+
+/* Counts a wait. Only the worker that owns stats may call it. */
+void stats_add_wait(struct worker_stats *stats, uint64_t wait_us);
+
+/* Adds what one worker has counted to sum, which the calling thread owns; any thread. */
+void stats_sum(const struct worker_stats *stats, struct worker_stats *sum);
+
+/* Adds the waits of one worker to totals; any thread. */
+void stats_sum_waits(const struct worker_stats *stats, struct wait_totals *totals);
+
+/* Takes away the waits that an earlier sum counted, which leaves those since then. */
+void wait_totals_subtract(struct wait_totals *totals, const struct wait_totals *earlier);
+
+/*
+ * The smallest wait in microseconds that at least share (0 to 1) of the waits do not exceed,
+ * rounded up by at most 1/16; share 1 gives the longest. 0 when there was none.
+ */
+uint64_t wait_totals_quantile(const struct wait_totals *totals, double share);
+
+#endif

@@ -1,0 +1,400 @@
+/*
+ * The acceptor thread; see the header. acceptor_start(), _change(), _stop() and _free() are called
+ * by the main thread, everything else runs in the acceptor's own, and acceptor_expire() in the main
+ * thread once that has ended.
+ *
+ * It sleeps in poll(2) over the listeners and its bell. With queue_full = "wait" it waits for room
+ * in the queue before it accepts, so that a full server leaves newcomers in the kernel's backlog
+ * and holds no descriptor in its hand. What each error of accept4(2) asks for is decided in one
+ * place, accept_judge().
+ */
+#include "echopool/net/acceptor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "echopool/base/clock.h"
+#include "echopool/base/log.h"
+#include "echopool/base/thread.h"
+#include "echopool/net/accept_error.h"
+#include "echopool/pool/conn.h"
+#include "echopool/pool/stats.h"
+
+/* Accepted from one listener before the others and the bell are looked at again. */
+#define ACCEPTS_PER_TURN 64
+
+struct acceptor {
+	struct acceptor_options options; /* the acceptor's own; main fills it before the start */
+	struct bell bell;
+	pthread_t thread; /* main thread */
+
+	struct lock lock; /* for the next two; never held together with another */
+	struct condition changed;
+	const struct acceptor_options *next; /* main's, until the acceptor has taken it: NULL */
+
+	/*
+	 * Set by the main thread before it rings the bell, read by the acceptor after it was woken;
+	 * release and acquire order them.
+	 */
+	atomic_bool stopping;
+	/* Set by the acceptor before it rings options.broken; release and acquire as above. */
+	atomic_bool broken;
+
+	/* Counted by the acceptor, read by any thread; see stats.h. */
+	_Atomic uint64_t refused[ACCESS_VERDICTS];
+	_Atomic uint64_t rejected;
+	_Atomic uint64_t expired;
+	_Atomic uint64_t failed;
+
+	/* The acceptor's own. */
+	struct accept_pauses pauses;
+	unsigned int first; /* the listener that is looked at first */
+	bool sweeping; /* what a listener that goes still holds: the main thread waits, so no pauses
+			*/
+};
+
+static bool is_stopping(const struct acceptor *a)
+{
+	return atomic_load_explicit(&a->stopping, memory_order_acquire);
+}
+
+static void stop_for_bug(struct acceptor *a, int error)
+{
+	log_error("accept: %s; this is a bug in echopool, it accepts no more and drains",
+		  strerror(error));
+	/* It stays to answer its bell. */
+	a->options.listeners.count = 0;
+	atomic_store_explicit(&a->broken, true, memory_order_release);
+	bell_ring(a->options.broken);
+}
+
+/* Closes a connection that no worker has seen. */
+static void turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
+{
+	close(arrival->fd); /* nothing was read or written, so no error matters */
+	arrival->fd = -1;
+	if (a->options.log_connections)
+		conn_log_closed(&arrival->peer, 0, 0, arrival->accepted_ns, reason, 0);
+}
+
+static void log_accepted(const struct arrival *arrival)
+{
+	char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
+	union address own = {0};
+	socklen_t length = sizeof(own);
+
+	/* Where it came to, which a listener on 0.0.0.0 does not tell. */
+	if (getsockname(arrival->fd, &own.any, &length) != 0)
+		log_debug("getsockname: %s", strerror(errno));
+	log_info("connection accepted peer=%s local=%s", address_format(&arrival->peer, peer),
+		 address_format(&own, local));
+}
+
+/* Hands an accepted connection to the queue, or turns it away. */
+static void admit(struct acceptor *a, struct arrival *arrival)
+{
+	static const char *const reasons[ACCESS_VERDICTS] = {
+		[ACCESS_DENIED] = "denied",
+		[ACCESS_TOO_MANY] = "too-many-of-its-address",
+		[ACCESS_NO_MEMORY] = "no-memory",
+	};
+	enum access_verdict v;
+
+	if (a->options.log_connections)
+		log_accepted(arrival);
+	v = access_admit(a->options.access, &arrival->peer);
+	if (v != ACCESS_ADMITTED) {
+		stat_add(&a->refused[v], 1);
+		turn_away(a, arrival, reasons[v]);
+	} else if (!queue_push(a->options.queue, arrival)) {
+		stat_add(&a->rejected, 1);
+		access_release(a->options.access, &arrival->peer);
+		turn_away(a, arrival, "queue-full");
+	}
+}
+
+uint64_t acceptor_expire(struct acceptor *a)
+{
+	uint64_t deadline_ns;
+	struct arrival arrival;
+
+	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
+			    &deadline_ns)) {
+		stat_add(&a->expired, 1);
+		access_release(a->options.access, &arrival.peer);
+		turn_away(a, &arrival, "queue-timeout");
+	}
+	return deadline_ns;
+}
+
+/*
+ * Sleeps; or until the bell, as a stop ends every pause; or until somebody has waited in the queue
+ * for too long, who then leaves a descriptor.
+ */
+static void sleep_ms(struct acceptor *a, int ms)
+{
+	const int queue_ms = clock_timeout_ms(acceptor_expire(a), clock_now_ns());
+	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
+
+	if (queue_ms >= 0 && queue_ms < ms)
+		ms = queue_ms;
+	if (poll(&bell, 1, ms) < 0 && errno != EINTR)
+		fail(errno, "poll");
+}
+
+static enum accept_verdict accept_one(struct acceptor *a, const struct listener *l)
+{
+	struct arrival arrival = {.fd = -1};
+	socklen_t length = sizeof(arrival.peer);
+	enum accept_verdict v;
+	int error;
+
+	arrival.fd = accept4(l->fd, &arrival.peer.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (arrival.fd >= 0) {
+		arrival.accepted_ns = clock_now_ns();
+		accept_succeeded(&a->pauses);
+		admit(a, &arrival);
+		return ACCEPT_TAKEN;
+	}
+	error = errno;
+	v = accept_judge(error);
+	if (v == ACCEPT_EMPTY)
+		return v;
+	stat_add(&a->failed, 1);
+	log_debug("accept: %s", strerror(error));
+	if (v == ACCEPT_BROKEN)
+		stop_for_bug(a, error);
+	else if (v != ACCEPT_NEXT && !is_stopping(a) && !a->sweeping)
+		sleep_ms(a, accept_pause_ms(&a->pauses, v, error));
+	return v;
+}
+
+/* Whether the next connection of the same listener is worth a try at once. */
+static bool may_go_on(enum accept_verdict v)
+{
+	return v == ACCEPT_TAKEN || v == ACCEPT_NEXT || v == ACCEPT_SLOW;
+}
+
+/*
+ * How many may be accepted before asking again. Waits for room when the settings say so, and closes
+ * meanwhile what has waited too long; 0: there is none, and something else to look at.
+ */
+static uint32_t may_accept(struct acceptor *a)
+{
+	uint32_t room = ACCEPTS_PER_TURN;
+
+	if (a->options.queue_full == QUEUE_FULL_WAIT)
+		room = queue_wait_for_room(a->options.queue, acceptor_expire(a));
+	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
+}
+
+/* One turn at a listener that is readable. False: something else has to be looked at first. */
+static bool accept_from(struct acceptor *a, const struct listener *l)
+{
+	const uint32_t most = may_accept(a);
+	enum accept_verdict v = ACCEPT_TAKEN;
+
+	for (uint32_t i = 0; i < most && may_go_on(v) && !is_stopping(a); i++)
+		v = accept_one(a, l);
+	return most > 0;
+}
+
+static bool somebody_waits_at(const struct listener *l)
+{
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/*
+ * Closing a listener resets what it has completed and nobody accepted. So what is there is taken
+ * first, past the queue's limit too: a backlog at most, so that new clients cannot keep this going.
+ */
+static void accept_the_rest(struct acceptor *a, const struct listener *l)
+{
+	const uint32_t room = queue_promise_room(a->options.queue, a->options.backlog + 1);
+	enum accept_verdict v = ACCEPT_TAKEN;
+	char text[ADDRESS_TEXT_BYTES];
+
+	for (uint32_t i = 0; i < room && may_go_on(v); i++)
+		v = accept_one(a, l);
+	if (v != ACCEPT_EMPTY && v != ACCEPT_BROKEN && somebody_waits_at(l))
+		log_warning("accept: connections that still wait at %s are reset as it closes: %s",
+			    address_format(&l->address, text),
+			    v == ACCEPT_PAUSE || room <= a->options.backlog
+				    ? "no descriptor or memory for more"
+				    : "they are more than its backlog");
+}
+
+static void accept_the_rest_except(struct acceptor *a, const struct listeners *keep)
+{
+	const struct listeners *l = &a->options.listeners;
+
+	a->sweeping = true;
+	for (unsigned int i = 0; i < l->count; i++)
+		if (!listeners_have(keep, l->items[i].fd))
+			accept_the_rest(a, &l->items[i]);
+	a->sweeping = false;
+}
+
+/* Goes by the options that acceptor_change() left, if it did; it waits until they are taken. */
+static void follow_change(struct acceptor *a)
+{
+	const struct acceptor_options *next;
+
+	lock_acquire(&a->lock);
+	next = a->next;
+	lock_release(&a->lock);
+	if (!next)
+		return;
+	accept_the_rest_except(a, &next->listeners);
+	a->options = *next;
+	queue_forget_room(a->options.queue);
+	lock_acquire(&a->lock);
+	a->next = NULL;
+	condition_signal(&a->changed);
+	lock_release(&a->lock);
+}
+
+/* Waits for connections or the bell, and takes one turn. */
+static void wait_and_accept(struct acceptor *a)
+{
+	const struct listeners *l = &a->options.listeners;
+	const unsigned int count = l->count;
+	const uint64_t deadline_ns = acceptor_expire(a);
+	struct pollfd fds[LISTENERS_MAX + 1];
+
+	for (unsigned int i = 0; i < count; i++)
+		fds[i] = (struct pollfd){.fd = l->items[i].fd, .events = POLLIN};
+	fds[count] = (struct pollfd){.fd = a->bell.fd, .events = POLLIN};
+	if (poll(fds, count + 1, clock_timeout_ms(deadline_ns, clock_now_ns())) < 0) {
+		if (errno != EINTR)
+			fail(errno, "poll");
+		return;
+	}
+	if (fds[count].revents) {
+		bell_clear(&a->bell);
+		follow_change(a);
+		return; /* the listeners may be others now */
+	}
+	/*
+	 * An interrupt ends one wait for room: the next listener must not begin another before its
+	 * cause was looked at. Who found no room is first in the next turn, or a listener with many
+	 * clients could take it all for ever. And one that turns out to be broken takes the others
+	 * away, too.
+	 */
+	for (unsigned int i = 0; i < l->count; i++) {
+		const unsigned int next = (a->first + i) % l->count;
+
+		if (fds[next].revents && !accept_from(a, &l->items[next])) {
+			a->first = next;
+			return;
+		}
+	}
+}
+
+static void *acceptor_run(void *argument)
+{
+	static const struct listeners none = {.count = 0};
+	struct acceptor *a = argument;
+
+	thread_set_name("acceptor");
+	/*
+	 * Else each connection of many would interrupt a worker for itself alone. On a CPU that has
+	 * nothing to do the acceptor wakes at once, all the same.
+	 */
+	thread_never_preempt();
+	while (!is_stopping(a))
+		wait_and_accept(a);
+	/* Else somebody holds them open, and what they hold is for who comes next. */
+	if (a->options.listeners_close)
+		accept_the_rest_except(a, &none);
+	return NULL;
+}
+
+struct acceptor *acceptor_start(const struct acceptor_options *options)
+{
+	struct acceptor *a = calloc(1, sizeof(*a));
+	int error;
+
+	if (!a) {
+		log_error("no memory for the acceptor");
+		return NULL;
+	}
+	a->options = *options;
+	lock_init(&a->lock);
+	condition_init(&a->changed);
+	if (!bell_open(&a->bell)) {
+		log_error("cannot make the acceptor's bell: %s", strerror(errno));
+		goto failed;
+	}
+	error = thread_start(&a->thread, acceptor_run, a);
+	if (error) {
+		log_error("cannot start the acceptor's thread: %s", strerror(error));
+		goto failed;
+	}
+	return a;
+
+failed:
+	acceptor_free(a);
+	return NULL;
+}
+
+void acceptor_change(struct acceptor *a, const struct acceptor_options *options)
+{
+	lock_acquire(&a->lock);
+	a->next = options;
+	bell_ring(&a->bell);
+	lock_release(&a->lock);
+	queue_interrupt(options->queue);
+	lock_acquire(&a->lock);
+	while (a->next)
+		condition_wait(&a->changed, &a->lock);
+	lock_release(&a->lock);
+}
+
+void acceptor_stop(struct acceptor *a)
+{
+	atomic_store_explicit(&a->stopping, true, memory_order_release);
+	bell_ring(&a->bell);
+	queue_interrupt(a->options.queue);
+	thread_join(a->thread);
+}
+
+void acceptor_free(struct acceptor *a)
+{
+	struct arrival arrival;
+
+	while (queue_take_back(a->options.queue, &arrival)) {
+		access_release(a->options.access, &arrival.peer);
+		turn_away(a, &arrival, conn_end_name(CONN_END_DRAIN));
+	}
+	bell_close(&a->bell);
+	condition_destroy(&a->changed);
+	lock_destroy(&a->lock);
+	free(a);
+}
+
+bool acceptor_is_broken(const struct acceptor *a)
+{
+	return atomic_load_explicit(&a->broken, memory_order_acquire);
+}
+
+struct acceptor_figures acceptor_figures(const struct acceptor *a)
+{
+	struct acceptor_figures f = {
+		.denied = stat_get(&a->refused[ACCESS_DENIED]),
+		.too_many = stat_get(&a->refused[ACCESS_TOO_MANY]),
+		.no_memory = stat_get(&a->refused[ACCESS_NO_MEMORY]),
+		.rejected = stat_get(&a->rejected),
+		.expired = stat_get(&a->expired),
+		.failed = stat_get(&a->failed),
+	};
+
+	f.refused = f.denied + f.too_many + f.no_memory;
+	return f;
+}

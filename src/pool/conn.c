@@ -1,0 +1,138 @@
+/*
+ * One connection's echo (RFC 862); see the header. Called by the worker that holds the connection.
+ *
+ * Nothing is read while something is owed, so what a connection keeps is bounded by one buffer, and
+ * the end of the peer's stream is seen only when every byte before it has been written: closing
+ * then sends the rest and the FIN, as a client that shut down its sending side expects.
+ */
+#include "echopool/pool/conn.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "echopool/base/clock.h"
+#include "echopool/base/log.h"
+
+struct conn *conn_new(struct arrival *a)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->fd = a->fd;
+	c->accepted_ns = a->accepted_ns;
+	c->peer = a->peer;
+	a->fd = -1;
+	return c;
+}
+
+static enum conn_want conn_failed(struct conn *c, int error)
+{
+	c->error = error;
+	c->end = error == ECONNRESET || error == EPIPE ? CONN_END_RESET : CONN_END_ERROR;
+	return CONN_WANT_CLOSE;
+}
+
+/* Writes what fits now. Returns how much, 0 when there is no room, or -1 with errno set. */
+static ssize_t write_some(struct conn *c, const unsigned char *bytes, size_t count,
+			  struct worker_stats *stats)
+{
+	ssize_t n;
+
+	do
+		n = send(c->fd, bytes, count, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+	c->sent_bytes += (uint64_t)n;
+	stat_add(&stats->sent_bytes, (uint64_t)n);
+	return n;
+}
+
+/* Keeps what could not be written until the peer takes it. */
+static enum conn_want owe(struct conn *c, const unsigned char *bytes, size_t count)
+{
+	c->owed = malloc(count);
+	if (!c->owed)
+		return conn_failed(c, ENOMEM);
+	memcpy(c->owed, bytes, count);
+	c->owed_bytes = (uint32_t)count;
+	c->owed_offset = 0;
+	return CONN_WANT_WRITE;
+}
+
+static enum conn_want pay(struct conn *c, struct worker_stats *stats)
+{
+	ssize_t n = write_some(c, c->owed + c->owed_offset, c->owed_bytes - c->owed_offset, stats);
+
+	if (n < 0)
+		return conn_failed(c, errno);
+	c->owed_offset += (uint32_t)n;
+	if (c->owed_offset < c->owed_bytes)
+		return CONN_WANT_WRITE;
+	free(c->owed);
+	c->owed = NULL;
+	c->owed_bytes = 0;
+	c->owed_offset = 0;
+	return CONN_WANT_READ;
+}
+
+static enum conn_want echo(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
+			   struct worker_stats *stats)
+{
+	ssize_t received, sent;
+
+	do
+		received = recv(c->fd, buffer, buffer_bytes, 0);
+	while (received < 0 && errno == EINTR);
+	if (received < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_WANT_READ
+							       : conn_failed(c, errno);
+	if (received == 0) {
+		c->end = CONN_END_CLIENT;
+		return CONN_WANT_CLOSE;
+	}
+	c->received_bytes += (uint64_t)received;
+	stat_add(&stats->received_bytes, (uint64_t)received);
+
+	sent = write_some(c, buffer, (size_t)received, stats);
+	if (sent < 0)
+		return conn_failed(c, errno);
+	if (sent < received)
+		return owe(c, buffer + sent, (size_t)(received - sent));
+	return CONN_WANT_READ;
+}
+
+enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
+			  struct worker_stats *stats)
+{
+	return c->owed ? pay(c, stats) : echo(c, buffer, buffer_bytes, stats);
+}
+
+void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,
+		     uint64_t accepted_ns, const char *reason, int error)
+{
+	const double seconds = (double)(clock_now_ns() - accepted_ns) / (double)NS_PER_S;
+	char text[ADDRESS_TEXT_BYTES];
+
+	log_info("connection closed peer=%s received=%" PRIu64 " sent=%" PRIu64
+		 " seconds=%.3f reason=%s%s%s%s",
+		 address_format(peer, text), received_bytes, sent_bytes, seconds, reason,
+		 error ? " error=\"" : "", error ? strerror(error) : "", error ? "\"" : "");
+}
+
+void conn_close(struct conn *c, enum conn_end end, bool log_connections, struct worker_stats *stats)
+{
+	/* Counted first: who sees the end finds it in the figures. */
+	stat_add(&stats->ended[end], 1);
+	close(c->fd); /* the descriptor is gone whatever it answers: never again (close(2)) */
+	if (log_connections)
+		conn_log_closed(&c->peer, c->received_bytes, c->sent_bytes, c->accepted_ns,
+				conn_end_name(end), end == CONN_END_ERROR ? c->error : 0);
+	free(c->owed);
+	free(c);
+}

@@ -1,0 +1,156 @@
+/*
+ * The workers together: start with roll-back, resize, join. Called by the main thread; a worker
+ * that ends counts itself out in worker_ended().
+ */
+#include "echopool/pool/pool.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "echopool/base/log.h"
+
+struct pool {
+	/* Main thread. */
+	unsigned int count;
+	const struct bell *all_ended;
+	uint64_t left;                  /* so many workers have left */
+	struct worker_stats left_stats; /* what they have counted */
+	struct worker *workers[POOL_WORKERS_MAX];
+	/* Each worker takes one away as it ends; whoever takes the last rings. */
+	atomic_uint running;
+};
+
+struct pool *pool_new(const struct bell *all_ended)
+{
+	struct pool *p = aligned_alloc(CACHE_LINE_BYTES, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	memset(p, 0, sizeof(*p));
+	p->all_ended = all_ended;
+	return p;
+}
+
+/* In the worker's thread. Acquire and release, so that the bell comes after every worker's last
+ * act. */
+static void worker_ended(void *argument)
+{
+	struct pool *p = argument;
+
+	if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1)
+		bell_ring(p->all_ended);
+}
+
+/* Makes and starts worker number p->count. Returns 0 or an errno value. */
+static int start_next(struct pool *p, const struct worker_options *options)
+{
+	struct worker *w = worker_new(p->count, options);
+	int error;
+
+	if (!w)
+		return errno;
+	atomic_fetch_add_explicit(&p->running, 1, memory_order_relaxed);
+	error = worker_start(w);
+	if (error) {
+		atomic_fetch_sub_explicit(&p->running, 1, memory_order_relaxed);
+		worker_free(w);
+		return error;
+	}
+	log_debug("worker %u started", p->count);
+	p->workers[p->count++] = w;
+	return 0;
+}
+
+/* Joins all workers from number keep on, which must be about to end, and forgets them. */
+static void join_from(struct pool *p, unsigned int keep)
+{
+	for (unsigned int i = keep; i < p->count; i++) {
+		worker_join(p->workers[i]);
+		stats_sum(worker_stats(p->workers[i]), &p->left_stats);
+		p->left++;
+		log_debug("worker %u ended", i);
+		worker_free(p->workers[i]);
+	}
+	p->count = keep;
+}
+
+static void shrink(struct pool *p, unsigned int workers, struct queue *queue)
+{
+	/* All are dismissed before one is waited for, so that none hands over to another that goes.
+	 */
+	for (unsigned int i = workers; i < p->count; i++)
+		queue_dismiss(queue, i);
+	join_from(p, workers);
+}
+
+static bool grow(struct pool *p, unsigned int workers, const struct worker_options *options)
+{
+	const unsigned int before = p->count;
+	struct worker_options own = *options;
+	int error;
+
+	own.on_end = worker_ended;
+	own.on_end_argument = p;
+	while (p->count < workers) {
+		error = start_next(p, &own);
+		if (error == 0)
+			continue;
+		log_error(
+			"cannot start worker %u of %u: %s; lower pool.workers, or raise the limit on processes, descriptors or memory",
+			p->count + 1, workers, strerror(error));
+		if (before == 0)
+			queue_stop(options->queue);
+		shrink(p, before, options->queue);
+		return false;
+	}
+	return true;
+}
+
+bool pool_resize(struct pool *p, unsigned int workers, const struct worker_options *options)
+{
+	if (workers >= p->count)
+		return grow(p, workers, options);
+	shrink(p, workers, options->queue);
+	return true;
+}
+
+bool pool_has_ended(const struct pool *p)
+{
+	return atomic_load_explicit(&p->running, memory_order_acquire) == 0;
+}
+
+void pool_free(struct pool *p)
+{
+	join_from(p, 0);
+	free(p);
+}
+
+unsigned int pool_workers(const struct pool *p)
+{
+	return p->count;
+}
+
+const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int index)
+{
+	return worker_stats(p->workers[index]);
+}
+
+uint64_t pool_left(const struct pool *p)
+{
+	return p->left;
+}
+
+const struct worker_stats *pool_left_stats(const struct pool *p)
+{
+	return &p->left_stats;
+}
+
+void pool_sum_waits(const struct pool *p, struct wait_totals *totals)
+{
+	*totals = (struct wait_totals){{0}};
+	stats_sum_waits(&p->left_stats, totals);
+	for (unsigned int i = 0; i < p->count; i++)
+		stats_sum_waits(worker_stats(p->workers[i]), totals);
+}

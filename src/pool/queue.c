@@ -1,0 +1,181 @@
+/*
+ * The bounded queue: a ring under one lock, a condition variable for idle workers (not_empty) and
+ * one for the acceptor (not_full). The acceptor pushes, the main thread changes the limit and
+ * closes; how workers take, and which of them is woken, is in dispatch.c.
+ *
+ * The acceptor waits for room on not_full and looks before each wait; whatever makes room signals
+ * it. Stop and close set their flag under the lock and then wake everybody, sleepers and bells.
+ * tests/model checks this with spin too.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "echopool/base/clock.h"
+#include "echopool/pool/queue_state.h"
+
+struct queue *queue_new(uint32_t limit, unsigned int places)
+{
+	const size_t bytes = sizeof(struct queue) + places * sizeof(struct place);
+	struct queue *q = aligned_alloc(CACHE_LINE_BYTES, bytes);
+
+	if (!q)
+		return NULL;
+	memset(q, 0, bytes);
+	if (!ring_init(&q->ring, limit)) {
+		free(q);
+		return NULL;
+	}
+	q->limit = limit;
+	q->capacity = UINT64_MAX;
+	lock_init(&q->lock);
+	condition_init(&q->not_empty);
+	condition_init(&q->not_full);
+	return q;
+}
+
+void queue_free(struct queue *q)
+{
+	ring_free(&q->ring);
+	condition_destroy(&q->not_full);
+	condition_destroy(&q->not_empty);
+	lock_destroy(&q->lock);
+	free(q);
+}
+
+bool queue_set_limit(struct queue *q, uint32_t limit)
+{
+	bool fits;
+
+	lock_acquire(&q->lock);
+	fits = ring_reserve(&q->ring, limit);
+	if (fits) {
+		q->limit = limit;
+		condition_signal(&q->not_full);
+	}
+	lock_release(&q->lock);
+	return fits;
+}
+
+bool queue_push(struct queue *q, struct arrival *a)
+{
+	bool room;
+
+	lock_acquire(&q->lock);
+	room = q->promised || q->ring.count < q->limit;
+	if (room) {
+		if (q->promised)
+			q->promised--;
+		ring_push(&q->ring, a);
+		q->pushed++;
+		queue_wake_next(q);
+	}
+	lock_release(&q->lock);
+	return room;
+}
+
+static uint32_t room_now(const struct queue *q)
+{
+	return q->ring.count < q->limit ? q->limit - q->ring.count : 0;
+}
+
+uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns)
+{
+	uint32_t room;
+
+	lock_acquire(&q->lock);
+	while (!room_now(q) && !q->interrupted && clock_now_ns() < deadline_ns)
+		condition_wait_until(&q->not_full, &q->lock, deadline_ns);
+	room = q->interrupted ? 0 : room_now(q);
+	q->interrupted = false;
+	q->promised = room;
+	lock_release(&q->lock);
+	return room;
+}
+
+void queue_forget_room(struct queue *q)
+{
+	lock_acquire(&q->lock);
+	q->promised = 0;
+	lock_release(&q->lock);
+}
+
+uint32_t queue_promise_room(struct queue *q, uint32_t more)
+{
+	uint32_t room;
+
+	lock_acquire(&q->lock);
+	room = ring_reserve(&q->ring, q->ring.count + more) ? more : room_now(q);
+	q->promised = room;
+	lock_release(&q->lock);
+	return room;
+}
+
+void queue_interrupt(struct queue *q)
+{
+	lock_acquire(&q->lock);
+	q->interrupted = true;
+	condition_signal(&q->not_full);
+	lock_release(&q->lock);
+}
+
+bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct arrival *a,
+		  uint64_t *deadline_ns)
+{
+	bool expired = false;
+
+	*deadline_ns = UINT64_MAX;
+	lock_acquire(&q->lock);
+	if (q->ring.count && timeout_ms) {
+		*deadline_ns = ring_oldest(&q->ring)->accepted_ns + timeout_ms * NS_PER_MS;
+		expired = *deadline_ns <= now_ns;
+	}
+	if (expired)
+		*a = queue_pop(q);
+	lock_release(&q->lock);
+	return expired;
+}
+
+bool queue_take_back(struct queue *q, struct arrival *a)
+{
+	bool any;
+
+	lock_acquire(&q->lock);
+	any = q->ring.count > 0;
+	if (any)
+		*a = queue_pop(q);
+	lock_release(&q->lock);
+	return any;
+}
+
+static void end(struct queue *q) REQUIRES(q->lock);
+static void end(struct queue *q)
+{
+	q->closed = true;
+	condition_broadcast(&q->not_empty);
+	queue_ring_all(q);
+}
+
+void queue_close(struct queue *q)
+{
+	lock_acquire(&q->lock);
+	end(q);
+	lock_release(&q->lock);
+}
+
+void queue_stop(struct queue *q)
+{
+	lock_acquire(&q->lock);
+	q->stopped = true;
+	end(q);
+	lock_release(&q->lock);
+}
+
+struct queue_figures queue_figures(struct queue *q)
+{
+	struct queue_figures f;
+
+	lock_acquire(&q->lock);
+	f = (struct queue_figures){.waiting = q->ring.count, .pushed = q->pushed};
+	lock_release(&q->lock);
+	return f;
+}

@@ -1,0 +1,68 @@
+/*
+ * The ring of arrivals; see the header. Called by the queue, under its lock.
+ */
+#include "echopool/pool/ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool ring_init(struct ring *r, uint32_t capacity)
+{
+	*r = (struct ring){.capacity = capacity};
+	r->items = calloc(capacity, sizeof(r->items[0]));
+	return r->items != NULL;
+}
+
+void ring_free(struct ring *r)
+{
+	while (r->count) {
+		struct arrival a = ring_pop(r);
+
+		close(a.fd); /* its bytes were never read, so no error matters to anybody */
+	}
+	free(r->items);
+	*r = (struct ring){0};
+}
+
+bool ring_reserve(struct ring *r, uint32_t capacity)
+{
+	const uint32_t to_end = r->capacity - r->head;
+	struct arrival *items;
+
+	if (capacity <= r->capacity)
+		return true;
+	items = calloc(capacity, sizeof(items[0]));
+	if (!items)
+		return false;
+	memcpy(items, r->items + r->head, to_end * sizeof(items[0]));
+	memcpy(items + to_end, r->items, r->head * sizeof(items[0]));
+	free(r->items);
+	r->items = items;
+	r->head = 0;
+	r->capacity = capacity;
+	return true;
+}
+
+void ring_push(struct ring *r, struct arrival *a)
+{
+	/* 64 bits: head + count may pass 2^32. */
+	r->items[((uint64_t)r->head + r->count) % r->capacity] = *a;
+	r->count++;
+	a->fd = -1;
+}
+
+struct arrival ring_pop(struct ring *r)
+{
+	struct arrival a = r->items[r->head];
+
+	r->items[r->head].fd = -1;
+	r->head = r->head + 1 == r->capacity ? 0 : r->head + 1;
+	r->count--;
+	return a;
+}
+
+const struct arrival *ring_oldest(const struct ring *r)
+{
+	return &r->items[r->head];
+}

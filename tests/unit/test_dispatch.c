@@ -1,0 +1,549 @@
+/*
+ * The queue's workers: who is woken, how many each takes, who is asked to close some of its
+ * connections, and what becomes of those of a worker that leaves.
+ */
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "cmocka_setup.h"
+#include "queue_fixture.h"
+
+static void test_gives_a_worker_no_more_than_it_has_room_for(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 3);
+	others_hold(&f, 3);
+	for (int i = 0; i < 10; i++)
+		push(f.queue, i);
+	take(f.queue, 0, 1, 0, 2);
+	take(f.queue, 0, 3, 0, 0);
+	take(f.queue, 1, 0, 2, 3);
+	take(f.queue, 2, 0, 5, 3);
+	take(f.queue, 3, 1, 8, 2);
+	close_queue(&f);
+}
+
+static void test_gives_at_most_eight_at_once(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	others_hold(&f, 50);
+	for (int i = 0; i < 20; i++)
+		push(f.queue, i);
+	take(f.queue, 0, 5, 0, QUEUE_TAKE_MAX);
+	take(f.queue, 0, 13, 8, QUEUE_TAKE_MAX);
+	take(f.queue, 1, 5, 16, 4);
+	close_queue(&f);
+}
+
+static void test_rings_the_worker_that_holds_fewest(void **state)
+{
+	const uint32_t held[BELLS] = {6, 2, 9, 4};
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, held[i], 0, 0);
+	push(f.queue, 0);
+	assert_false(rung(&f, 0));
+	assert_true(rung(&f, 1));
+	assert_false(rung(&f, 2));
+	assert_false(rung(&f, 3));
+	push(f.queue, 1);
+	assert_false(rung(&f, 1)); /* it was rung and has not looked yet */
+	take(f.queue, 1, 2, 0, 2);
+	take(f.queue, 1, 5, 0, 0);
+	push(f.queue, 2);
+	assert_true(rung(&f, 3)); /* 1 holds five now */
+	close_queue(&f);
+}
+
+static void test_rings_no_worker_without_room(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, i == 2 ? 1 : 2, 0, 0);
+	push(f.queue, 0);
+	assert_true(rung(&f, 2));
+	take(f.queue, 2, 1, 0, 1);
+	push(f.queue, 1);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_true(rung(&f, i)); /* only to learn that others wait */
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 2, 1, 0);
+	take(f.queue, 3, 1, 1, 1); /* one of its two has gone: it looks, and takes */
+	close_queue(&f);
+}
+
+static void test_a_taker_that_leaves_some_wakes_the_next(void **state)
+{
+	const uint32_t held[BELLS] = {1, 8, 30, 40};
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, held[i], 0, 0);
+	for (int i = 0; i < 12; i++)
+		push(f.queue, i);
+	assert_true(rung(&f, 0));
+	for (unsigned int i = 1; i < BELLS; i++)
+		assert_false(rung(&f, i)); /* twelve pushes, one bell */
+	take(f.queue, 0, 1, 0, QUEUE_TAKE_MAX);
+	assert_true(rung(&f, 1));
+	take(f.queue, 1, 8, 8, 3); /* while it holds no more than nine and an eighth */
+	assert_true(rung(&f, 0));
+	take(f.queue, 0, 9, 11, 1);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_false(rung(&f, i));
+	close_queue(&f);
+}
+
+static void test_few_are_spread_one_by_one(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < BELLS; i++)
+		push(f.queue, i);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		assert_true(rung(&f, i));
+		take(f.queue, i, 0, (int)i, 1);
+	}
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_false(rung(&f, i));
+	close_queue(&f);
+}
+
+static void test_leaves_all_to_others_that_hold_fewer(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	others_hold(&f, 7);
+	take(f.queue, 0, 8, 0, 0);
+	push(f.queue, 0);
+	assert_true(rung(&f, 1));
+	take(f.queue, 0, 8, 0, 0); /* it has come for another reason */
+	take(f.queue, 2, 8, 0, 0);
+	take(f.queue, 1, 7, 0, 1);
+	push(f.queue, 1);
+	assert_true(rung(&f, 3));
+	queue_clear_place(f.queue, 3);
+	assert_true(rung(&f, 0)); /* what the other was woken for */
+	take(f.queue, 0, 8, 1, 1);
+	close_queue(&f);
+}
+
+static void test_rings_nobody_where_a_worker_has_left(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 10);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1 + i, 0, 0);
+	queue_clear_place(f.queue, 0);
+	push(f.queue, 0);
+	assert_false(rung(&f, 0));
+	assert_true(rung(&f, 1));
+	take(f.queue, 1, 2, 0, 1);
+	queue_close(f.queue);
+	assert_false(rung(&f, 0));
+	close_queue(&f);
+}
+
+static void *take_in_a_thread(void *argument)
+{
+	struct sleeper *s = argument;
+
+	atomic_store(&s->tid, (int)gettid());
+	queue_take(s->queue, 0, 0, 0, &s->batch);
+	return NULL;
+}
+
+static void test_a_sleeping_worker_wakes_for_a_push(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	push(f.queue, 7);
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 1);
+	assert_int_equal(s.batch.arrivals[0].fd, FD_BASE + 7);
+	close_queue(&f);
+}
+
+static void test_a_sleeping_worker_wakes_for_the_end(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	queue_close(f.queue);
+	join_sleeper(&s);
+	assert_true(s.batch.ended);
+	close_queue(&f);
+}
+
+static void test_a_sleeping_worker_wakes_for_its_dismissal(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	queue_dismiss(f.queue, 0);
+	join_sleeper(&s);
+	assert_true(s.batch.leaving);
+	close_queue(&f);
+}
+
+/* Two workers with ten each may have twenty; worker 1 holds eighteen, and the others one each. */
+static void fill_capacity(struct fixture *f)
+{
+	open_queue(f, 100, 10);
+	queue_set_capacity(f->queue, 2, 10);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		take(f->queue, i, i == 1 ? 18 : 1, 0, 0);
+		assert_true(rung(f, i));
+	}
+}
+
+static void test_all_together_take_no_more_than_the_capacity(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 0);
+	push(f.queue, 1);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		assert_true(rung(&f, i)); /* all must learn that others wait */
+		take(f.queue, i, i == 1 ? 18 : 1, 0, 0);
+	}
+	take(f.queue, 1, 17, 0, 0);
+	assert_false(rung(&f, 0));
+	take(f.queue, 1, 16, 0, 0); /* there is room for one, and it is another's */
+	assert_true(rung(&f, 0));
+	take(f.queue, 0, 1, 0, 1);
+	take(f.queue, 2, 1, 1, 0);
+	queue_set_capacity(f.queue, 3, 10);
+	take(f.queue, 2, 1, 1, 1);
+	close_queue(&f);
+}
+
+static void test_where_all_hold_what_they_may_others_are_asked_to_evict(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 0);
+	queue_take(f.queue, 1, 18, 5, &batch);
+	assert_true(batch.pressed);
+	assert_int_equal(batch.evict, 1);
+	close_queue(&f);
+}
+
+static void test_a_worker_sleeps_without_capacity_and_wakes_for_it(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 7);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	take(f.queue, 1, 17, 0, 0);
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 1);
+	assert_int_equal(s.batch.arrivals[0].fd, FD_BASE + 7);
+	close_queue(&f);
+}
+
+static void test_a_worker_wakes_for_more_capacity(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 7);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	queue_set_capacity(f.queue, 3, 10);
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 1);
+	close_queue(&f);
+}
+
+static void test_a_worker_without_capacity_wakes_for_the_end(void **state)
+{
+	struct sleeper s;
+	struct fixture f;
+	struct arrival a;
+
+	(void)state;
+	fill_capacity(&f);
+	push(f.queue, 7);
+	queue_close(f.queue);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	assert_true(queue_take_back(f.queue, &a));
+	join_sleeper(&s);
+	assert_int_equal(s.batch.count, 0);
+	assert_true(s.batch.ended);
+	close_queue(&f);
+}
+
+static void test_a_push_to_full_workers_tells_them_all_once(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 1);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1, 0, 0);
+	push(f.queue, 0);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_true(rung(&f, i));
+	queue_take(f.queue, 0, 1, 0, &batch);
+	assert_true(batch.pressed);
+	push(f.queue, 1); /* they know already */
+	assert_false(rung(&f, 0));
+	take(f.queue, 0, 0, 0, 1);
+	take(f.queue, 1, 0, 1, 1);
+	queue_take(f.queue, 2, 1, 5, &batch);
+	assert_false(batch.pressed);
+	assert_int_equal(batch.evict, 0);
+	close_queue(&f);
+}
+
+static void test_workers_are_asked_to_evict_no_more_than_wait(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 4, 0, 0);
+	for (int i = 0; i < 5; i++)
+		push(f.queue, i);
+	queue_take(f.queue, 0, 4, 2, &batch);
+	assert_int_equal(batch.evict, 2);
+	queue_take(f.queue, 1, 4, 4, &batch);
+	assert_int_equal(batch.evict, 3);
+	queue_take(f.queue, 2, 4, 4, &batch);
+	assert_int_equal(batch.evict, 0);
+	take(f.queue, 0, 2, 0, 2); /* it has made room, and takes */
+	queue_take(f.queue, 2, 4, 4, &batch);
+	assert_int_equal(batch.evict, 0); /* three wait, and 1 makes room for three */
+	take(f.queue, 1, 1, 2, 3);
+	close_queue(&f);
+}
+
+static void test_nobody_is_evicted_while_another_worker_has_room(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, i == 1 ? 1 : 2, 0, 0);
+	push(f.queue, 0);
+	push(f.queue, 1);
+	queue_take(f.queue, 0, 2, 2, &batch); /* 1 was woken, and has not looked yet */
+	assert_false(batch.pressed);
+	assert_int_equal(batch.evict, 0);
+	rung(&f, 0);
+	take(f.queue, 1, 1, 0, 1); /* and now there is no room for the other one */
+	assert_true(rung(&f, 0));
+	queue_take(f.queue, 0, 2, 2, &batch);
+	assert_true(batch.pressed);
+	assert_int_equal(batch.evict, 1);
+	take(f.queue, 0, 1, 1, 1);
+	close_queue(&f);
+}
+
+static void test_a_lower_worker_limit_binds_what_comes_after(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	others_hold(&f, 3);
+	take(f.queue, 0, 3, 0, 0);
+	queue_set_capacity(f.queue, 100, 2);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_true(rung(&f, i)); /* their settings are others now */
+	push(f.queue, 0);
+	take(f.queue, 0, 3, 0, 0);
+	take(f.queue, 0, 1, 0, 1);
+	close_queue(&f);
+}
+
+static void test_a_dismissed_worker_gets_nothing_and_hands_over(void **state)
+{
+	struct queue_link links[3] = {{&links[1]}, {&links[2]}, {NULL}};
+	struct queue_batch batch;
+	unsigned int handed = 0;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 2);
+	take(f.queue, 0, 2, 0, 0);
+	take(f.queue, 1, 1, 0, 0);
+	take(f.queue, 2, 2, 0, 0);
+	take(f.queue, 3, 2, 0, 0);
+	queue_dismiss(f.queue, 3);
+	assert_true(rung(&f, 3));
+	push(f.queue, 0);
+	assert_true(rung(&f, 1));
+	queue_take(f.queue, 3, 1, 0, &batch);
+	assert_true(batch.leaving);
+	assert_int_equal(batch.count, 0);
+	queue_hand_over(f.queue, 3, links);
+	/* Each goes to the one that then holds fewest, past its limit: 1 to 1, then 0, 1 or 2. */
+	for (unsigned int i = 0; i < 3; i++) {
+		queue_take(f.queue, i, i == 1 ? 1 : 2, 0, &batch);
+		assert_false(batch.leaving);
+		for (struct queue_link *l = batch.handed; l; l = l->next)
+			handed++;
+		if (i == 1)
+			assert_non_null(batch.handed);
+		else
+			assert_int_equal(batch.count, 0);
+	}
+	assert_int_equal(handed, 3);
+	close_queue(&f);
+}
+
+static void test_a_worker_that_leaves_passes_its_wake_up_on(void **state)
+{
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	take(f.queue, 0, 3, 0, 0);
+	for (unsigned int i = 1; i < BELLS; i++)
+		take(f.queue, i, i + 1, 0, 0);
+	take(f.queue, 1, 1, 0, 0);
+	push(f.queue, 0);
+	assert_true(rung(&f, 1)); /* it holds fewest, but before it looks: */
+	queue_dismiss(f.queue, 1);
+	queue_take(f.queue, 1, 0, 0, &batch);
+	assert_true(batch.leaving);
+	queue_hand_over(f.queue, 1, NULL);
+	assert_true(rung(&f, 0) || rung(&f, 2));
+	take(f.queue, 0, 3, 0, 1);
+	close_queue(&f);
+}
+
+static void test_a_sleeping_worker_wakes_for_a_hand_over(void **state)
+{
+	struct queue_link link = {NULL};
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	for (unsigned int i = 1; i < BELLS; i++)
+		take(f.queue, i, 1, 0, 0);
+	start_sleeper(&s, f.queue, take_in_a_thread);
+	queue_dismiss(f.queue, 1);
+	queue_hand_over(f.queue, 1, &link);
+	join_sleeper(&s);
+	assert_ptr_equal(s.batch.handed, &link);
+	close_queue(&f);
+}
+
+static bool take_some(struct queue *q, unsigned int place, uint32_t held, unsigned int count)
+{
+	struct queue_batch batch;
+
+	queue_take(q, place, held, 0, &batch);
+	assert_int_equal(batch.count, count);
+	return queue_is_rung(q, place);
+}
+
+static void test_who_leaves_some_for_itself_is_rung(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < 2 * QUEUE_TAKE_MAX + 1; i++)
+		assert_true(push(f.queue, i));
+	/* The others hold more, so the next are for the first again. */
+	for (unsigned int i = 1; i < BELLS; i++)
+		assert_false(take_some(f.queue, i, 100, 0));
+	assert_true(take_some(f.queue, 0, 0, QUEUE_TAKE_MAX));
+	assert_true(take_some(f.queue, 0, QUEUE_TAKE_MAX, QUEUE_TAKE_MAX));
+	assert_false(take_some(f.queue, 0, 2 * QUEUE_TAKE_MAX, 1));
+	close_queue(&f);
+}
+
+static void test_who_leaves_some_for_another_is_not(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 100, 100);
+	for (int i = 0; i < 2; i++)
+		assert_true(push(f.queue, i));
+	assert_false(take_some(f.queue, 0, 0, 1));
+	close_queue(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_gives_a_worker_no_more_than_it_has_room_for),
+		cmocka_unit_test(test_gives_at_most_eight_at_once),
+		cmocka_unit_test(test_rings_the_worker_that_holds_fewest),
+		cmocka_unit_test(test_rings_no_worker_without_room),
+		cmocka_unit_test(test_a_taker_that_leaves_some_wakes_the_next),
+		cmocka_unit_test(test_few_are_spread_one_by_one),
+		cmocka_unit_test(test_leaves_all_to_others_that_hold_fewer),
+		cmocka_unit_test(test_rings_nobody_where_a_worker_has_left),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_push),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_the_end),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_its_dismissal),
+		cmocka_unit_test(test_all_together_take_no_more_than_the_capacity),
+		cmocka_unit_test(test_where_all_hold_what_they_may_others_are_asked_to_evict),
+		cmocka_unit_test(test_a_worker_sleeps_without_capacity_and_wakes_for_it),
+		cmocka_unit_test(test_a_worker_wakes_for_more_capacity),
+		cmocka_unit_test(test_a_worker_without_capacity_wakes_for_the_end),
+		cmocka_unit_test(test_a_push_to_full_workers_tells_them_all_once),
+		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
+		cmocka_unit_test(test_nobody_is_evicted_while_another_worker_has_room),
+		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
+		cmocka_unit_test(test_a_dismissed_worker_gets_nothing_and_hands_over),
+		cmocka_unit_test(test_a_worker_that_leaves_passes_its_wake_up_on),
+		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_hand_over),
+		cmocka_unit_test(test_who_leaves_some_for_itself_is_rung),
+		cmocka_unit_test(test_who_leaves_some_for_another_is_not),
+	};
+
+	return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);
+}
