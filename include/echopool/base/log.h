@@ -8,7 +8,8 @@
 
 #include <stdbool.h>
 
-#include "echopool/config/settings.h"
+enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* A line's length at most, with its prefix and newline; what is longer is cut. At most PIPE_BUF. */
 #define LOG_LINE_BYTES 2048

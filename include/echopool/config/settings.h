@@ -13,9 +13,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "echopool/base/log.h"
+
 enum queue_full { QUEUE_FULL_WAIT, QUEUE_FULL_REJECT };
-enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG };
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* An array of strings; the list owns them. */
 struct string_list {
