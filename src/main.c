@@ -15,6 +15,7 @@
 #include "echopool/base/log.h"
 #include "echopool/config/config.h"
 #include "echopool/control/server.h"
+#include "echopool/control/signals.h"
 #include "version.h"
 
 enum exit_status { EXIT_STOPPED = 0, EXIT_REFUSED = 1, EXIT_WRONG = 2 };
@@ -186,7 +187,7 @@ static int run(const struct options *o)
 
 	/* From here on a signal waits for the server, also while the file is read. */
 	if (serves)
-		server_block_signals();
+		signals_block();
 	right = config_load(&s, o->file, o->overrides, o->override_count, &messages);
 	/* On stderr until it is ready: what keeps it from starting is told where it was started. */
 	if (right && serves)

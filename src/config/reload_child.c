@@ -30,12 +30,12 @@
 
 extern char **environ;
 
-void reload_init(struct reload *r)
+void reload_child_init(struct reload_child *r)
 {
-	*r = (struct reload){.settings.fd = -1, .messages.fd = -1};
+	*r = (struct reload_child){.settings.fd = -1, .messages.fd = -1};
 }
 
-static void close_output(struct reload_output *o)
+static void close_output(struct reload_child_output *o)
 {
 	if (o->fd >= 0)
 		close(o->fd); /* a pipe's reading end has nothing to flush */
@@ -43,7 +43,7 @@ static void close_output(struct reload_output *o)
 }
 
 /* Makes a pipe: ours is o->fd; returns the child's end, or -1 with errno set. */
-static int open_output(struct reload_output *o)
+static int open_output(struct reload_child_output *o)
 {
 	int ends[2];
 
@@ -61,13 +61,13 @@ static int open_output(struct reload_output *o)
 }
 
 /* Forgets the outputs. */
-static void clear(struct reload *r)
+static void clear(struct reload_child *r)
 {
 	close_output(&r->settings);
 	close_output(&r->messages);
 	free(r->settings.text);
 	free(r->messages.text);
-	reload_init(r);
+	reload_child_init(r);
 }
 
 /* echopool -T -c FILE -o ... -o ...; freed by the caller; the words are not copied. */
@@ -159,7 +159,7 @@ static void limit(pid_t child)
 			  strerror(errno));
 }
 
-bool reload_start(struct reload *r, const struct config_source *source)
+bool reload_child_start(struct reload_child *r, const struct config_source *source)
 {
 	char **arguments = make_arguments(source);
 	int out = open_output(&r->settings);
@@ -169,7 +169,7 @@ bool reload_start(struct reload *r, const struct config_source *source)
 	if (out < 0 || err < 0)
 		error = errno;
 	else if (arguments)
-		error = spawn(&r->child, arguments, out, err);
+		error = spawn(&r->pid, arguments, out, err);
 	free(arguments);
 	if (out >= 0)
 		close(out); /* the child has its own; nothing was written to ours */
@@ -182,19 +182,19 @@ bool reload_start(struct reload *r, const struct config_source *source)
 		clear(r);
 		return false;
 	}
-	limit(r->child);
+	limit(r->pid);
 	r->deadline_ns = clock_now_ns() + RELOAD_TIMEOUT_MS * NS_PER_MS;
 	return true;
 }
 
-void reload_fill_poll(const struct reload *r, struct pollfd fds[static 2])
+void reload_child_fill_poll(const struct reload_child *r, struct pollfd fds[static 2])
 {
 	fds[0] = (struct pollfd){.fd = r->settings.fd, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = r->messages.fd, .events = POLLIN};
 }
 
 /* Reads what is there. False: it is more than it may be. */
-static bool read_output(struct reload_output *o)
+static bool read_output(struct reload_child_output *o)
 {
 	ssize_t n = 1;
 
@@ -232,9 +232,9 @@ static void end_child(pid_t child, int *status)
 }
 
 /* Whether the child has said all and ended, within its time or not. */
-static bool has_ended(const struct reload *r, int *status)
+static bool has_ended(const struct reload_child *r, int *status)
 {
-	return r->settings.fd < 0 && r->messages.fd < 0 && reap(r->child, WNOHANG, status);
+	return r->settings.fd < 0 && r->messages.fd < 0 && reap(r->pid, WNOHANG, status);
 }
 
 /* Cuts text into lines in place; returns how many. lines is NULL to count only. */
@@ -272,7 +272,7 @@ static void log_lines(char *text, void (*log_line)(const char *format, ...))
 }
 
 /* Reads the child's path=value lines back; they are right unless something is broken. */
-static bool read_settings(struct reload *r, struct settings *s)
+static bool read_settings(struct reload_child *r, struct settings *s)
 {
 	const size_t count = split_lines(r->settings.text, NULL);
 	char **lines = calloc(count + 1, sizeof(lines[0]));
@@ -294,7 +294,7 @@ static bool read_settings(struct reload *r, struct settings *s)
 }
 
 /* Tells why a child that did not end well gave no settings. */
-static void log_failure(struct reload *r, int status, bool timed_out)
+static void log_failure(struct reload_child *r, int status, bool timed_out)
 {
 	if (timed_out)
 		log_error("reload: reading the file took more than %d ms", RELOAD_TIMEOUT_MS);
@@ -310,7 +310,7 @@ static void log_failure(struct reload *r, int status, bool timed_out)
 	log_error("reload: the settings stay as they are");
 }
 
-enum reload_result reload_continue(struct reload *r, struct settings *s)
+enum reload_result reload_child_continue(struct reload_child *r, struct settings *s)
 {
 	const bool is_late = clock_now_ns() >= r->deadline_ns;
 	bool timed_out = false;
@@ -325,7 +325,7 @@ enum reload_result reload_continue(struct reload *r, struct settings *s)
 		if (!is_late && !r->too_long)
 			return RELOAD_PENDING;
 		timed_out = is_late;
-		end_child(r->child, &status);
+		end_child(r->pid, &status);
 	}
 	good = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !timed_out && !r->too_long;
 	if (good) {
@@ -338,11 +338,11 @@ enum reload_result reload_continue(struct reload *r, struct settings *s)
 	return good ? RELOAD_READ : RELOAD_REFUSED;
 }
 
-void reload_abort(struct reload *r)
+void reload_child_abort(struct reload_child *r)
 {
 	int status;
 
-	if (r->child)
-		end_child(r->child, &status);
+	if (r->pid)
+		end_child(r->pid, &status);
 	clear(r);
 }

@@ -1,5 +1,5 @@
 /*
- * Listening sockets; see the header. Called by the main thread at start and on reload.
+ * One listening socket; see the header. Called by the main thread at start and on reload.
  *
  * Options that every connection needs are set on the listener: on Linux an accepted socket inherits
  * them, which saves a call or three for each connection.
@@ -7,41 +7,36 @@
 #include "echopool/net/listener.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "echopool/base/log.h"
 
-/* How often a port is chosen anew when another address turns out to have it in use. */
-#define FREE_PORT_ATTEMPTS 32
-
-static bool set_option(int fd, int level, int option, int value)
+bool listener_set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
 }
 
 /* What accepted connections inherit. */
-static bool set_connection_options(int fd, const struct settings *s)
+bool listener_tune(int fd, const struct settings *s)
 {
 	/*
 	 * TCP_NOTSENT_LOWAT (tcp(7)) bounds what the kernel queues beyond what the peer's window
 	 * takes, so that a peer that never reads costs about one buffer there and not megabytes. It
 	 * leaves a fast, far peer its full window.
 	 */
-	return set_option(fd, IPPROTO_TCP, TCP_NODELAY, s->tcp.nodelay) &&
-	       set_option(fd, SOL_SOCKET, SO_KEEPALIVE, s->tcp.keepalive) &&
-	       set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)s->limits.buffer_bytes);
+	return listener_set_option(fd, IPPROTO_TCP, TCP_NODELAY, s->tcp.nodelay) &&
+	       listener_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, s->tcp.keepalive) &&
+	       listener_set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)s->limits.buffer_bytes);
 }
 
 /* Returns a listening socket, or -1 with errno set and *step naming what failed. */
-static int open_one(const union address *a, const struct settings *s, bool share_port,
-		    const char **step)
+int listener_open(const union address *a, const struct settings *s, bool share_port,
+		  const char **step)
 {
 	int fd, error;
 
@@ -50,15 +45,15 @@ static int open_one(const union address *a, const struct settings *s, bool share
 	if (fd < 0)
 		return -1;
 	*step = "cannot set the options of";
-	if (!set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1))
+	if (!listener_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1))
 		goto failed;
-	if (share_port && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+	if (share_port && !listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
 		goto failed;
 	/* Else "::" would take 0.0.0.0 too, and the list of addresses would not say what listens.
 	 */
-	if (a->any.sa_family == AF_INET6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1))
+	if (a->any.sa_family == AF_INET6 && !listener_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1))
 		goto failed;
-	if (!set_connection_options(fd, s))
+	if (!listener_tune(fd, s))
 		goto failed;
 	*step = "cannot bind";
 	if (bind(fd, &a->any, address_length(a)) != 0)
@@ -82,12 +77,12 @@ static bool is_ipv6_loopback(const union address *a)
 
 /* A kernel without IPv6, or one where it is switched off, has no ::1; that is no mistake of the
  * file. */
-static bool family_is_lacking(const union address *a, int error)
+bool listener_family_is_lacking(const union address *a, int error)
 {
 	return error == EAFNOSUPPORT || (error == EADDRNOTAVAIL && is_ipv6_loopback(a));
 }
 
-static const char *advice(int error)
+const char *listener_advice(int error)
 {
 	switch (error) {
 	case EADDRINUSE:
@@ -99,177 +94,6 @@ static const char *advice(int error)
 	default:
 		return "";
 	}
-}
-
-static bool add(struct listeners *l, int fd)
-{
-	struct listener *item = &l->items[l->count];
-	socklen_t length = sizeof(item->address);
-
-	if (getsockname(fd, &item->address.any, &length) != 0)
-		return false;
-	item->fd = fd;
-	l->count++;
-	return true;
-}
-
-enum open_result { OPEN_DONE, OPEN_PORT_TAKEN, OPEN_FAILED };
-
-/* What a set of listeners is opened from. */
-struct opening {
-	const struct settings *settings;
-	const struct listeners *now; /* those that may stay; empty at start */
-	uint16_t port;               /* 0: a free one */
-};
-
-/* Whether the settings name this address and port. */
-static bool is_wanted(const struct opening *o, const union address *a)
-{
-	const struct string_list *addresses = &o->settings->listen.addresses;
-
-	for (size_t i = 0; i < addresses->count; i++) {
-		union address wanted;
-
-		if (address_parse(addresses->items[i], o->port, &wanted) &&
-		    address_resolve_scope(addresses->items[i], &wanted) &&
-		    address_equal(&wanted, a))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Lets other sockets of this user be bound beside those that will go, for a moment. Without
- * SO_REUSEPORT on both, 0.0.0.0 and 127.0.0.1 exclude each other on one port.
- */
-static void share_ports(const struct opening *o, bool share)
-{
-	for (unsigned int i = 0; i < o->now->count; i++) {
-		const struct listener *l = &o->now->items[i];
-
-		if (!is_wanted(o, &l->address) &&
-		    !set_option(l->fd, SOL_SOCKET, SO_REUSEPORT, share))
-			log_warning("cannot change SO_REUSEPORT of a listener: %s",
-				    strerror(errno));
-	}
-}
-
-/* Whether one of ours that will go excludes this address; with others a port is never shared. */
-static bool ours_is_in_the_way(const struct opening *o, const union address *a)
-{
-	for (unsigned int i = 0; i < o->now->count; i++) {
-		const union address *b = &o->now->items[i].address;
-
-		if (address_excludes(a, b) && !is_wanted(o, b))
-			return true;
-	}
-	return false;
-}
-
-/* Opens a listener; one that only ours stand in the way of is bound beside them. */
-static int open_beside(const struct opening *o, const union address *a, const char **step)
-{
-	int fd = open_one(a, o->settings, false, step);
-	int error = errno;
-
-	if (fd >= 0 || error != EADDRINUSE || !ours_is_in_the_way(o, a)) {
-		errno = error;
-		return fd;
-	}
-	share_ports(o, true);
-	fd = open_one(a, o->settings, true, step);
-	error = errno;
-	share_ports(o, false);
-	if (fd >= 0 && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0))
-		log_warning("cannot change SO_REUSEPORT of a listener: %s", strerror(errno));
-	errno = error;
-	return fd;
-}
-
-/* The socket that is bound to this address already, or -1. */
-static int find_bound(const struct listeners *l, const union address *a)
-{
-	for (unsigned int i = 0; i < l->count; i++)
-		if (address_equal(&l->items[i].address, a))
-			return l->items[i].fd;
-	return -1;
-}
-
-static enum open_result open_address(struct listeners *l, const struct opening *o,
-				     const char *address, uint16_t port, bool port_is_chosen)
-{
-	char text[ADDRESS_TEXT_BYTES];
-	union address a;
-	const char *step;
-	int fd, error;
-
-	if (!address_parse(address, port, &a)) {
-		log_error("listen.addresses: \"%s\" is not a numeric address", address);
-		return OPEN_FAILED;
-	}
-	if (!address_resolve_scope(address, &a)) {
-		log_error("listen.addresses: \"%s\": %s", address,
-			  errno == ENODEV ? "no such interface" : strerror(errno));
-		return OPEN_FAILED;
-	}
-	fd = find_bound(o->now, &a);
-	if (fd >= 0 && listeners_have(l, fd)) {
-		log_error("listen.addresses: \"%s\" is there twice", address);
-		return OPEN_FAILED;
-	}
-	if (fd < 0)
-		fd = open_beside(o, &a, &step);
-	error = errno;
-	if (fd >= 0 && add(l, fd))
-		return OPEN_DONE;
-	if (fd >= 0) {
-		log_error("cannot tell the address of a listener: %s", strerror(errno));
-		if (!listeners_have(o->now, fd))
-			close(fd);
-		return OPEN_FAILED;
-	}
-	address_format(&a, text);
-	if (family_is_lacking(&a, error)) {
-		log_warning("not listening on %s: %s", text, strerror(error));
-		return OPEN_DONE;
-	}
-	if (port_is_chosen && error == EADDRINUSE)
-		return OPEN_PORT_TAKEN;
-	log_error("%s %s: %s%s", step, text, strerror(error), advice(error));
-	return OPEN_FAILED;
-}
-
-/* Opens all, or leaves open what was. With port 0 the first decides the port of the others. */
-static enum open_result open_all(struct listeners *l, const struct opening *o)
-{
-	const struct string_list *addresses = &o->settings->listen.addresses;
-	enum open_result result = OPEN_DONE;
-
-	l->count = 0;
-	for (size_t i = 0; i < addresses->count && result == OPEN_DONE; i++) {
-		const bool chosen = o->port == 0 && l->count > 0;
-		const uint16_t port = chosen ? address_port(&l->items[0].address) : o->port;
-
-		result = open_address(l, o, addresses->items[i], port, chosen);
-	}
-	if (result != OPEN_DONE) {
-		listeners_close_except(l, o->now);
-		l->count = 0;
-	}
-	return result;
-}
-
-static bool open_set(struct listeners *l, const struct opening *o)
-{
-	enum open_result result = OPEN_PORT_TAKEN;
-
-	for (int i = 0; i < FREE_PORT_ATTEMPTS && result == OPEN_PORT_TAKEN; i++)
-		result = open_all(l, o);
-	if (result == OPEN_PORT_TAKEN)
-		log_error("listen.port: no port is free on all the addresses");
-	else if (result == OPEN_DONE && l->count == 0)
-		log_error("listen.addresses: none of them can be listened on");
-	return result == OPEN_DONE && l->count > 0;
 }
 
 /* The kernel cuts a backlog to this without a word (listen(2)). Where it cannot be read: no limit.
@@ -288,7 +112,7 @@ static unsigned long most_backlog(void)
 	return most;
 }
 
-static void warn_if_backlog_is_cut(uint32_t backlog)
+void listener_warn_if_backlog_is_cut(uint32_t backlog)
 {
 	const unsigned long most = most_backlog();
 
@@ -296,132 +120,4 @@ static void warn_if_backlog_is_cut(uint32_t backlog)
 		log_warning("listen.backlog: %" PRIu32
 			    " asked, the kernel gives %lu; raise net.core.somaxconn for more",
 			    backlog, most);
-}
-
-bool listeners_open(struct listeners *l, const struct settings *s)
-{
-	static const struct listeners none = {.count = 0};
-	const struct opening o = {
-		.settings = s,
-		.now = &none,
-		.port = (uint16_t)s->listen.port,
-	};
-
-	warn_if_backlog_is_cut(s->listen.backlog);
-	return open_set(l, &o);
-}
-
-bool listeners_change(const struct listeners *now, struct listeners *next, const struct settings *s,
-		      bool port_stays)
-{
-	struct opening o = {.settings = s, .now = now, .port = (uint16_t)s->listen.port};
-
-	if (o.port == 0 && port_stays && now->count)
-		o.port = address_port(&now->items[0].address);
-	warn_if_backlog_is_cut(s->listen.backlog);
-	return open_set(next, &o);
-}
-
-bool listeners_have(const struct listeners *l, int fd)
-{
-	for (unsigned int i = 0; i < l->count; i++)
-		if (l->items[i].fd == fd)
-			return true;
-	return false;
-}
-
-void listeners_close_except(const struct listeners *l, const struct listeners *keep)
-{
-	for (unsigned int i = 0; i < l->count; i++)
-		if (!listeners_have(keep, l->items[i].fd))
-			close(l->items[i].fd); /* a listener has nothing to flush */
-}
-
-void listeners_set_backlog(const struct listeners *l, uint32_t backlog)
-{
-	/* listen(2) on a socket that listens changes its backlog. */
-	for (unsigned int i = 0; i < l->count; i++)
-		if (listen(l->items[i].fd, (int)backlog) != 0)
-			log_warning("cannot change the backlog of a listener: %s", strerror(errno));
-}
-
-void listeners_tune(const struct listeners *l, const struct settings *s)
-{
-	for (unsigned int i = 0; i < l->count; i++) {
-		if (!set_connection_options(l->items[i].fd, s))
-			log_warning("cannot change the options of a listener: %s", strerror(errno));
-	}
-}
-
-static bool is_listening_tcp(int fd)
-{
-	int type = 0, listening = 0, family = 0;
-	socklen_t length = sizeof(int);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening &&
-	       getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 &&
-	       (family == AF_INET || family == AF_INET6);
-}
-
-static bool inherit_one(struct listeners *l, const struct settings *s, int fd)
-{
-	int flags;
-
-	if (!is_listening_tcp(fd)) {
-		log_error(
-			"descriptor %d from LISTEN_FDS is not a listening TCP socket; use ListenStream= with a port",
-			fd);
-		return false;
-	}
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || !set_connection_options(fd, s) || !add(l, fd)) {
-		log_error("cannot take over descriptor %d from LISTEN_FDS: %s", fd,
-			  strerror(errno));
-		return false;
-	}
-	return true;
-}
-
-bool listeners_inherit(struct listeners *l, const struct settings *s, int first, unsigned int count)
-{
-	bool good = count <= LISTENERS_MAX;
-
-	l->count = 0;
-	if (!good)
-		log_error("LISTEN_FDS hands over %u sockets; at most %d are taken", count,
-			  LISTENERS_MAX);
-	for (unsigned int i = 0; i < count && good; i++)
-		good = inherit_one(l, s, first + (int)i);
-	if (!good) {
-		for (unsigned int i = 0; i < count; i++)
-			close(first + (int)i);
-		l->count = 0;
-	}
-	return good;
-}
-
-void listeners_close(struct listeners *l)
-{
-	static const struct listeners none = {.count = 0};
-
-	listeners_close_except(l, &none);
-	l->count = 0;
-}
-
-void listeners_format(const struct listeners *l, char *text, size_t bytes)
-{
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (unsigned int i = 0; i < l->count && used < bytes; i++) {
-		char one[ADDRESS_TEXT_BYTES];
-		int n = snprintf(text + used, bytes - used, "%s%s", i ? ", " : "",
-				 address_format(&l->items[i].address, one));
-
-		if (n < 0)
-			return;
-		used += (size_t)n;
-	}
 }

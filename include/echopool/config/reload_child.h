@@ -26,16 +26,16 @@ struct config_source {
 };
 
 /* What the child writes to one of its outputs. */
-struct reload_output {
+struct reload_child_output {
 	int fd; /* -1: it has ended */
 	char *text;
 	size_t bytes;
 };
 
-struct reload {
-	pid_t child; /* 0: none runs */
-	struct reload_output settings;
-	struct reload_output messages;
+struct reload_child {
+	pid_t pid; /* 0: none runs */
+	struct reload_child_output settings;
+	struct reload_child_output messages;
 	uint64_t deadline_ns;
 	bool too_long; /* it wrote more than it can have to say */
 };
@@ -43,22 +43,22 @@ struct reload {
 enum reload_result { RELOAD_PENDING, RELOAD_READ, RELOAD_REFUSED };
 
 /* A reload that does nothing yet. */
-void reload_init(struct reload *r);
+void reload_child_init(struct reload_child *r);
 
 /* Starts the child. Returns false when it cannot be had; the log has said why. */
-bool reload_start(struct reload *r, const struct config_source *source);
+bool reload_child_start(struct reload_child *r, const struct config_source *source);
 
 /* What to wait for: both outputs; an output that has ended has fd -1, which poll(2) leaves out. */
-void reload_fill_poll(const struct reload *r, struct pollfd fds[static 2]);
+void reload_child_fill_poll(const struct reload_child *r, struct pollfd fds[static 2]);
 
 /*
  * Goes on after poll(2), after SIGCHLD, or at the deadline. RELOAD_READ: the file is right, and s
  * holds the settings, which the caller frees with settings_free(). RELOAD_REFUSED: the log has said
  * why.
  */
-enum reload_result reload_continue(struct reload *r, struct settings *s);
+enum reload_result reload_child_continue(struct reload_child *r, struct settings *s);
 
 /* Ends the child, if one runs, and forgets what it said. */
-void reload_abort(struct reload *r);
+void reload_child_abort(struct reload_child *r);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "echopool/config/settings.h"
-#include "echopool/net/listener.h"
+#include "echopool/net/listeners.h"
 #include "echopool/pool/access.h"
 #include "echopool/pool/queue.h"
 

@@ -1,68 +1,37 @@
 /*
- * Addresses into listening sockets, and sockets inherited from systemd. Called by the main thread.
+ * One listening socket and its options. Called by the main thread at start and on reload.
  */
 #ifndef ECHOPOOL_NET_LISTENER_H
 #define ECHOPOOL_NET_LISTENER_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "echopool/base/address.h"
 #include "echopool/config/settings.h"
 
-/* Most addresses that `listen` may name, and most sockets that are taken over. */
-#define LISTENERS_MAX 16
+/* Sets a socket option whose value is an int. False: errno is set. */
+bool listener_set_option(int fd, int level, int option, int value);
 
-struct listener {
-	int fd;                /* non-blocking */
-	union address address; /* what it is bound to, with the real port */
-};
-
-struct listeners {
-	struct listener items[LISTENERS_MAX];
-	unsigned int count;
-};
+/* Sets what accepted connections inherit (listeners' own comment). False: errno is set. */
+bool listener_tune(int fd, const struct settings *s);
 
 /*
- * Opens a listener for each address of the settings; with port 0 all get the same free port. An
- * address whose family the kernel lacks is skipped with a warning while another one listens.
- * Returns false, with nothing open, when one cannot be had; the log has said which and why.
+ * Returns a listening socket, which the caller closes, or -1 with errno set and *step naming what
+ * failed. share_port: it may be bound beside another of this user that allows the same.
  */
-bool listeners_open(struct listeners *l, const struct settings *s);
+int listener_open(const union address *a, const struct settings *s, bool share_port,
+		  const char **step);
 
 /*
- * Takes over count sockets from descriptor first on, as systemd hands them over. Returns false,
- * having closed them all, when one is not a listening TCP socket; the log has said which.
+ * True when this address cannot be had because the kernel lacks its family or IPv6 is switched off,
+ * which is no mistake of the file.
  */
-bool listeners_inherit(struct listeners *l, const struct settings *s, int first,
-		       unsigned int count);
+bool listener_family_is_lacking(const union address *a, int error);
 
-/* Closes them all. What the kernel has completed and nobody accepted is reset. */
-void listeners_close(struct listeners *l);
+/* What the operator may do about an error of listener_open(); begins with "; " or is empty. */
+const char *listener_advice(int error);
 
-/*
- * Makes next the listeners for other settings: a socket of now that is already bound to what is
- * wanted is in both, the others of next are new. port_stays keeps the port of now where the
- * settings say 0. Returns false, with nothing changed, when one cannot be had; the log has said
- * which and why.
- */
-bool listeners_change(const struct listeners *now, struct listeners *next, const struct settings *s,
-		      bool port_stays);
-
-/* Whether this socket is among them. */
-bool listeners_have(const struct listeners *l, int fd);
-
-/* Closes those that are not in keep, which is all that stays open of the two. */
-void listeners_close_except(const struct listeners *l, const struct listeners *keep);
-
-/* Gives sockets that stay another backlog. */
-void listeners_set_backlog(const struct listeners *l, uint32_t backlog);
-
-/* Gives sockets that stay the connection options of the settings. */
-void listeners_tune(const struct listeners *l, const struct settings *s);
-
-/* Writes "127.0.0.1:7007, [::1]:7007" into text, cut to bytes. */
-void listeners_format(const struct listeners *l, char *text, size_t bytes);
+/* Warns when the kernel will cut the backlog (listen(2)). */
+void listener_warn_if_backlog_is_cut(uint32_t backlog);
 
 #endif

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/net/listener.h"
+#include "echopool/net/inherited.h"
+#include "echopool/net/listeners.h"
 #include "sockets.h"
 
 static char ipv4[] = "127.0.0.1";
@@ -221,7 +222,7 @@ static void test_takes_over_a_listening_socket(void **state)
 	(void)state;
 	assert_true(listeners_open(&mine, &s));
 	assert_int_equal(fcntl(mine.items[0].fd, F_SETFL, 0), 0);
-	assert_true(listeners_inherit(&l, &s, mine.items[0].fd, 1));
+	assert_true(inherited_take(&l, &s, mine.items[0].fd, 1));
 	assert_int_equal(l.count, 1);
 	assert_int_equal(address_port(&l.items[0].address), address_port(&mine.items[0].address));
 	assert_true(fcntl(l.items[0].fd, F_GETFL) & O_NONBLOCK);
@@ -238,10 +239,10 @@ static void test_takes_over_nothing_else(void **state)
 
 	(void)state;
 	assert_true(udp >= 0);
-	assert_false(listeners_inherit(&l, &s, udp, 1));
+	assert_false(inherited_take(&l, &s, udp, 1));
 	assert_false(is_open(udp));
 	tcp_pair_open(&pair);
-	assert_false(listeners_inherit(&l, &s, pair.theirs, 1));
+	assert_false(inherited_take(&l, &s, pair.theirs, 1));
 	assert_false(is_open(pair.theirs));
 	pair.theirs = -1;
 	tcp_pair_close(&pair);

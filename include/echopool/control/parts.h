@@ -1,0 +1,71 @@
+/*
+ * The parts of the server as one: listeners, access, queue, pool and acceptor, started and ended in
+ * the right order. apply.h changes them while they run. Called by the main thread.
+ */
+#ifndef ECHOPOOL_CONTROL_PARTS_H
+#define ECHOPOOL_CONTROL_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "echopool/base/fdlimit.h"
+#include "echopool/config/settings.h"
+#include "echopool/net/acceptor.h"
+#include "echopool/pool/pool.h"
+
+/* The main thread's; what is shared with other threads is behind the pointers, as their headers
+ * say. */
+struct parts {
+	struct settings *settings; /* in effect; the caller's */
+	const struct bell *bell;   /* rung when all workers have ended, or the acceptor is broken */
+	unsigned int open_before;  /* descriptors, before the server opened its own */
+	bool inherited;            /* the listeners came from systemd */
+	struct listeners listeners;
+	struct fd_share share;
+	struct worker_tuning tuning;
+	struct access *access;
+	struct queue *queue;
+	struct pool *pool;
+	struct acceptor *acceptor;
+};
+
+/*
+ * Starts everything for the settings; bell outlives the parts. Returns false when something
+ * cannot be had, which the log has told; parts_end() then ends what was started.
+ */
+bool parts_start(struct parts *p, struct settings *s, const struct bell *bell);
+
+/* One line that says where it listens and the sizes in effect. */
+void parts_describe(const struct parts *p, char *text, size_t bytes);
+
+/* Accepts no more; what was accepted is served until it ends. */
+void parts_close(struct parts *p);
+
+/*
+ * After parts_close(): closes what has waited for a worker for timeouts.queue. Returns when the
+ * next one will have; UINT64_MAX: never.
+ */
+uint64_t parts_expire(struct parts *p);
+
+/* Frees everything; connections that are open are closed. */
+void parts_end(struct parts *p);
+
+/* What of the settings each part goes by; for parts.c and apply.c. */
+
+/* How many workers the settings ask for; with 0, one for each CPU. */
+unsigned int parts_workers(const struct settings *s);
+
+/*
+ * Divides the limit of descriptors between queue and workers, and warns when that is less than the
+ * settings ask for. Returns false, having logged why, when it is not enough for all.
+ */
+bool parts_divide_descriptors(const struct parts *p, const struct settings *s, unsigned int workers,
+			      unsigned int listeners, struct fd_share *share);
+
+/* Sets what the workers look at while they run. */
+void parts_tune(struct worker_tuning *t, const struct settings *s);
+
+struct worker_options parts_worker_options(const struct parts *p, const struct fd_share *share);
+struct acceptor_options parts_acceptor_options(const struct parts *p);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * The state of the main thread, which server.c, reload.c and drain.c share. Nobody else includes
+ * this header; all of it is the main thread's.
+ */
+#ifndef ECHOPOOL_CONTROL_SERVER_STATE_H
+#define ECHOPOOL_CONTROL_SERVER_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echopool/base/bell.h"
+#include "echopool/config/reload_child.h"
+#include "echopool/control/parts.h"
+#include "echopool/control/report.h"
+
+/* Main thread. */
+struct server {
+	struct parts parts;
+	const struct config_source *source;
+	struct bell bell; /* all workers have ended, or the acceptor is broken */
+	int signal_fd;
+	struct report report;
+	struct reload_child child;
+	bool reload_again; /* SIGHUP came while a reload was under way */
+	bool draining;
+	bool failed; /* the exit status will be 1 */
+	uint64_t drain_deadline_ns;
+};
+
+/* Says in the log and to systemd where the server listens, and the sizes in effect. */
+void server_tell_ready(const struct server *v);
+
+/* Starts to read the file again, or says why not. */
+void reload_begin(struct server *v);
+
+/* Goes on with a reload that was begun; applies the settings once they are there. */
+void reload_continue(struct server *v);
+
+/*
+ * Closes the listeners. Workers serve what was accepted, and end as soon as they hold nothing. why
+ * is the first word of the log line.
+ */
+void drain_begin(struct server *v, const char *why);
+
+/* Closes what is still open; the workers end at once. */
+void drain_end(struct server *v, const char *why);
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * A reload is applied all or nothing; see the header. Main thread.
+ *
+ * First comes everything that can fail, each step undone if a later one fails: listeners bound
+ * beside the old ones, room in the queue, new workers, the access lists. Then comes what cannot
+ * fail.
+ */
+#include "echopool/control/apply.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "echopool/base/log.h"
+
+/* What a reload has got so far, and would give back. */
+struct change {
+	struct settings *settings;
+	unsigned int workers; /* counted once: the CPUs may be others a moment later */
+	struct listeners listeners;
+	struct fd_share share;
+};
+
+static bool change_listeners(const struct parts *p, struct change *c)
+{
+	if (p->inherited) {
+		c->listeners = p->listeners;
+		return true;
+	}
+	return listeners_change(&p->listeners, &c->listeners, c->settings,
+				p->settings->listen.port == 0);
+}
+
+/* More workers, and the lists: what can fail. A pool that is to shrink is left as it is until
+ * later. */
+static bool grow(struct parts *p, const struct change *c)
+{
+	const unsigned int before = pool_workers(p->pool);
+	const struct worker_options options = parts_worker_options(p, &c->share);
+
+	if (c->workers > before && !pool_resize(p->pool, c->workers, &options))
+		return false;
+	if (access_update(p->access, c->settings))
+		return true;
+	log_error("no memory for the access lists");
+	if (pool_workers(p->pool) > before)
+		pool_resize(p->pool, before, &options);
+	return false;
+}
+
+static bool prepare(struct parts *p, struct change *c)
+{
+	if (!log_prepare(c->settings->log.target) || !change_listeners(p, c))
+		return false;
+	if (!parts_divide_descriptors(p, c->settings, c->workers, c->listeners.count, &c->share))
+		goto failed;
+	/* A lowered limit waits until nothing can fail any more. */
+	if (c->share.queue_limit > p->share.queue_limit &&
+	    !queue_set_limit(p->queue, c->share.queue_limit)) {
+		log_error("no memory for a queue of %" PRIu32 " connections", c->share.queue_limit);
+		goto failed;
+	}
+	if (grow(p, c))
+		return true;
+	/* It was so large before, so there is room. */
+	queue_set_limit(p->queue, p->share.queue_limit);
+failed:
+	listeners_close_except(&c->listeners, &p->listeners);
+	return false;
+}
+
+static bool is_of_listen(const struct setting *setting)
+{
+	return strncmp(setting->path, "listen.", strlen("listen.")) == 0;
+}
+
+/* One line for each setting that is another now; of inherited sockets keep_inherited() tells. */
+static void log_changes(const struct parts *p, const struct settings *next)
+{
+	const struct settings *old = p->settings;
+	char was[SETTING_TEXT_BYTES], is[SETTING_TEXT_BYTES];
+
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		const struct setting *setting = &settings_table[i];
+
+		if (!setting_equal(setting, old, next) && !(p->inherited && is_of_listen(setting)))
+			log_info("reload: %s changed from %s to %s", setting->path,
+				 setting_text(setting, old, was), setting_text(setting, next, is));
+	}
+}
+
+/* What cannot fail. */
+static void commit(struct parts *p, const struct change *c)
+{
+	const struct listeners old = p->listeners;
+	const struct worker_options options = parts_worker_options(p, &c->share);
+	const enum log_level was = p->settings->log.level;
+	const enum log_level level = c->settings->log.level;
+	struct acceptor_options acceptor;
+
+	/* Where it will be looked for; and of a change of the level the more talkative one tells.
+	 */
+	log_open(c->settings->log.target, level > was ? level : was);
+	log_changes(p, c->settings);
+	log_open(c->settings->log.target, level);
+	settings_free(p->settings);
+	*p->settings = *c->settings;
+	*c->settings = (struct settings){0};
+	p->listeners = c->listeners;
+	p->share = c->share;
+
+	parts_tune(&p->tuning, p->settings);
+	/* Those that stay must not look full while they take over from those that leave. */
+	queue_set_capacity(p->queue, c->workers, p->share.worker_connections);
+	pool_resize(p->pool, c->workers, &options);
+	listeners_tune(&p->listeners, p->settings);
+	if (!p->inherited)
+		listeners_set_backlog(&p->listeners, p->settings->listen.backlog);
+	acceptor = parts_acceptor_options(p);
+	acceptor_change(p->acceptor, &acceptor);
+	/* It may have been the old one until here, if that was larger. */
+	queue_set_limit(p->queue, p->share.queue_limit);
+	listeners_close_except(&old, &p->listeners);
+}
+
+/* systemd holds the sockets, so what the file says of them is only told. */
+static void keep_inherited(const struct parts *p, const struct settings *next)
+{
+	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+		const struct setting *setting = &settings_table[i];
+
+		if (is_of_listen(setting) && !setting_equal(setting, p->settings, next))
+			log_warning(
+				"reload: %s changed, but the sockets came from systemd and stay as they are",
+				setting->path);
+	}
+}
+
+bool apply_settings(struct parts *p, struct settings *next)
+{
+	struct change c = {.settings = next, .workers = parts_workers(next)};
+	bool applied;
+
+	if (p->inherited)
+		keep_inherited(p, next);
+	applied = prepare(p, &c);
+	if (applied)
+		commit(p, &c);
+	settings_free(next);
+	return applied;
+}

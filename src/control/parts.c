@@ -1,0 +1,179 @@
+/*
+ * The parts together: started and ended in the right order, and what each goes by. See the header;
+ * main thread.
+ */
+#include "echopool/control/parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "echopool/base/cpus.h"
+#include "echopool/base/log.h"
+#include "echopool/net/inherited.h"
+
+unsigned int parts_workers(const struct settings *s)
+{
+	const unsigned int workers = s->pool.workers ? s->pool.workers : cpus_usable();
+
+	return workers < POOL_WORKERS_MAX ? workers : POOL_WORKERS_MAX;
+}
+
+bool parts_divide_descriptors(const struct parts *p, const struct settings *s, unsigned int workers,
+			      unsigned int listeners, struct fd_share *share)
+{
+	const struct fd_demand demand = {
+		.open = p->open_before,
+		.listeners = listeners,
+		.workers = workers,
+		.worker_connections = s->pool.worker_connections,
+		.queue_limit = s->pool.queue_limit,
+	};
+	const uint64_t limit = fdlimit_raise();
+
+	if (!fdlimit_divide(limit, &demand, share)) {
+		log_error("the limit of %" PRIu64
+			  " descriptors is too low: %u workers need at least %" PRIu64
+			  "; raise LimitNOFILE= or ulimit -n, or lower pool.workers",
+			  limit, demand.workers, fdlimit_least(&demand));
+		return false;
+	}
+	if (share->worker_connections < demand.worker_connections ||
+	    share->queue_limit < demand.queue_limit)
+		log_warning("the limit of %" PRIu64
+			    " descriptors allows %u workers worker_connections=%" PRIu32
+			    " (%" PRIu32 " asked) and queue_limit=%" PRIu32 " (%" PRIu32
+			    " asked); raise LimitNOFILE= or ulimit -n for more",
+			    limit, demand.workers, share->worker_connections,
+			    demand.worker_connections, share->queue_limit, demand.queue_limit);
+	return true;
+}
+
+static bool open_listeners(struct parts *p)
+{
+	int first;
+	int inherited;
+
+	if (inherited_lacks_systemd())
+		return false;
+	inherited = inherited_count(&first);
+	if (inherited < 0)
+		return false;
+	p->inherited = inherited > 0;
+	if (p->inherited)
+		return inherited_take(&p->listeners, p->settings, first, (unsigned int)inherited);
+	return listeners_open(&p->listeners, p->settings);
+}
+
+void parts_tune(struct worker_tuning *t, const struct settings *s)
+{
+	atomic_store_explicit(&t->buffer_bytes, s->limits.buffer_bytes, memory_order_relaxed);
+	atomic_store_explicit(&t->idle_ms, s->timeouts.idle_ms, memory_order_relaxed);
+	atomic_store_explicit(&t->idle_when_full_ms, s->timeouts.idle_when_full_ms,
+			      memory_order_relaxed);
+	atomic_store_explicit(&t->write_ms, s->timeouts.write_ms, memory_order_relaxed);
+	atomic_store_explicit(&t->log_connections, s->log.connections, memory_order_relaxed);
+}
+
+struct worker_options parts_worker_options(const struct parts *p, const struct fd_share *share)
+{
+	return (struct worker_options){
+		.queue = p->queue,
+		.access = p->access,
+		.tuning = &p->tuning,
+		.worker_connections = share->worker_connections,
+	};
+}
+
+struct acceptor_options parts_acceptor_options(const struct parts *p)
+{
+	const struct settings *s = p->settings;
+
+	return (struct acceptor_options){
+		.listeners = p->listeners,
+		.queue = p->queue,
+		.access = p->access,
+		.backlog = s->listen.backlog,
+		.listeners_close = !p->inherited,
+		.queue_full = s->pool.queue_full,
+		.queue_ms = s->timeouts.queue_ms,
+		.log_connections = s->log.connections,
+		.broken = p->bell,
+	};
+}
+
+static bool make_parts(struct parts *p)
+{
+	p->access = access_new(p->settings);
+	p->queue = queue_new(p->share.queue_limit, POOL_WORKERS_MAX);
+	p->pool = pool_new(p->bell);
+	if (p->access && p->queue && p->pool)
+		return true;
+	log_error("no memory for a queue of %" PRIu32 " connections", p->share.queue_limit);
+	return false;
+}
+
+static bool start_threads(struct parts *p, unsigned int workers)
+{
+	const struct worker_options worker = parts_worker_options(p, &p->share);
+	const struct acceptor_options acceptor = parts_acceptor_options(p);
+
+	queue_set_capacity(p->queue, workers, p->share.worker_connections);
+	if (!pool_resize(p->pool, workers, &worker))
+		return false;
+	p->acceptor = acceptor_start(&acceptor);
+	return p->acceptor != NULL;
+}
+
+bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
+{
+	const unsigned int workers = parts_workers(s);
+
+	*p = (struct parts){.settings = s, .bell = bell};
+	/* Opening the rest takes descriptors. */
+	fdlimit_raise();
+	p->open_before = fdlimit_count_open();
+	parts_tune(&p->tuning, s);
+	return open_listeners(p) &&
+	       parts_divide_descriptors(p, s, workers, p->listeners.count, &p->share) &&
+	       make_parts(p) && start_threads(p, workers);
+}
+
+void parts_describe(const struct parts *p, char *text, size_t bytes)
+{
+	char addresses[LISTENERS_MAX * ADDRESS_TEXT_BYTES];
+
+	listeners_format(&p->listeners, addresses, sizeof(addresses));
+	snprintf(text, bytes,
+		 "ready on %s; workers=%u worker_connections=%" PRIu32 " queue_limit=%" PRIu32,
+		 addresses, pool_workers(p->pool), p->share.worker_connections,
+		 p->share.queue_limit);
+}
+
+void parts_close(struct parts *p)
+{
+	acceptor_stop(p->acceptor);
+	listeners_close(&p->listeners);
+	queue_close(p->queue);
+}
+
+uint64_t parts_expire(struct parts *p)
+{
+	return acceptor_expire(p->acceptor);
+}
+
+void parts_end(struct parts *p)
+{
+	if (p->listeners.count && p->acceptor)
+		acceptor_stop(p->acceptor);
+	if (p->queue)
+		queue_stop(p->queue);
+	if (p->pool)
+		pool_free(p->pool);
+	if (p->acceptor)
+		acceptor_free(p->acceptor);
+	if (p->queue)
+		queue_free(p->queue);
+	if (p->access)
+		access_free(p->access);
+	listeners_close(&p->listeners);
+}
