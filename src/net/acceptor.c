@@ -12,50 +12,17 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "echopool/base/clock.h"
 #include "echopool/base/log.h"
-#include "echopool/base/thread.h"
-#include "echopool/net/accept_error.h"
+#include "echopool/net/acceptor_state.h"
 #include "echopool/pool/conn.h"
-#include "echopool/pool/stats.h"
 
 /* Accepted from one listener before the others and the bell are looked at again. */
 #define ACCEPTS_PER_TURN 64
-
-struct acceptor {
-	struct acceptor_options options; /* the acceptor's own; main fills it before the start */
-	struct bell bell;
-	pthread_t thread; /* main thread */
-
-	struct lock lock; /* for the next two; never held together with another */
-	struct condition changed;
-	const struct acceptor_options *next; /* main's, until the acceptor has taken it: NULL */
-
-	/*
-	 * Set by the main thread before it rings the bell, read by the acceptor after it was woken;
-	 * release and acquire order them.
-	 */
-	atomic_bool stopping;
-	/* Set by the acceptor before it rings options.broken; release and acquire as above. */
-	atomic_bool broken;
-
-	/* Counted by the acceptor, read by any thread; see stats.h. */
-	_Atomic uint64_t refused[ACCESS_VERDICTS];
-	_Atomic uint64_t rejected;
-	_Atomic uint64_t expired;
-	_Atomic uint64_t failed;
-
-	/* The acceptor's own. */
-	struct accept_pauses pauses;
-	unsigned int first; /* the listener that is looked at first */
-	bool sweeping; /* what a listener that goes still holds: the main thread waits, so no pauses
-			*/
-};
 
 static bool is_stopping(const struct acceptor *a)
 {
@@ -70,65 +37,6 @@ static void stop_for_bug(struct acceptor *a, int error)
 	a->options.listeners.count = 0;
 	atomic_store_explicit(&a->broken, true, memory_order_release);
 	bell_ring(a->options.broken);
-}
-
-/* Closes a connection that no worker has seen. */
-static void turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
-{
-	close(arrival->fd); /* nothing was read or written, so no error matters */
-	arrival->fd = -1;
-	if (a->options.log_connections)
-		conn_log_closed(&arrival->peer, 0, 0, arrival->accepted_ns, reason, 0);
-}
-
-static void log_accepted(const struct arrival *arrival)
-{
-	char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
-	union address own = {0};
-	socklen_t length = sizeof(own);
-
-	/* Where it came to, which a listener on 0.0.0.0 does not tell. */
-	if (getsockname(arrival->fd, &own.any, &length) != 0)
-		log_debug("getsockname: %s", strerror(errno));
-	log_info("connection accepted peer=%s local=%s", address_format(&arrival->peer, peer),
-		 address_format(&own, local));
-}
-
-/* Hands an accepted connection to the queue, or turns it away. */
-static void admit(struct acceptor *a, struct arrival *arrival)
-{
-	static const char *const reasons[ACCESS_VERDICTS] = {
-		[ACCESS_DENIED] = "denied",
-		[ACCESS_TOO_MANY] = "too-many-of-its-address",
-		[ACCESS_NO_MEMORY] = "no-memory",
-	};
-	enum access_verdict v;
-
-	if (a->options.log_connections)
-		log_accepted(arrival);
-	v = access_admit(a->options.access, &arrival->peer);
-	if (v != ACCESS_ADMITTED) {
-		stat_add(&a->refused[v], 1);
-		turn_away(a, arrival, reasons[v]);
-	} else if (!queue_push(a->options.queue, arrival)) {
-		stat_add(&a->rejected, 1);
-		access_release(a->options.access, &arrival->peer);
-		turn_away(a, arrival, "queue-full");
-	}
-}
-
-uint64_t acceptor_expire(struct acceptor *a)
-{
-	uint64_t deadline_ns;
-	struct arrival arrival;
-
-	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
-			    &deadline_ns)) {
-		stat_add(&a->expired, 1);
-		access_release(a->options.access, &arrival.peer);
-		turn_away(a, &arrival, "queue-timeout");
-	}
-	return deadline_ns;
 }
 
 /*
@@ -157,7 +65,7 @@ static enum accept_verdict accept_one(struct acceptor *a, const struct listener 
 	if (arrival.fd >= 0) {
 		arrival.accepted_ns = clock_now_ns();
 		accept_succeeded(&a->pauses);
-		admit(a, &arrival);
+		acceptor_admit(a, &arrival);
 		return ACCEPT_TAKEN;
 	}
 	error = errno;
@@ -371,7 +279,7 @@ void acceptor_free(struct acceptor *a)
 
 	while (queue_take_back(a->options.queue, &arrival)) {
 		access_release(a->options.access, &arrival.peer);
-		turn_away(a, &arrival, conn_end_name(CONN_END_DRAIN));
+		acceptor_turn_away(a, &arrival, conn_end_name(CONN_END_DRAIN));
 	}
 	bell_close(&a->bell);
 	condition_destroy(&a->changed);

@@ -1,0 +1,55 @@
+/*
+ * The state of the acceptor, which acceptor.c (its thread) and admission.c (what becomes of an
+ * accepted connection) share. Nobody else includes this header.
+ */
+#ifndef ECHOPOOL_NET_ACCEPTOR_STATE_H
+#define ECHOPOOL_NET_ACCEPTOR_STATE_H
+
+#include <stdatomic.h>
+
+#include "echopool/base/bell.h"
+#include "echopool/base/thread.h"
+#include "echopool/net/accept_error.h"
+#include "echopool/net/acceptor.h"
+#include "echopool/pool/stats.h"
+
+struct acceptor {
+	struct acceptor_options options; /* the acceptor's own; main fills it before the start */
+	struct bell bell;
+	pthread_t thread; /* main thread */
+
+	struct lock lock; /* for the next two; never held together with another */
+	struct condition changed;
+	const struct acceptor_options *next; /* main's, until the acceptor has taken it: NULL */
+
+	/*
+	 * Set by the main thread before it rings the bell, read by the acceptor after it was woken;
+	 * release and acquire order them.
+	 */
+	atomic_bool stopping;
+	/* Set by the acceptor before it rings options.broken; release and acquire as above. */
+	atomic_bool broken;
+
+	/* Counted by the acceptor, read by any thread; see stats.h. */
+	_Atomic uint64_t refused[ACCESS_VERDICTS];
+	_Atomic uint64_t rejected;
+	_Atomic uint64_t expired;
+	_Atomic uint64_t failed;
+
+	/* The acceptor's own. */
+	struct accept_pauses pauses;
+	unsigned int first; /* the listener that is looked at first */
+	bool sweeping; /* what a listener that goes still holds: the main thread waits, so no pauses
+			*/
+};
+
+/* Hands an accepted connection to the queue, or turns it away. The acceptor's thread. */
+void acceptor_admit(struct acceptor *a, struct arrival *arrival);
+
+/*
+ * Closes a connection that no worker has seen; arrival->fd becomes -1. reason is for the log. As
+ * acceptor_expire().
+ */
+void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char *reason);
+
+#endif

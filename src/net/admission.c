@@ -1,0 +1,71 @@
+/*
+ * What becomes of an accepted connection: it is admitted and pushed, or turned away; and it is
+ * closed when it has waited for too long. The acceptor's thread; once that has ended, the main
+ * thread.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "echopool/base/clock.h"
+#include "echopool/base/log.h"
+#include "echopool/net/acceptor_state.h"
+#include "echopool/pool/conn.h"
+
+void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
+{
+	close(arrival->fd); /* nothing was read or written, so no error matters */
+	arrival->fd = -1;
+	if (a->options.log_connections)
+		conn_log_closed(&arrival->peer, 0, 0, arrival->accepted_ns, reason, 0);
+}
+
+static void log_accepted(const struct arrival *arrival)
+{
+	char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
+	union address own = {0};
+	socklen_t length = sizeof(own);
+
+	/* Where it came to, which a listener on 0.0.0.0 does not tell. */
+	if (getsockname(arrival->fd, &own.any, &length) != 0)
+		log_debug("getsockname: %s", strerror(errno));
+	log_info("connection accepted peer=%s local=%s", address_format(&arrival->peer, peer),
+		 address_format(&own, local));
+}
+
+void acceptor_admit(struct acceptor *a, struct arrival *arrival)
+{
+	static const char *const reasons[ACCESS_VERDICTS] = {
+		[ACCESS_DENIED] = "denied",
+		[ACCESS_TOO_MANY] = "too-many-of-its-address",
+		[ACCESS_NO_MEMORY] = "no-memory",
+	};
+	enum access_verdict v;
+
+	if (a->options.log_connections)
+		log_accepted(arrival);
+	v = access_admit(a->options.access, &arrival->peer);
+	if (v != ACCESS_ADMITTED) {
+		stat_add(&a->refused[v], 1);
+		acceptor_turn_away(a, arrival, reasons[v]);
+	} else if (!queue_push(a->options.queue, arrival)) {
+		stat_add(&a->rejected, 1);
+		access_release(a->options.access, &arrival->peer);
+		acceptor_turn_away(a, arrival, "queue-full");
+	}
+}
+
+uint64_t acceptor_expire(struct acceptor *a)
+{
+	uint64_t deadline_ns;
+	struct arrival arrival;
+
+	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
+			    &deadline_ns)) {
+		stat_add(&a->expired, 1);
+		access_release(a->options.access, &arrival.peer);
+		acceptor_turn_away(a, &arrival, "queue-timeout");
+	}
+	return deadline_ns;
+}
