@@ -122,7 +122,7 @@ bool log_prepare(enum log_target target)
 	return sink->fd >= 0;
 }
 
-/* A log that nobody takes should not come as a surprise. */
+/* A log that loses lines should not come as a surprise. */
 static void warn_if_nobody_listens(void)
 {
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -12,10 +12,10 @@
 
 #include "echopool/base/log.h"
 
-/* What a reload has got so far, and would give back. */
+/* What a reload has acquired so far, and gives back when a later step fails. */
 struct change {
 	struct settings *settings;
-	unsigned int workers; /* counted once: the CPUs may be others a moment later */
+	unsigned int workers; /* counted once, as the number of CPUs may change */
 	struct listeners listeners;
 	struct fd_share share;
 };
@@ -30,8 +30,7 @@ static bool change_listeners(const struct parts *p, struct change *c)
 				p->settings->listen.port == 0);
 }
 
-/* More workers, and the lists: what can fail. A pool that is to shrink is left as it is until
- * later. */
+/* Adds workers and replaces the access lists. A pool that is to shrink does so in commit(). */
 static bool grow(struct parts *p, const struct change *c)
 {
 	const unsigned int before = pool_workers(p->pool);
@@ -61,7 +60,7 @@ static bool prepare(struct parts *p, struct change *c)
 	}
 	if (grow(p, c))
 		return true;
-	/* It was so large before, so there is room. */
+	/* The queue was as small as this before, so this cannot fail. */
 	queue_set_limit(p->queue, p->share.queue_limit);
 failed:
 	listeners_close_except(&c->listeners, &p->listeners);
@@ -73,7 +72,7 @@ static bool is_of_listen(const struct setting *setting)
 	return strncmp(setting->path, "listen.", strlen("listen.")) == 0;
 }
 
-/* One line for each setting that is another now; of inherited sockets keep_inherited() tells. */
+/* Logs a line for each setting that changes; keep_inherited() does so for inherited sockets. */
 static void log_changes(const struct parts *p, const struct settings *next)
 {
 	const struct settings *old = p->settings;
@@ -97,8 +96,7 @@ static void commit(struct parts *p, const struct change *c)
 	const enum log_level level = c->settings->log.level;
 	struct acceptor_options acceptor;
 
-	/* Where it will be looked for; and of a change of the level the more talkative one tells.
-	 */
+	/* The changes are told where the log goes from now on, at the more talkative level. */
 	log_open(c->settings->log.target, level > was ? level : was);
 	log_changes(p, c->settings);
 	log_open(c->settings->log.target, level);
@@ -117,12 +115,12 @@ static void commit(struct parts *p, const struct change *c)
 		listeners_set_backlog(&p->listeners, p->settings->listen.backlog);
 	acceptor = parts_acceptor_options(p);
 	acceptor_change(p->acceptor, &acceptor);
-	/* It may have been the old one until here, if that was larger. */
+	/* A lowered limit holds from here on. */
 	queue_set_limit(p->queue, p->share.queue_limit);
 	listeners_close_except(&old, &p->listeners);
 }
 
-/* systemd holds the sockets, so what the file says of them is only told. */
+/* systemd holds the sockets, so a changed `listen` is only reported. */
 static void keep_inherited(const struct parts *p, const struct settings *next)
 {
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {

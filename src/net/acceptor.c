@@ -21,7 +21,7 @@
 #include "echopool/net/acceptor_state.h"
 #include "echopool/pool/conn.h"
 
-/* Accepted from one listener before the others and the bell are looked at again. */
+/* Connections accepted from one listener before the others and the bell have their turn. */
 #define ACCEPTS_PER_TURN 64
 
 static bool is_stopping(const struct acceptor *a)
@@ -33,17 +33,17 @@ static void stop_for_bug(struct acceptor *a, int error)
 {
 	log_error("accept: %s; this is a bug in echopool, it accepts no more and drains",
 		  strerror(error));
-	/* It stays to answer its bell. */
+	/* The thread goes on to answer its bell. */
 	a->options.listeners.count = 0;
 	atomic_store_explicit(&a->broken, true, memory_order_release);
 	bell_ring(a->options.broken);
 }
 
 /*
- * Sleeps; or until the bell, as a stop ends every pause; or until somebody has waited in the queue
- * for too long, who then leaves a descriptor.
+ * Pauses for at most ms. The bell ends the pause, and so does a connection whose time in the queue
+ * is over: closing it frees a descriptor.
  */
-static void sleep_ms(struct acceptor *a, int ms)
+static void pause_ms(struct acceptor *a, int ms)
 {
 	const int queue_ms = clock_timeout_ms(acceptor_expire(a), clock_now_ns());
 	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
@@ -77,19 +77,19 @@ static enum accept_verdict accept_one(struct acceptor *a, const struct listener 
 	if (v == ACCEPT_BROKEN)
 		stop_for_bug(a, error);
 	else if (v != ACCEPT_NEXT && !is_stopping(a) && !a->sweeping)
-		sleep_ms(a, accept_pause_ms(&a->pauses, v, error));
+		pause_ms(a, accept_pause_ms(&a->pauses, v, error));
 	return v;
 }
 
-/* Whether the next connection of the same listener is worth a try at once. */
+/* Whether to try the next connection of the same listener at once. */
 static bool may_go_on(enum accept_verdict v)
 {
 	return v == ACCEPT_TAKEN || v == ACCEPT_NEXT || v == ACCEPT_SLOW;
 }
 
 /*
- * How many may be accepted before asking again. Waits for room when the settings say so, and closes
- * meanwhile what has waited too long; 0: there is none, and something else to look at.
+ * How many connections may be accepted before asking again. With queue_full = "wait" it waits for
+ * room in the queue; 0 means that something else has to be looked at first.
  */
 static uint32_t may_accept(struct acceptor *a)
 {
@@ -100,7 +100,7 @@ static uint32_t may_accept(struct acceptor *a)
 	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
 }
 
-/* One turn at a listener that is readable. False: something else has to be looked at first. */
+/* Takes one turn at a readable listener. False: something else has to be looked at first. */
 static bool accept_from(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t most = may_accept(a);
@@ -119,8 +119,8 @@ static bool somebody_waits_at(const struct listener *l)
 }
 
 /*
- * Closing a listener resets what it has completed and nobody accepted. So what is there is taken
- * first, past the queue's limit too: a backlog at most, so that new clients cannot keep this going.
+ * Closing a listener resets the connections in its backlog. They are accepted first, past the
+ * queue's limit too, but at most one backlog, so that new clients cannot keep this going.
  */
 static void accept_the_rest(struct acceptor *a, const struct listener *l)
 {
@@ -149,7 +149,7 @@ static void accept_the_rest_except(struct acceptor *a, const struct listeners *k
 	a->sweeping = false;
 }
 
-/* Goes by the options that acceptor_change() left, if it did; it waits until they are taken. */
+/* Takes over the options that acceptor_change() left, if any, and wakes it. */
 static void follow_change(struct acceptor *a)
 {
 	const struct acceptor_options *next;
@@ -168,7 +168,7 @@ static void follow_change(struct acceptor *a)
 	lock_release(&a->lock);
 }
 
-/* Waits for connections or the bell, and takes one turn. */
+/* Waits for connections or the bell, and takes one turn at each listener. */
 static void wait_and_accept(struct acceptor *a)
 {
 	const struct listeners *l = &a->options.listeners;
@@ -190,10 +190,10 @@ static void wait_and_accept(struct acceptor *a)
 		return; /* the listeners may be others now */
 	}
 	/*
-	 * An interrupt ends one wait for room: the next listener must not begin another before its
-	 * cause was looked at. Who found no room is first in the next turn, or a listener with many
-	 * clients could take it all for ever. And one that turns out to be broken takes the others
-	 * away, too.
+	 * An interrupt ends one wait for room, so the next listener must not begin another wait
+	 * before the cause was looked at. The listener that found no room is first in the next
+	 * turn; otherwise one with many clients could take all the room for ever. The count is read
+	 * each time, as a broken listener removes all of them.
 	 */
 	for (unsigned int i = 0; i < l->count; i++) {
 		const unsigned int next = (a->first + i) % l->count;
@@ -212,13 +212,13 @@ static void *acceptor_run(void *argument)
 
 	thread_set_name("acceptor");
 	/*
-	 * Else each connection of many would interrupt a worker for itself alone. On a CPU that has
-	 * nothing to do the acceptor wakes at once, all the same.
+	 * The acceptor must not interrupt a worker for each single connection. On an idle CPU it
+	 * wakes at once all the same.
 	 */
 	thread_never_preempt();
 	while (!is_stopping(a))
 		wait_and_accept(a);
-	/* Else somebody holds them open, and what they hold is for who comes next. */
+	/* What inherited listeners hold is for the next process that gets them. */
 	if (a->options.listeners_close)
 		accept_the_rest_except(a, &none);
 	return NULL;

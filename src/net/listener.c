@@ -49,8 +49,7 @@ int listener_open(const union address *a, const struct settings *s, bool share_p
 		goto failed;
 	if (share_port && !listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
 		goto failed;
-	/* Else "::" would take 0.0.0.0 too, and the list of addresses would not say what listens.
-	 */
+	/* Without this "::" takes 0.0.0.0 too, and the list would not say what listens. */
 	if (a->any.sa_family == AF_INET6 && !listener_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1))
 		goto failed;
 	if (!listener_tune(fd, s))
@@ -96,8 +95,7 @@ const char *listener_advice(int error)
 	}
 }
 
-/* The kernel cuts a backlog to this without a word (listen(2)). Where it cannot be read: no limit.
- */
+/* The largest backlog; the kernel cuts a larger one silently (listen(2)). */
 static unsigned long most_backlog(void)
 {
 	FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");

@@ -1,6 +1,6 @@
 /*
- * The limit on descriptors, and how the queue and the workers share it, so that no part ever meets
- * it without a word; and the standard descriptors. Called by the main thread.
+ * The limit on descriptors, and how the queue and the workers share it, so that no part
+ * ever reaches it unannounced; and the standard descriptors. Called by the main thread.
  */
 #ifndef ECHOPOOL_BASE_FDLIMIT_H
 #define ECHOPOOL_BASE_FDLIMIT_H
@@ -23,9 +23,9 @@ struct fd_share {
 };
 
 /*
- * Opens /dev/null for those of the descriptors 0 to 2 that are closed: else they would become
- * sockets or files, and what is told on them would go there. First of all in main(). Returns false,
- * with errno set, where it cannot be opened.
+ * Opens /dev/null for those of the descriptors 0 to 2 that are closed, so that no socket or file
+ * gets their numbers and with them what is written there. main() calls it before all else. Returns
+ * false with errno set.
  */
 bool fdlimit_fill_standard(void);
 

@@ -41,8 +41,8 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Writes text as a line of its own to stderr, without the level's name (the journal is told it all
- * the same): for what begins with file:line. While the log is on stderr.
+ * Writes text as a line to stderr without the name of its level, for what begins with file:line.
+ * The journal gets the level all the same. Only while the log is on stderr.
  */
 void log_bare(enum log_level level, const char *text);
 

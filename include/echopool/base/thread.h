@@ -73,9 +73,8 @@ int thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 void thread_set_name(const char *name);
 
 /*
- * Lets the calling thread wait for its turn when it wakes, and not interrupt others that work:
- * SCHED_BATCH (sched(7)), unless the process was given another policy than the usual one. Where
- * that is refused, all stays as it was.
+ * Has the calling thread wait for its turn when it wakes, instead of interrupting a thread that
+ * works: SCHED_BATCH (sched(7)). A policy that the process was given stays; a refusal is ignored.
  */
 void thread_never_preempt(void);
 

@@ -39,8 +39,7 @@ struct acceptor {
 	/* The acceptor's own. */
 	struct accept_pauses pauses;
 	unsigned int first; /* the listener that is looked at first */
-	bool sweeping; /* what a listener that goes still holds: the main thread waits, so no pauses
-			*/
+	bool sweeping;      /* emptying a backlog while the main thread waits: no pauses */
 };
 
 /* Hands an accepted connection to the queue, or turns it away. The acceptor's thread. */
