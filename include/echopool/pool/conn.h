@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "echopool/base/address.h"
-#include "echopool/pool/idle.h"
+#include "echopool/pool/deadline_list.h"
 #include "echopool/pool/queue.h"
 #include "echopool/pool/stats.h"
 

@@ -1,5 +1,5 @@
 /*
- * A worker, with its connections, in a simulated world: the real worker.c, conn.c and idle.c run on
+ * A worker, with its connections, in a simulated world: the real worker.c, conn.c and deadline_list.c run on
  * system calls, a clock, a heap and a queue that are all made up from one 64-bit seed. The linker
  * puts the __wrap_ functions of these files in the place of the real ones. All of it is one thread.
  *

@@ -3,7 +3,7 @@
  */
 #include "cmocka_setup.h"
 #include "echopool/base/clock.h"
-#include "echopool/pool/idle.h"
+#include "echopool/pool/deadline_list.h"
 
 #define ENTRIES 5
 
@@ -133,5 +133,5 @@ int main(void)
 		cmocka_unit_test(test_counts_those_whose_time_has_come),
 	};
 
-	return cmocka_run_group_tests_name("idle", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("deadline_list", tests, NULL, NULL);
 }

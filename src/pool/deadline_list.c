@@ -2,7 +2,7 @@
  * Connections in the order of their deadlines: a ring of entries, oldest first; see the header.
  * Called by the worker that owns the list.
  */
-#include "echopool/pool/idle.h"
+#include "echopool/pool/deadline_list.h"
 
 #include <stddef.h>
 

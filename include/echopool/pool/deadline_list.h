@@ -3,8 +3,8 @@
  * is the order of their deadlines too, so that every operation takes the same few steps however
  * many there are. A list belongs to one worker, and only its thread touches it.
  */
-#ifndef ECHOPOOL_POOL_IDLE_H
-#define ECHOPOOL_POOL_IDLE_H
+#ifndef ECHOPOOL_POOL_DEADLINE_LIST_H
+#define ECHOPOOL_POOL_DEADLINE_LIST_H
 
 #include <stdint.h>
 
