@@ -1,6 +1,5 @@
 /*
- * Connections in the order of their deadlines: a ring of entries, oldest first; see the header.
- * Called by the worker that owns the list.
+ * Connections in the order of their deadlines: a circular list, oldest first; see the header.
  */
 #include "echopool/pool/deadline_list.h"
 
@@ -8,83 +7,81 @@
 
 #include "echopool/base/clock.h"
 
-void idle_init(struct idle_list *list)
+void deadline_list_init(struct deadline_list *list)
 {
-	list->ends.before = &list->ends;
-	list->ends.after = &list->ends;
+	list->head.prev = &list->head;
+	list->head.next = &list->head;
 }
 
-static void put_after(struct idle_entry *place, struct idle_entry *entry)
+static void insert_after(struct deadline_entry *older, struct deadline_entry *entry)
 {
-	entry->before = place;
-	entry->after = place->after;
-	entry->after->before = entry;
-	place->after = entry;
+	entry->prev = older;
+	entry->next = older->next;
+	entry->next->prev = entry;
+	older->next = entry;
 }
 
-void idle_append(struct idle_list *list, struct idle_entry *entry, uint64_t now_ns)
+void deadline_list_append(struct deadline_list *list, struct deadline_entry *entry, uint64_t now_ns)
 {
 	entry->since_ns = now_ns;
-	put_after(list->ends.before, entry);
+	insert_after(list->head.prev, entry);
 }
 
-void idle_insert(struct idle_list *list, struct idle_entry *entry, struct idle_entry *near)
+void deadline_list_insert(struct deadline_list *list, struct deadline_entry *entry,
+			  struct deadline_entry *near)
 {
-	struct idle_entry *place = list->ends.before;
+	struct deadline_entry *older = list->head.prev;
 
 	if (near && near->since_ns >= entry->since_ns)
-		place = near;
-	while (place != &list->ends && place->since_ns > entry->since_ns)
-		place = place->before;
-	put_after(place, entry);
+		older = near;
+	while (older != &list->head && older->since_ns > entry->since_ns)
+		older = older->prev;
+	insert_after(older, entry);
 }
 
-void idle_remove(struct idle_entry *entry)
+void deadline_list_remove(struct deadline_entry *entry)
 {
-	entry->before->after = entry->after;
-	entry->after->before = entry->before;
+	entry->prev->next = entry->next;
+	entry->next->prev = entry->prev;
 }
 
-void idle_touch(struct idle_list *list, struct idle_entry *entry, uint64_t now_ns)
+void deadline_list_touch(struct deadline_list *list, struct deadline_entry *entry, uint64_t now_ns)
 {
-	if (list->ends.before == entry) {
-		entry->since_ns = now_ns;
-		return;
-	}
-	idle_remove(entry);
-	idle_append(list, entry, now_ns);
+	deadline_list_remove(entry);
+	deadline_list_append(list, entry, now_ns);
 }
 
-struct idle_entry *idle_oldest(const struct idle_list *list)
+struct deadline_entry *deadline_list_oldest(const struct deadline_list *list)
 {
-	return list->ends.after == &list->ends ? NULL : list->ends.after;
+	return list->head.next == &list->head ? NULL : list->head.next;
 }
 
-struct idle_entry *idle_newest(const struct idle_list *list)
+struct deadline_entry *deadline_list_newest(const struct deadline_list *list)
 {
-	return list->ends.before == &list->ends ? NULL : list->ends.before;
+	return list->head.prev == &list->head ? NULL : list->head.prev;
 }
 
-uint64_t idle_deadline_ns(const struct idle_list *list, uint32_t timeout_ms)
+uint64_t deadline_list_next_ns(const struct deadline_list *list, uint32_t timeout_ms)
 {
-	const struct idle_entry *oldest = idle_oldest(list);
+	const struct deadline_entry *oldest = deadline_list_oldest(list);
 
 	if (!oldest || timeout_ms == 0)
-		return IDLE_NEVER;
+		return DEADLINE_NEVER;
 	return oldest->since_ns + timeout_ms * NS_PER_MS;
 }
 
-uint32_t idle_count_expired(const struct idle_list *list, uint32_t timeout_ms, uint64_t now_ns,
-			    uint32_t most)
+uint32_t deadline_list_count_expired(const struct deadline_list *list, uint32_t timeout_ms,
+				     uint64_t now_ns, uint32_t limit)
 {
-	const struct idle_entry *e = list->ends.after;
+	const struct deadline_entry *e = list->head.next;
 	uint32_t count = 0;
 
 	if (timeout_ms == 0)
 		return 0;
-	while (count < most && e != &list->ends && e->since_ns + timeout_ms * NS_PER_MS <= now_ns) {
+	while (count < limit && e != &list->head &&
+	       e->since_ns + timeout_ms * NS_PER_MS <= now_ns) {
 		count++;
-		e = e->after;
+		e = e->next;
 	}
 	return count;
 }

@@ -48,13 +48,13 @@ struct worker {
 	unsigned char *buffer;
 	size_t buffer_bytes;
 	/* Each connection is in one of these two. */
-	struct idle_list reading; /* waits for its peer to send */
-	struct idle_list owing;   /* waits for its peer to read */
-	uint32_t held;            /* how many in both */
-	uint64_t now_ns;          /* the time of this turn */
-	uint64_t offered_ns;      /* when connections were last offered for closing */
-	bool pressed;             /* others wait, and no worker has room for them */
-	bool look;                /* at the queue: the bell was rung or a connection ended */
+	struct deadline_list reading; /* waits for its peer to send */
+	struct deadline_list owing;   /* waits for its peer to read */
+	uint32_t held;                /* how many in both */
+	uint64_t now_ns;              /* the time of this turn */
+	uint64_t offered_ns;          /* when connections were last offered for closing */
+	bool pressed;                 /* others wait, and no worker has room for them */
+	bool look;                    /* at the queue: the bell was rung or a connection ended */
 };
 
 static uint32_t tuned(const atomic_uint *number)
@@ -86,8 +86,8 @@ struct worker *worker_new(unsigned int index, const struct worker_options *optio
 	w->index = index;
 	w->options = *options;
 	w->bell.fd = -1;
-	idle_init(&w->reading);
-	idle_init(&w->owing);
+	deadline_list_init(&w->reading);
+	deadline_list_init(&w->owing);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	w->buffer_bytes = tuned(&options->tuning->buffer_bytes);
 	w->buffer = malloc(w->buffer_bytes);
@@ -135,7 +135,7 @@ static void tune_buffer(struct worker *w)
 /* Ends a connection that the worker holds. */
 static void let_go(struct worker *w, struct conn *c, enum conn_end end)
 {
-	idle_remove(&c->idle);
+	deadline_list_remove(&c->deadline);
 	w->held--;
 	w->look = true;
 	/*
@@ -179,7 +179,7 @@ static void adopt(struct worker *w, struct arrival *a)
 		return;
 	}
 	w->held++;
-	idle_append(&w->reading, &c->idle, w->now_ns);
+	deadline_list_append(&w->reading, &c->deadline, w->now_ns);
 	if (!watch(w, EPOLL_CTL_ADD, c))
 		let_go(w, c, CONN_END_ERROR);
 }
@@ -190,7 +190,7 @@ static void adopt(struct worker *w, struct arrival *a)
  */
 static void adopt_handed(struct worker *w, struct queue_link *links)
 {
-	struct idle_entry *near_reading = NULL, *near_owing = NULL;
+	struct deadline_entry *near_reading = NULL, *near_owing = NULL;
 
 	while (links) {
 		struct conn *c = conn_of_link(links);
@@ -199,11 +199,11 @@ static void adopt_handed(struct worker *w, struct queue_link *links)
 		w->held++;
 		stat_add(&w->stats.handed_in, 1);
 		if (c->owed) {
-			idle_insert(&w->owing, &c->idle, near_owing);
-			near_owing = &c->idle;
+			deadline_list_insert(&w->owing, &c->deadline, near_owing);
+			near_owing = &c->deadline;
 		} else {
-			idle_insert(&w->reading, &c->idle, near_reading);
-			near_reading = &c->idle;
+			deadline_list_insert(&w->reading, &c->deadline, near_reading);
+			near_reading = &c->deadline;
 		}
 	}
 }
@@ -222,15 +222,15 @@ static void watch_handed(struct worker *w, struct queue_link *links)
 }
 
 /* Prepends the connections of a list to links, newest first: queue_hand_over() turns them round. */
-static struct queue_link *unlink_all(struct worker *w, struct idle_list *list,
+static struct queue_link *unlink_all(struct worker *w, struct deadline_list *list,
 				     struct queue_link *links)
 {
-	struct idle_entry *e;
+	struct deadline_entry *e;
 
-	while ((e = idle_newest(list))) {
-		struct conn *c = conn_of_idle(e);
+	while ((e = deadline_list_newest(list))) {
+		struct conn *c = conn_of_deadline(e);
 
-		idle_remove(e);
+		deadline_list_remove(e);
 		w->held--;
 		stat_add(&w->stats.handed_out, 1);
 		/* It fails only for a descriptor that is not in the set, and each is. */
@@ -260,10 +260,11 @@ static void serve(struct worker *w, struct conn *c)
 		let_go(w, c, c->end);
 	} else if (owed == (want == CONN_WANT_WRITE)) {
 		if (c->sent_bytes != sent_bytes)
-			idle_touch(owed ? &w->owing : &w->reading, &c->idle, w->now_ns);
+			deadline_list_touch(owed ? &w->owing : &w->reading, &c->deadline,
+					    w->now_ns);
 	} else {
-		idle_remove(&c->idle);
-		idle_append(owed ? &w->reading : &w->owing, &c->idle, w->now_ns);
+		deadline_list_remove(&c->deadline);
+		deadline_list_append(owed ? &w->reading : &w->owing, &c->deadline, w->now_ns);
 		if (!watch(w, EPOLL_CTL_MOD, c))
 			let_go(w, c, CONN_END_ERROR);
 	}
@@ -285,15 +286,15 @@ static bool is_ready(const struct conn *c)
  * Ends the oldest of a list, whose time has come, unless something has happened on it that no event
  * has told yet: after a stop of the process, or behind a batch of events that was full.
  */
-static void end_if_silent(struct worker *w, struct idle_list *list, enum conn_end end)
+static void end_if_silent(struct worker *w, struct deadline_list *list, enum conn_end end)
 {
-	struct idle_entry *oldest = idle_oldest(list);
+	struct deadline_entry *oldest = deadline_list_oldest(list);
 	const uint64_t since_ns = oldest->since_ns;
 
-	if (is_ready(conn_of_idle(oldest)))
-		serve(w, conn_of_idle(oldest));
-	if (idle_oldest(list) == oldest && oldest->since_ns == since_ns)
-		let_go(w, conn_of_idle(oldest), end);
+	if (is_ready(conn_of_deadline(oldest)))
+		serve(w, conn_of_deadline(oldest));
+	if (deadline_list_oldest(list) == oldest && oldest->since_ns == since_ns)
+		let_go(w, conn_of_deadline(oldest), end);
 }
 
 /* How long a silent connection may stay while others wait; 0: for ever. */
@@ -311,7 +312,7 @@ static uint32_t pressed_ms(const struct worker *w)
 static bool take(struct worker *w)
 {
 	const uint32_t offer =
-		idle_count_expired(&w->reading, pressed_ms(w), w->now_ns, QUEUE_TAKE_MAX);
+		deadline_list_count_expired(&w->reading, pressed_ms(w), w->now_ns, QUEUE_TAKE_MAX);
 	struct queue_batch batch;
 
 	w->look = false;
@@ -344,23 +345,23 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 static uint64_t deadline_ns(const struct worker *w)
 {
 	const struct worker_tuning *t = w->options.tuning;
-	uint64_t deadline = sooner(idle_deadline_ns(&w->reading, tuned(&t->idle_ms)),
-				   idle_deadline_ns(&w->owing, tuned(&t->write_ms)));
+	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
+				   deadline_list_next_ns(&w->owing, tuned(&t->write_ms)));
 	uint64_t offer;
 
 	if (!w->pressed)
 		return deadline;
-	offer = idle_deadline_ns(&w->reading, pressed_ms(w));
+	offer = deadline_list_next_ns(&w->reading, pressed_ms(w));
 	if (offer < w->offered_ns + OFFER_PERIOD_NS)
 		offer = w->offered_ns + OFFER_PERIOD_NS;
 	return sooner(deadline, offer);
 }
 
 /* Closes the connections of a list whose time has come. */
-static void expire_list(struct worker *w, struct idle_list *list, uint32_t limit_ms,
+static void expire_list(struct worker *w, struct deadline_list *list, uint32_t limit_ms,
 			enum conn_end end)
 {
-	while (idle_deadline_ns(list, limit_ms) <= w->now_ns)
+	while (deadline_list_next_ns(list, limit_ms) <= w->now_ns)
 		end_if_silent(w, list, end);
 }
 
@@ -397,12 +398,12 @@ static void wait_and_serve(struct worker *w)
 	w->look = w->look || queue_is_rung(w->options.queue, w->index);
 }
 
-static void let_all_go(struct worker *w, struct idle_list *list)
+static void let_all_go(struct worker *w, struct deadline_list *list)
 {
-	struct idle_entry *e;
+	struct deadline_entry *e;
 
-	while ((e = idle_oldest(list)))
-		let_go(w, conn_of_idle(e), CONN_END_DRAIN);
+	while ((e = deadline_list_oldest(list)))
+		let_go(w, conn_of_deadline(e), CONN_END_DRAIN);
 }
 
 static void *worker_run(void *argument)

@@ -8,28 +8,28 @@
 #define ENTRIES 5
 
 struct fixture {
-	struct idle_list list;
-	struct idle_entry entries[ENTRIES];
+	struct deadline_list list;
+	struct deadline_entry entries[ENTRIES];
 };
 
 /* Entry i has been idle since i milliseconds. */
 static void fill(struct fixture *f)
 {
-	idle_init(&f->list);
+	deadline_list_init(&f->list);
 	for (unsigned int i = 0; i < ENTRIES; i++)
-		idle_append(&f->list, &f->entries[i], i * NS_PER_MS);
+		deadline_list_append(&f->list, &f->entries[i], i * NS_PER_MS);
 }
 
 /* Takes all out, oldest first, and checks that they come in this order. */
 static void expect_order(struct fixture *f, const unsigned int *order, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {
-		struct idle_entry *oldest = idle_oldest(&f->list);
+		struct deadline_entry *oldest = deadline_list_oldest(&f->list);
 
 		assert_ptr_equal(oldest, &f->entries[order[i]]);
-		idle_remove(oldest);
+		deadline_list_remove(oldest);
 	}
-	assert_null(idle_oldest(&f->list));
+	assert_null(deadline_list_oldest(&f->list));
 }
 
 static void test_the_oldest_is_the_one_appended_first(void **state)
@@ -47,9 +47,9 @@ static void test_a_touch_makes_it_the_newest(void **state)
 
 	(void)state;
 	fill(&f);
-	idle_touch(&f.list, &f.entries[1], 10 * NS_PER_MS);
-	idle_touch(&f.list, &f.entries[0], 11 * NS_PER_MS);
-	idle_touch(&f.list, &f.entries[0], 12 * NS_PER_MS); /* the newest itself */
+	deadline_list_touch(&f.list, &f.entries[1], 10 * NS_PER_MS);
+	deadline_list_touch(&f.list, &f.entries[0], 11 * NS_PER_MS);
+	deadline_list_touch(&f.list, &f.entries[0], 12 * NS_PER_MS); /* the newest itself */
 	assert_int_equal(f.entries[0].since_ns, 12 * NS_PER_MS);
 	expect_order(&f, (const unsigned int[]){2, 3, 4, 1, 0}, ENTRIES);
 }
@@ -60,9 +60,9 @@ static void test_leaves_from_the_middle_and_the_ends(void **state)
 
 	(void)state;
 	fill(&f);
-	idle_remove(&f.entries[2]);
-	idle_remove(&f.entries[0]);
-	idle_remove(&f.entries[4]);
+	deadline_list_remove(&f.entries[2]);
+	deadline_list_remove(&f.entries[0]);
+	deadline_list_remove(&f.entries[4]);
 	expect_order(&f, (const unsigned int[]){1, 3}, 2);
 }
 
@@ -71,14 +71,14 @@ static void test_an_inserted_entry_keeps_its_age(void **state)
 	struct fixture f;
 
 	(void)state;
-	idle_init(&f.list);
+	deadline_list_init(&f.list);
 	for (unsigned int i = 0; i < ENTRIES; i++)
 		f.entries[i].since_ns = i * NS_PER_MS;
-	idle_append(&f.list, &f.entries[1], NS_PER_MS);
-	idle_append(&f.list, &f.entries[3], 3 * NS_PER_MS);
-	idle_insert(&f.list, &f.entries[4], NULL);
-	idle_insert(&f.list, &f.entries[2], &f.entries[4]);
-	idle_insert(&f.list, &f.entries[0], &f.entries[2]);
+	deadline_list_append(&f.list, &f.entries[1], NS_PER_MS);
+	deadline_list_append(&f.list, &f.entries[3], 3 * NS_PER_MS);
+	deadline_list_insert(&f.list, &f.entries[4], NULL);
+	deadline_list_insert(&f.list, &f.entries[2], &f.entries[4]);
+	deadline_list_insert(&f.list, &f.entries[0], &f.entries[2]);
 	expect_order(&f, (const unsigned int[]){0, 1, 2, 3, 4}, ENTRIES);
 }
 
@@ -88,8 +88,8 @@ static void test_an_inserted_entry_may_be_newer_than_the_one_nearby(void **state
 
 	(void)state;
 	fill(&f);
-	idle_remove(&f.entries[3]);
-	idle_insert(&f.list, &f.entries[3], &f.entries[1]);
+	deadline_list_remove(&f.entries[3]);
+	deadline_list_insert(&f.list, &f.entries[3], &f.entries[1]);
 	expect_order(&f, (const unsigned int[]){0, 1, 2, 3, 4}, ENTRIES);
 }
 
@@ -98,13 +98,13 @@ static void test_the_deadline_is_that_of_the_oldest(void **state)
 	struct fixture f;
 
 	(void)state;
-	idle_init(&f.list);
-	assert_int_equal(idle_deadline_ns(&f.list, 100), IDLE_NEVER);
+	deadline_list_init(&f.list);
+	assert_int_equal(deadline_list_next_ns(&f.list, 100), DEADLINE_NEVER);
 	fill(&f);
-	idle_remove(&f.entries[0]);
-	assert_int_equal(idle_deadline_ns(&f.list, 100), 101 * NS_PER_MS);
-	assert_int_equal(idle_deadline_ns(&f.list, 86400000), 86400001 * NS_PER_MS);
-	assert_int_equal(idle_deadline_ns(&f.list, 0), IDLE_NEVER);
+	deadline_list_remove(&f.entries[0]);
+	assert_int_equal(deadline_list_next_ns(&f.list, 100), 101 * NS_PER_MS);
+	assert_int_equal(deadline_list_next_ns(&f.list, 86400000), 86400001 * NS_PER_MS);
+	assert_int_equal(deadline_list_next_ns(&f.list, 0), DEADLINE_NEVER);
 }
 
 static void test_counts_those_whose_time_has_come(void **state)
@@ -113,12 +113,12 @@ static void test_counts_those_whose_time_has_come(void **state)
 
 	(void)state;
 	fill(&f);
-	assert_int_equal(idle_count_expired(&f.list, 100, 99 * NS_PER_MS, 10), 0);
-	assert_int_equal(idle_count_expired(&f.list, 100, 100 * NS_PER_MS, 10), 1);
-	assert_int_equal(idle_count_expired(&f.list, 100, 103 * NS_PER_MS - 1, 10), 3);
-	assert_int_equal(idle_count_expired(&f.list, 100, 500 * NS_PER_MS, 10), ENTRIES);
-	assert_int_equal(idle_count_expired(&f.list, 100, 500 * NS_PER_MS, 2), 2);
-	assert_int_equal(idle_count_expired(&f.list, 0, 500 * NS_PER_MS, 10), 0);
+	assert_int_equal(deadline_list_count_expired(&f.list, 100, 99 * NS_PER_MS, 10), 0);
+	assert_int_equal(deadline_list_count_expired(&f.list, 100, 100 * NS_PER_MS, 10), 1);
+	assert_int_equal(deadline_list_count_expired(&f.list, 100, 103 * NS_PER_MS - 1, 10), 3);
+	assert_int_equal(deadline_list_count_expired(&f.list, 100, 500 * NS_PER_MS, 10), ENTRIES);
+	assert_int_equal(deadline_list_count_expired(&f.list, 100, 500 * NS_PER_MS, 2), 2);
+	assert_int_equal(deadline_list_count_expired(&f.list, 0, 500 * NS_PER_MS, 10), 0);
 }
 
 int main(void)

@@ -34,14 +34,15 @@ struct conn {
 	uint64_t sent_bytes;
 	uint64_t accepted_ns;
 	union address peer;
-	struct idle_entry idle; /* in its worker's list of those that read, or of those that owe */
+	struct deadline_entry
+		deadline;       /* in its worker's list of those that read, or of those that owe */
 	struct queue_link link; /* on the way from a worker that leaves to another */
 };
 
 /* The connection that has this entry, or this link. */
-static inline struct conn *conn_of_idle(struct idle_entry *idle)
+static inline struct conn *conn_of_deadline(struct deadline_entry *deadline)
 {
-	return (struct conn *)((char *)idle - offsetof(struct conn, idle));
+	return (struct conn *)((char *)deadline - offsetof(struct conn, deadline));
 }
 
 static inline struct conn *conn_of_link(struct queue_link *link)

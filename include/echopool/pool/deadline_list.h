@@ -1,56 +1,59 @@
 /*
- * Connections in the order in which something last happened on them. With one timeout for all, that
- * is the order of their deadlines too, so that every operation takes the same few steps however
- * many there are. A list belongs to one worker, and only its thread touches it.
+ * Connections in the order of their deadlines. All in one list have the same timeout, so that is
+ * the order in which something last happened on them, and every operation takes the same few steps
+ * however many there are. A list belongs to one worker, and only that worker's thread calls these
+ * functions.
  */
 #ifndef ECHOPOOL_POOL_DEADLINE_LIST_H
 #define ECHOPOOL_POOL_DEADLINE_LIST_H
 
 #include <stdint.h>
 
-/* The part of a connection that a list holds; it is in at most one list. */
-struct idle_entry {
-	struct idle_entry *before;
-	struct idle_entry *after;
+/* The part of a connection that a list holds; it is in at most one list. Its worker's thread. */
+struct deadline_entry {
+	struct deadline_entry *prev;
+	struct deadline_entry *next;
 	uint64_t since_ns; /* when something last happened, CLOCK_MONOTONIC */
 };
 
-struct idle_list {
-	struct idle_entry ends; /* before is the newest, after the oldest; itself when empty */
+/* Its worker's thread. */
+struct deadline_list {
+	struct deadline_entry head; /* next is the oldest, prev the newest; itself when empty */
 };
 
-#define IDLE_NEVER UINT64_MAX
+#define DEADLINE_NEVER UINT64_MAX
 
-void idle_init(struct idle_list *list);
+void deadline_list_init(struct deadline_list *list);
 
 /* Appends an entry that is in no list: something happened on it now. Times never run backwards. */
-void idle_append(struct idle_list *list, struct idle_entry *entry, uint64_t now_ns);
+void deadline_list_append(struct deadline_list *list, struct deadline_entry *entry,
+			  uint64_t now_ns);
 
 /*
- * Puts an entry that is in no list at its place by its since_ns. near, an entry of the list or
- * NULL, is where the search begins: entries that come newest first, each near the one before, take
- * as many steps as the list is long, all together.
+ * Inserts an entry that is in no list in the order of its since_ns. The search goes from near, an
+ * entry of the list, towards the oldest; from the newest if near is NULL or too old. Inserting many
+ * entries, newest first, each near the one before, takes one walk through the list.
  */
-void idle_insert(struct idle_list *list, struct idle_entry *entry, struct idle_entry *near);
+void deadline_list_insert(struct deadline_list *list, struct deadline_entry *entry,
+			  struct deadline_entry *near);
 
-/* Takes an entry out of its list. */
-void idle_remove(struct idle_entry *entry);
+/* Removes an entry from its list. */
+void deadline_list_remove(struct deadline_entry *entry);
 
-/* Something happened on an entry of the list now. */
-void idle_touch(struct idle_list *list, struct idle_entry *entry, uint64_t now_ns);
+/* Something happened now on an entry of the list. */
+void deadline_list_touch(struct deadline_list *list, struct deadline_entry *entry, uint64_t now_ns);
 
 /* The entry on which nothing has happened for longest; NULL when the list is empty. */
-struct idle_entry *idle_oldest(const struct idle_list *list);
+struct deadline_entry *deadline_list_oldest(const struct deadline_list *list);
 
 /* The entry on which something has happened last; NULL when the list is empty. */
-struct idle_entry *idle_newest(const struct idle_list *list);
+struct deadline_entry *deadline_list_newest(const struct deadline_list *list);
 
-/* When the oldest entry will have been idle for timeout_ms; IDLE_NEVER for none, and for timeout 0.
- */
-uint64_t idle_deadline_ns(const struct idle_list *list, uint32_t timeout_ms);
+/* The oldest entry's deadline; DEADLINE_NEVER when the list is empty or the timeout is 0. */
+uint64_t deadline_list_next_ns(const struct deadline_list *list, uint32_t timeout_ms);
 
-/* How many entries have been idle for timeout_ms now, at most most; 0 for timeout 0. */
-uint32_t idle_count_expired(const struct idle_list *list, uint32_t timeout_ms, uint64_t now_ns,
-			    uint32_t most);
+/* How many entries are past their deadline, at most limit; 0 for timeout 0. */
+uint32_t deadline_list_count_expired(const struct deadline_list *list, uint32_t timeout_ms,
+				     uint64_t now_ns, uint32_t limit);
 
 #endif
