@@ -1,6 +1,6 @@
 /*
- * Who may connect: allow and deny lists, and how many connections each address has. Any thread; it
- * has a lock of its own, which is never held together with another.
+ * Who may connect: allow and deny lists, and a limit on the connections of each address. Any thread
+ * may call these functions. There is one lock, which is never held together with another.
  */
 #ifndef ECHOPOOL_POOL_ACCESS_H
 #define ECHOPOOL_POOL_ACCESS_H
@@ -26,8 +26,8 @@ struct access *access_new(const struct settings *s);
 void access_free(struct access *a);
 
 /*
- * Goes by other settings from now on; connections that were admitted stay, and stay counted.
- * Returns false, and changes nothing, when memory is short.
+ * Applies other settings to the connections that come from now on; those that were admitted stay,
+ * and stay counted. Returns false, and changes nothing, when memory is short.
  */
 bool access_update(struct access *a, const struct settings *s);
 

@@ -1,0 +1,50 @@
+/*
+ * How many connections each address has: a hash table without a lock of its own. access.c owns it
+ * and calls these functions under its lock.
+ */
+#ifndef ECHOPOOL_POOL_ADDRESS_COUNT_H
+#define ECHOPOOL_POOL_ADDRESS_COUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echopool/base/address.h"
+
+/* An address as it is compared: IPv4 is written as mapped into IPv6 (RFC 4291, 2.5.5.2). */
+struct address_key {
+	uint8_t bytes[16];
+};
+
+/* How many bits come before the IPv4 address there. */
+#define ADDRESS_KEY_MAPPED_BITS 96
+
+/* This keeps chains short up to some hundred thousand addresses; 32 KiB. */
+#define ADDRESS_COUNT_BUCKETS 4096
+
+/* The owner's lock protects the buckets; the seed never changes. */
+struct address_counts {
+	uint64_t seed; /* so that nobody can choose addresses that share a chain */
+	struct address_count *buckets[ADDRESS_COUNT_BUCKETS];
+};
+
+/* The key of an in_addr (AF_INET) or an in6_addr (AF_INET6). Any thread. */
+struct address_key address_key_make(sa_family_t family, const void *bytes);
+
+/* The key of a peer, whatever its port. Any thread. */
+struct address_key address_key_of(const union address *peer);
+
+/* Makes an empty table. */
+void address_counts_init(struct address_counts *counts);
+
+void address_counts_free(struct address_counts *counts);
+
+/* How many connections the address has. */
+uint32_t address_counts_get(struct address_counts *counts, const struct address_key *key);
+
+/* Counts a connection of the address. False, with nothing changed, when memory is short. */
+bool address_counts_add(struct address_counts *counts, const struct address_key *key);
+
+/* A connection of the address has ended; it must have been counted. */
+void address_counts_remove(struct address_counts *counts, const struct address_key *key);
+
+#endif
