@@ -1,0 +1,98 @@
+/*
+ * When a worker closes connections for their silence; see worker_state.h.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "echopool/base/clock.h"
+#include "echopool/pool/worker_state.h"
+
+/* How often a worker offers again to close idle connections when its last offer was not needed. */
+#define OFFER_PERIOD_NS (10 * NS_PER_MS)
+
+/* Whether what the connection waits for has come true already. */
+static bool is_ready(const struct conn *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = c->owed ? POLLOUT : POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+/*
+ * Ends the oldest of a list, whose time has come, unless something has happened on it that no event
+ * has told yet: after a stop of the process, or behind a batch of events that was full.
+ */
+static void end_if_silent(struct worker *w, struct deadline_list *list, enum conn_end end)
+{
+	struct deadline_entry *oldest = deadline_list_oldest(list);
+	const uint64_t since_ns = oldest->since_ns;
+
+	if (is_ready(conn_of_deadline(oldest)))
+		worker_serve(w, conn_of_deadline(oldest));
+	if (deadline_list_oldest(list) == oldest && oldest->since_ns == since_ns)
+		worker_close_conn(w, conn_of_deadline(oldest), end);
+}
+
+/* How long a silent connection may stay while others wait; 0: for ever. */
+static uint32_t pressed_ms(const struct worker *w)
+{
+	const uint32_t idle_ms = tuned(&w->options.tuning->idle_ms);
+	const uint32_t when_full_ms = tuned(&w->options.tuning->idle_when_full_ms);
+
+	if (when_full_ms == 0 || (idle_ms && idle_ms < when_full_ms))
+		return idle_ms;
+	return when_full_ms;
+}
+
+uint32_t timeouts_count_evictable(const struct worker *w)
+{
+	return deadline_list_count_expired(&w->reading, pressed_ms(w), w->now_ns, QUEUE_TAKE_MAX);
+}
+
+void timeouts_evict(struct worker *w, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		end_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t timeouts_next_ns(const struct worker *w)
+{
+	const struct worker_tuning *t = w->options.tuning;
+	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
+				   deadline_list_next_ns(&w->owing, tuned(&t->write_ms)));
+	uint64_t offer;
+
+	if (!w->pressed)
+		return deadline;
+	offer = deadline_list_next_ns(&w->reading, pressed_ms(w));
+	if (offer < w->offered_ns + OFFER_PERIOD_NS)
+		offer = w->offered_ns + OFFER_PERIOD_NS;
+	return sooner(deadline, offer);
+}
+
+/* Closes the connections of a list whose time has come. */
+static void expire_list(struct worker *w, struct deadline_list *list, uint32_t limit_ms,
+			enum conn_end end)
+{
+	while (deadline_list_next_ns(list, limit_ms) <= w->now_ns)
+		end_if_silent(w, list, end);
+}
+
+void timeouts_apply(struct worker *w)
+{
+	const struct worker_tuning *t = w->options.tuning;
+
+	expire_list(w, &w->reading, tuned(&t->idle_ms), CONN_END_IDLE);
+	expire_list(w, &w->owing, tuned(&t->write_ms), CONN_END_WRITE);
+	if (w->pressed && timeouts_next_ns(w) <= w->now_ns)
+		w->look = true;
+}
