@@ -14,7 +14,7 @@
 #include "echopool/base/address.h"
 #include "echopool/pool/deadline_list.h"
 #include "echopool/pool/queue.h"
-#include "echopool/pool/stats.h"
+#include "echopool/pool/worker_stats.h"
 
 /* What a connection waits for. */
 enum conn_want {

@@ -13,7 +13,7 @@
 
 #include "echopool/base/thread.h"
 #include "echopool/pool/queue.h"
-#include "echopool/pool/stats.h"
+#include "echopool/pool/worker_stats.h"
 
 /* A worker as the queue sees it; under the queue's lock, but for rung. */
 struct place {

@@ -11,7 +11,7 @@
 
 #include "echopool/pool/access.h"
 #include "echopool/pool/queue.h"
-#include "echopool/pool/stats.h"
+#include "echopool/pool/worker_stats.h"
 
 /*
  * What all workers go by, and the main thread changes while they run. Each is looked at alone, at

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cmocka_setup.h"
-#include "echopool/pool/stats.h"
+#include "echopool/pool/worker_stats.h"
 
 #define SAMPLES 20000
 
@@ -136,5 +136,5 @@ int main(void)
 		cmocka_unit_test_setup(test_a_sum_has_every_counter_of_each, reset),
 	};
 
-	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("worker_stats", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * Figures; see the header for who writes and who reads.
  */
-#include "echopool/pool/stats.h"
+#include "echopool/pool/worker_stats.h"
 
 #include <stddef.h>
 

@@ -3,8 +3,8 @@
  * any moment. They are single counts that nothing else depends on, so relaxed order suffices; one
  * writer each makes a load and a store enough where a locked add would cost a bus cycle.
  */
-#ifndef ECHOPOOL_POOL_STATS_H
-#define ECHOPOOL_POOL_STATS_H
+#ifndef ECHOPOOL_POOL_WORKER_STATS_H
+#define ECHOPOOL_POOL_WORKER_STATS_H
 
 #include <stdalign.h>
 #include <stdatomic.h>
