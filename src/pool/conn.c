@@ -1,9 +1,9 @@
 /*
- * One connection's echo (RFC 862); see the header. Called by the worker that holds the connection.
+ * One connection's echo (RFC 862); see the header.
  *
- * Nothing is read while something is owed, so what a connection keeps is bounded by one buffer, and
- * the end of the peer's stream is seen only when every byte before it has been written: closing
- * then sends the rest and the FIN, as a client that shut down its sending side expects.
+ * Nothing is read while bytes are pending. So a connection keeps one buffer at most, and it sees
+ * the end of the peer's stream only when every byte before it has been written. Closing then sends
+ * the rest and the FIN, as a client that shut down its sending side expects.
  */
 #include "echopool/pool/conn.h"
 
@@ -54,30 +54,31 @@ static ssize_t write_some(struct conn *c, const unsigned char *bytes, size_t cou
 }
 
 /* Keeps what could not be written until the peer takes it. */
-static enum conn_want owe(struct conn *c, const unsigned char *bytes, size_t count)
+static enum conn_want keep_pending(struct conn *c, const unsigned char *bytes, size_t count)
 {
-	c->owed = malloc(count);
-	if (!c->owed)
+	c->pending = malloc(count);
+	if (!c->pending)
 		return conn_failed(c, ENOMEM);
-	memcpy(c->owed, bytes, count);
-	c->owed_bytes = (uint32_t)count;
-	c->owed_offset = 0;
+	memcpy(c->pending, bytes, count);
+	c->pending_bytes = (uint32_t)count;
+	c->pending_offset = 0;
 	return CONN_WANT_WRITE;
 }
 
-static enum conn_want pay(struct conn *c, struct worker_stats *stats)
+static enum conn_want flush(struct conn *c, struct worker_stats *stats)
 {
-	ssize_t n = write_some(c, c->owed + c->owed_offset, c->owed_bytes - c->owed_offset, stats);
+	ssize_t n = write_some(c, c->pending + c->pending_offset,
+			       c->pending_bytes - c->pending_offset, stats);
 
 	if (n < 0)
 		return conn_failed(c, errno);
-	c->owed_offset += (uint32_t)n;
-	if (c->owed_offset < c->owed_bytes)
+	c->pending_offset += (uint32_t)n;
+	if (c->pending_offset < c->pending_bytes)
 		return CONN_WANT_WRITE;
-	free(c->owed);
-	c->owed = NULL;
-	c->owed_bytes = 0;
-	c->owed_offset = 0;
+	free(c->pending);
+	c->pending = NULL;
+	c->pending_bytes = 0;
+	c->pending_offset = 0;
 	return CONN_WANT_READ;
 }
 
@@ -103,14 +104,14 @@ static enum conn_want echo(struct conn *c, unsigned char *buffer, size_t buffer_
 	if (sent < 0)
 		return conn_failed(c, errno);
 	if (sent < received)
-		return owe(c, buffer + sent, (size_t)(received - sent));
+		return keep_pending(c, buffer + sent, (size_t)(received - sent));
 	return CONN_WANT_READ;
 }
 
 enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
 			  struct worker_stats *stats)
 {
-	return c->owed ? pay(c, stats) : echo(c, buffer, buffer_bytes, stats);
+	return c->pending ? flush(c, stats) : echo(c, buffer, buffer_bytes, stats);
 }
 
 void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,
@@ -127,12 +128,12 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 
 void conn_close(struct conn *c, enum conn_end end, bool log_connections, struct worker_stats *stats)
 {
-	/* Counted first: who sees the end finds it in the figures. */
+	/* Counted before the close: a client that sees the end finds it in the figures. */
 	stat_add(&stats->ended[end], 1);
-	close(c->fd); /* the descriptor is gone whatever it answers: never again (close(2)) */
+	close(c->fd); /* not again after an error: the descriptor is gone all the same (close(2)) */
 	if (log_connections)
 		conn_log_closed(&c->peer, c->received_bytes, c->sent_bytes, c->accepted_ns,
 				conn_end_name(end), end == CONN_END_ERROR ? c->error : 0);
-	free(c->owed);
+	free(c->pending);
 	free(c);
 }

@@ -1,40 +1,44 @@
 /*
- * Who takes what waits: the workers' side of the queue, and the rule by which they are woken.
- * Workers take and hand over, the main thread gives them their places, dismisses them and says what
- * they may hold; a push wakes one.
+ * Dispatch: which worker takes what waits in the queue, and which worker is woken for it. The
+ * workers take and hand over. The main thread fills and empties their slots, dismisses them and
+ * sets the capacity.
  *
- * Why no wake-up is lost. Everything that the rule looks at (the ring, who sleeps, what each worker
- * holds, what was handed to it) changes only under the lock, and each of these changes is followed,
- * before the lock is released, by the wake-up that it calls for:
+ * WHY NO WAKE-UP IS LOST. Who must be woken depends on the ring, on who sleeps, on what each worker
+ * holds and on what was handed to it. All of this changes only under the lock, and the thread that
+ * changes it wakes whom it must before it releases the lock.
  *
- *  - A worker that holds nothing sleeps on not_empty. It waits for: ring not empty and capacity to
- *    spare, or its own hand-over list not empty, or leave, or end; and looks at all of them under
- *    the lock before and after each wait. A push signals a sleeper; the others, which concern one
- *    certain worker or all, broadcast.
- *  - A worker that holds connections sleeps in epoll_wait. If it has room, a push rings its bell,
- *    and a bell stays rung until the worker has come to queue_take(), so the worker need not be
- *    asleep to hear it. `rung` is cleared under the lock before anything is looked at: a later push
- *    rings again. A worker that is busy sees `rung` itself after each turn, as epoll would tell of
- *    the bell only after all connections that were ready before it.
- *  - If no worker has room, or all together hold as many as they may, the connection waits, and
- *    every worker that does not know yet that others wait is rung (`pressed` is what it knows). A
- *    worker makes room only by telling a smaller `held` in queue_take(), where it looks at the ring
- *    under the same lock: either it sees the connection, or the push comes after and sees its room.
- *    So it never sleeps between ending a connection and telling it. The room may be another's, if
- *    it still holds more than its own bound: then it wakes that one.
- *  - One wake-up per push is not enough, as two pushes may choose the same worker, which takes only
- *    its share. So a taker that leaves something, and a worker that leaves for good, wakes the next
- *    by the same rule. Hence, whenever the lock is free: ring not empty and some worker with room
- *    implies that a worker has been woken, and has not looked yet, that will take or pass on. Who
- *    holds fewest takes something when it looks; who takes nothing has woken one that holds fewer.
+ * A worker that holds nothing sleeps on not_empty. It sleeps until there is an arrival that it may
+ * take, a connection handed to it, its dismissal, or the end of the queue, and it checks all four
+ * under the lock before and after each wait. For an arrival one sleeper is signalled. The other
+ * three concern one certain worker, or all of them, so they are broadcast.
  *
- * tests/model checks the same with spin.
+ * A worker that holds connections sleeps in epoll_wait, and its bell wakes it. `rung` says that the
+ * bell was rung and that the worker has not been in queue_take() since; so a worker hears the bell
+ * also if it was not asleep. queue_take() clears `rung` under the lock before it checks anything: a
+ * later push rings again. A busy worker reads `rung` itself after each turn, because epoll reports
+ * the bell only after all connections that were ready before it.
+ *
+ * If no worker has room, or all together hold as many as the capacity, an arrival waits. Every
+ * worker that does not know this yet is rung (`knows_saturated`). Room comes when a worker reports
+ * in queue_take() that it holds fewer. It checks the ring under the same lock: either the arrival
+ * is there already and the worker sees it, or the push comes later and sees the room. For this
+ * reason a worker never sleeps between closing a connection and its next queue_take(). If that
+ * worker still holds more than its own bound, the room is another's, and it wakes that one.
+ *
+ * One wake-up for each push is not enough, because two pushes may ring the same worker, which takes
+ * only its share. So a worker that leaves arrivals behind in queue_take(), and one that leaves for
+ * good, wakes the next by the same rule. Whenever the lock is free this holds: if arrivals wait and
+ * some worker has room, then a worker has been woken that has not been in queue_take() since, and
+ * there it will take one or wake the next. This comes to an end: a worker that takes nothing wakes
+ * one that holds fewer, and the one that holds fewest takes.
+ *
+ * tests/model checks all of it with spin.
  */
 #include "echopool/pool/queue_state.h"
 
 /*
- * Whether one more may be served, whoever serves it. Each worker has its own bound too, but while
- * the pool is resized, and after connections were handed over, some hold more than theirs.
+ * Whether one more may be served, whoever serves it. The bound of each worker does not suffice:
+ * while the pool is resized, and after a hand-over, some hold more than theirs.
  */
 static bool has_capacity(const struct queue *q) REQUIRES(q->lock);
 static bool has_capacity(const struct queue *q)
@@ -42,115 +46,115 @@ static bool has_capacity(const struct queue *q)
 	return q->held < q->capacity;
 }
 
-static bool has_room(const struct queue *q, const struct place *p) REQUIRES(q->lock);
-static bool has_room(const struct queue *q, const struct place *p)
+static bool has_room(const struct queue *q, const struct slot *s) REQUIRES(q->lock);
+static bool has_room(const struct queue *q, const struct slot *s)
 {
-	return p->bell && !p->leaving && p->held < p->worker_connections && has_capacity(q);
+	return s->bell && !s->leaving && s->held < s->worker_connections && has_capacity(q);
 }
 
-static void set_held(struct queue *q, struct place *p, uint32_t held) REQUIRES(q->lock);
-static void set_held(struct queue *q, struct place *p, uint32_t held)
+static void set_held(struct queue *q, struct slot *s, uint32_t held) REQUIRES(q->lock);
+static void set_held(struct queue *q, struct slot *s, uint32_t held)
 {
-	q->held = q->held - p->held + held;
-	p->held = held;
+	q->held = q->held - s->held + held;
+	s->held = held;
 }
 
-/* The place with room that holds fewest, other than except; or NULL. */
-static struct place *least_loaded(struct queue *q, const struct place *except) REQUIRES(q->lock);
-static struct place *least_loaded(struct queue *q, const struct place *except)
+/* The worker with room that holds fewest, other than except; or NULL. */
+static struct slot *least_loaded(struct queue *q, const struct slot *except) REQUIRES(q->lock);
+static struct slot *least_loaded(struct queue *q, const struct slot *except)
 {
-	struct place *best = NULL;
+	struct slot *best = NULL;
 
-	for (unsigned int i = 0; i < q->places_end; i++) {
-		struct place *p = &q->places[i];
+	for (unsigned int i = 0; i < q->slots_end; i++) {
+		struct slot *s = &q->slots[i];
 
-		if (p != except && has_room(q, p) && (!best || p->held < best->held))
-			best = p;
+		if (s != except && has_room(q, s) && (!best || s->held < best->held))
+			best = s;
 	}
 	return best;
 }
 
-static void ring(struct place *p)
+static void ring_bell(struct slot *s)
 {
-	if (atomic_load_explicit(&p->rung, memory_order_relaxed))
+	if (atomic_load_explicit(&s->rung, memory_order_relaxed))
 		return;
-	atomic_store_explicit(&p->rung, true, memory_order_relaxed);
-	bell_ring(p->bell);
+	atomic_store_explicit(&s->rung, true, memory_order_relaxed);
+	bell_ring(s->bell);
 }
 
-bool queue_is_rung(const struct queue *q, unsigned int place)
+bool queue_is_rung(const struct queue *q, unsigned int slot)
 {
-	return atomic_load_explicit(&q->places[place].rung, memory_order_relaxed);
+	return atomic_load_explicit(&q->slots[slot].rung, memory_order_relaxed);
 }
 
 void queue_ring_all(struct queue *q)
 {
-	for (unsigned int i = 0; i < q->places_end; i++)
-		if (q->places[i].bell)
-			ring(&q->places[i]);
+	for (unsigned int i = 0; i < q->slots_end; i++)
+		if (q->slots[i].bell)
+			ring_bell(&q->slots[i]);
 }
 
 /* Wakes the worker that should take next. False: none has room. */
 static bool wake_one(struct queue *q) REQUIRES(q->lock);
 static bool wake_one(struct queue *q)
 {
-	struct place *p;
+	struct slot *s;
 
 	if (q->sleepers && has_capacity(q)) {
 		condition_signal(&q->not_empty);
 		return true;
 	}
-	p = least_loaded(q, NULL);
-	if (p)
-		ring(p);
-	return p != NULL;
+	s = least_loaded(q, NULL);
+	if (s)
+		ring_bell(s);
+	return s != NULL;
 }
 
 void queue_wake_next(struct queue *q)
 {
 	if (!q->ring.count || wake_one(q))
 		return;
-	for (unsigned int i = 0; i < q->places_end; i++)
-		if (q->places[i].bell && !q->places[i].pressed)
-			ring(&q->places[i]);
+	for (unsigned int i = 0; i < q->slots_end; i++)
+		if (q->slots[i].bell && !q->slots[i].knows_saturated)
+			ring_bell(&q->slots[i]);
 }
 
 struct arrival queue_pop(struct queue *q)
 {
-	/* It was full, or over a lowered limit: the acceptor may wait. */
+	/* The queue was full, or over a lowered limit: the acceptor may wait. */
 	if (q->ring.count >= q->limit)
 		condition_signal(&q->not_full);
-	/* The last one: workers for which there was no capacity wait for the end. */
+	/* Workers that had no capacity for the last arrival wait for the end. */
 	if (q->closed && q->ring.count == 1)
 		condition_broadcast(&q->not_empty);
 	return ring_pop(&q->ring);
 }
 
-/* What the worker there was woken for, and did not take, is for another. */
-static void clear_place(struct queue *q, unsigned int place) REQUIRES(q->lock);
-static void clear_place(struct queue *q, unsigned int place)
+/* The slot's worker may have been woken for an arrival that it did not take: wakes another. */
+static void clear_slot(struct queue *q, unsigned int slot) REQUIRES(q->lock);
+static void clear_slot(struct queue *q, unsigned int slot)
 {
-	set_held(q, &q->places[place], 0);
-	q->places[place] = (struct place){0};
-	while (q->places_end && !q->places[q->places_end - 1].bell)
-		q->places_end--;
+	set_held(q, &q->slots[slot], 0);
+	q->slots[slot] = (struct slot){0};
+	while (q->slots_end && !q->slots[q->slots_end - 1].bell)
+		q->slots_end--;
 	queue_wake_next(q);
 }
 
-void queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
-		     const struct bell *bell)
+void queue_set_slot(struct queue *q, unsigned int slot, uint32_t worker_connections,
+		    const struct bell *bell)
 {
 	lock_acquire(&q->lock);
-	q->places[place] = (struct place){.worker_connections = worker_connections, .bell = bell};
-	if (place >= q->places_end)
-		q->places_end = place + 1;
+	q->slots[slot] = (struct slot){.worker_connections = worker_connections, .bell = bell};
+	if (slot >= q->slots_end)
+		q->slots_end = slot + 1;
 	lock_release(&q->lock);
 }
 
-void queue_clear_place(struct queue *q, unsigned int place)
+void queue_clear_slot(struct queue *q, unsigned int slot)
 {
 	lock_acquire(&q->lock);
-	clear_place(q, place);
+	clear_slot(q, slot);
 	lock_release(&q->lock);
 }
 
@@ -158,161 +162,169 @@ void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_c
 {
 	lock_acquire(&q->lock);
 	q->capacity = (uint64_t)workers * worker_connections;
-	for (unsigned int i = 0; i < q->places_end; i++)
-		q->places[i].worker_connections = worker_connections;
+	for (unsigned int i = 0; i < q->slots_end; i++)
+		q->slots[i].worker_connections = worker_connections;
 	queue_ring_all(q);
 	queue_wake_next(q);
 	lock_release(&q->lock);
 }
 
 /*
- * What the worker at p may hold and still take one more: what the others with room hold, so that a
- * few connections do not come to a few workers only; and an eighth more, which keeps wake-ups rare
- * where there are many.
+ * The most that a worker may hold and still take one more: what the least loaded of the others
+ * holds, and an eighth. So a few connections spread over all workers, and workers that hold many do
+ * not wake each other for small differences.
  */
-static uint32_t fair_share(struct queue *q, const struct place *p) REQUIRES(q->lock);
-static uint32_t fair_share(struct queue *q, const struct place *p)
+static uint32_t fair_share(struct queue *q, const struct slot *s) REQUIRES(q->lock);
+static uint32_t fair_share(struct queue *q, const struct slot *s)
 {
-	const struct place *other;
+	const struct slot *other;
 
-	/* Those who sleep hold nothing; in a large pool that saves looking at all. */
+	/* Sleepers hold nothing. In a large pool this saves the search. */
 	if (q->sleepers)
 		return 0;
-	other = least_loaded(q, p);
+	other = least_loaded(q, s);
 	return other ? other->held + other->held / 8 : UINT32_MAX;
 }
 
-static void take_share(struct queue *q, struct place *p, struct queue_batch *batch)
+static void take_share(struct queue *q, struct slot *s, struct queue_batch *batch)
 	REQUIRES(q->lock);
-static void take_share(struct queue *q, struct place *p, struct queue_batch *batch)
+static void take_share(struct queue *q, struct slot *s, struct queue_batch *batch)
 {
-	const uint32_t share = q->ring.count ? fair_share(q, p) : 0;
+	const uint32_t share = q->ring.count ? fair_share(q, s) : 0;
 
-	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(q, p) &&
-	       p->held <= share) {
+	while (q->ring.count && batch->count < QUEUE_TAKE_MAX && has_room(q, s) &&
+	       s->held <= share) {
 		batch->arrivals[batch->count++] = queue_pop(q);
-		set_held(q, p, p->held + 1);
+		set_held(q, s, s->held + 1);
 	}
 }
 
-/* For those that wait, less those for whom another worker makes room already. */
-static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
+/*
+ * Asks a worker to close connections for arrivals that wait, except those for which another worker
+ * is making room already. Nothing is closed while a worker has room: that one has been woken.
+ */
+static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
 			 struct queue_batch *batch) REQUIRES(q->lock);
-static void ask_to_evict(struct queue *q, struct place *p, uint32_t offered,
+static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
 			 struct queue_batch *batch)
 {
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
-	/* While anyone has room, nobody need go: that worker was woken, and wakes the next. */
-	p->pressed = q->ring.count && !least_loaded(q, NULL);
-	batch->pressed = p->pressed;
-	if (!batch->pressed)
+	batch->saturated = q->ring.count && !least_loaded(q, NULL);
+	s->knows_saturated = batch->saturated;
+	if (!batch->saturated)
 		return;
 	batch->evict = offered < wanted ? offered : wanted;
-	p->evicting = batch->evict;
+	s->evicting = batch->evict;
 	q->evicting += batch->evict;
 }
 
-/* Whether a worker that holds nothing has nothing to take and no end to learn of. */
-static bool must_sleep(const struct queue *q, const struct place *p) REQUIRES(q->lock);
-static bool must_sleep(const struct queue *q, const struct place *p)
+/* Whether a worker that holds nothing gets nothing now and need not end. */
+static bool must_sleep(const struct queue *q, const struct slot *s) REQUIRES(q->lock);
+static bool must_sleep(const struct queue *q, const struct slot *s)
 {
-	const bool takes = q->ring.count && has_room(q, p);
+	const bool takes = q->ring.count && has_room(q, s);
 	const bool ends = q->stopped || (q->closed && q->ring.count == 0);
 
-	return !takes && !ends && !p->handed && !p->leaving;
+	return !takes && !ends && !s->handed && !s->leaving;
 }
 
-/* Takes note of what the worker tells and gives it what was meant for it alone. */
-static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
-	REQUIRES(q->lock);
-static void meet(struct queue *q, struct place *p, uint32_t held, struct queue_batch *batch)
+static void sleep_until_needed(struct queue *q, struct slot *s) REQUIRES(q->lock);
+static void sleep_until_needed(struct queue *q, struct slot *s)
 {
-	while (held == 0 && must_sleep(q, p)) {
+	while (must_sleep(q, s)) {
 		q->sleepers++;
-		p->asleep = true;
+		s->asleep = true;
 		condition_wait(&q->not_empty, &q->lock);
-		p->asleep = false;
+		s->asleep = false;
 		q->sleepers--;
 	}
-	atomic_store_explicit(&p->rung, false, memory_order_relaxed);
-	p->pressed = false;
-	q->evicting -= p->evicting;
-	p->evicting = 0;
-	batch->handed = p->handed;
-	p->handed = NULL;
-	p->handed_count = 0;
-	batch->leaving = p->leaving;
+}
+
+/* Gives a worker what is meant for it alone, and forgets what it was woken and asked for. */
+static void give_own(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock);
+static void give_own(struct queue *q, struct slot *s, struct queue_batch *batch)
+{
+	atomic_store_explicit(&s->rung, false, memory_order_relaxed);
+	s->knows_saturated = false;
+	q->evicting -= s->evicting;
+	s->evicting = 0;
+	batch->handed = s->handed;
+	s->handed = NULL;
+	s->handed_count = 0;
+	batch->leaving = s->leaving;
 	batch->stopped = q->stopped;
 }
 
-void queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+void queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
 		struct queue_batch *batch)
 {
-	struct place *p = &q->places[place];
+	struct slot *s = &q->slots[slot];
 
 	batch->count = 0;
 	batch->evict = 0;
-	batch->pressed = false;
+	batch->saturated = false;
 	lock_acquire(&q->lock);
-	set_held(q, p, held + p->handed_count);
-	meet(q, p, held, batch);
-	if (!q->stopped && !p->leaving) {
-		take_share(q, p, batch);
-		ask_to_evict(q, p, offered, batch);
+	set_held(q, s, held + s->handed_count);
+	if (held == 0)
+		sleep_until_needed(q, s);
+	give_own(q, s, batch);
+	if (!q->stopped && !s->leaving) {
+		take_share(q, s, batch);
+		ask_to_evict(q, s, offered, batch);
 		queue_wake_next(q);
 	}
 	batch->ended = q->closed && q->ring.count == 0;
 	lock_release(&q->lock);
 }
 
-/* Wakes the worker at p, wherever it sleeps. */
-static void wake(struct queue *q, struct place *p) REQUIRES(q->lock);
-static void wake(struct queue *q, struct place *p)
+/* Wakes a certain worker, wherever it sleeps. */
+static void wake(struct queue *q, struct slot *s) REQUIRES(q->lock);
+static void wake(struct queue *q, struct slot *s)
 {
-	if (p->asleep)
+	if (s->asleep)
 		condition_broadcast(&q->not_empty);
 	else
-		ring(p);
+		ring_bell(s);
 }
 
-void queue_dismiss(struct queue *q, unsigned int place)
+void queue_dismiss(struct queue *q, unsigned int slot)
 {
 	lock_acquire(&q->lock);
-	q->places[place].leaving = true;
-	wake(q, &q->places[place]);
+	q->slots[slot].leaving = true;
+	wake(q, &q->slots[slot]);
 	lock_release(&q->lock);
 }
 
-/* Who stays and holds fewest, room or not. */
-static struct place *fewest(struct queue *q) REQUIRES(q->lock);
-static struct place *fewest(struct queue *q)
+/* The worker that stays and holds fewest, with or without room. */
+static struct slot *hand_over_target(struct queue *q) REQUIRES(q->lock);
+static struct slot *hand_over_target(struct queue *q)
 {
-	struct place *best = NULL;
+	struct slot *best = NULL;
 
-	for (unsigned int i = 0; i < q->places_end; i++) {
-		struct place *p = &q->places[i];
+	for (unsigned int i = 0; i < q->slots_end; i++) {
+		struct slot *s = &q->slots[i];
 
-		if (p->bell && !p->leaving && (!best || p->held < best->held))
-			best = p;
+		if (s->bell && !s->leaving && (!best || s->held < best->held))
+			best = s;
 	}
 	return best;
 }
 
-void queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links)
+void queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links)
 {
 	lock_acquire(&q->lock);
 	while (links) {
 		struct queue_link *link = links;
-		struct place *p = fewest(q);
+		struct slot *s = hand_over_target(q);
 
 		links = link->next;
-		link->next = p->handed;
-		p->handed = link;
-		p->handed_count++;
-		set_held(q, p, p->held + 1);
-		wake(q, p);
+		link->next = s->handed;
+		s->handed = link;
+		s->handed_count++;
+		set_held(q, s, s->held + 1);
+		wake(q, s);
 	}
-	clear_place(q, place);
+	clear_slot(q, slot);
 	lock_release(&q->lock);
 }

@@ -1,6 +1,6 @@
 /*
- * The workers together: start with roll-back, resize, join. Called by the main thread; a worker
- * that ends counts itself out in worker_ended().
+ * The workers together: start with roll-back, resize, join. The main thread calls all of it except
+ * worker_ended(), which each worker calls as it ends.
  */
 #include "echopool/pool/pool.h"
 
@@ -12,13 +12,13 @@
 #include "echopool/base/log.h"
 
 struct pool {
-	/* Main thread. */
+	/* Main thread only. */
 	unsigned int count;
 	const struct bell *all_ended;
-	uint64_t left;                  /* so many workers have left */
+	uint64_t left;                  /* how many workers have left */
 	struct worker_stats left_stats; /* what they have counted */
 	struct worker *workers[POOL_WORKERS_MAX];
-	/* Each worker takes one away as it ends; whoever takes the last rings. */
+	/* Any thread. Each worker subtracts itself as it ends; the last one rings. */
 	atomic_uint running;
 };
 
@@ -33,8 +33,7 @@ struct pool *pool_new(const struct bell *all_ended)
 	return p;
 }
 
-/* In the worker's thread. Acquire and release, so that the bell comes after every worker's last
- * act. */
+/* Acquire and release order the bell after everything that the workers did. */
 static void worker_ended(void *argument)
 {
 	struct pool *p = argument;
@@ -63,7 +62,7 @@ static int start_next(struct pool *p, const struct worker_options *options)
 	return 0;
 }
 
-/* Joins all workers from number keep on, which must be about to end, and forgets them. */
+/* Joins and frees all workers from number keep on, which must be about to end. */
 static void join_from(struct pool *p, unsigned int keep)
 {
 	for (unsigned int i = keep; i < p->count; i++) {
@@ -78,8 +77,7 @@ static void join_from(struct pool *p, unsigned int keep)
 
 static void shrink(struct pool *p, unsigned int workers, struct queue *queue)
 {
-	/* All are dismissed before one is waited for, so that none hands over to another that goes.
-	 */
+	/* All are dismissed before the first ends: none hands over to another that leaves. */
 	for (unsigned int i = workers; i < p->count; i++)
 		queue_dismiss(queue, i);
 	join_from(p, workers);

@@ -1,11 +1,11 @@
 /*
- * The bounded queue: a ring under one lock, a condition variable for idle workers (not_empty) and
- * one for the acceptor (not_full). The acceptor pushes, the main thread changes the limit and
- * closes; how workers take, and which of them is woken, is in dispatch.c.
+ * The bounded queue: a ring under one lock, a condition variable for workers that hold nothing
+ * (not_empty) and one for the acceptor (not_full). Here the acceptor pushes, and the main thread
+ * changes the limit and closes. How workers take, and which of them is woken, is in dispatch.c.
  *
- * The acceptor waits for room on not_full and looks before each wait; whatever makes room signals
- * it. Stop and close set their flag under the lock and then wake everybody, sleepers and bells.
- * tests/model checks this with spin too.
+ * The acceptor waits for room on not_full and checks for it before each wait; whatever makes room
+ * signals it. Stop and close set their flag under the lock and then wake everybody: sleepers by a
+ * broadcast, the others by their bells. tests/model checks this with spin.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +13,9 @@
 #include "echopool/base/clock.h"
 #include "echopool/pool/queue_state.h"
 
-struct queue *queue_new(uint32_t limit, unsigned int places)
+struct queue *queue_new(uint32_t limit, unsigned int slots)
 {
-	const size_t bytes = sizeof(struct queue) + places * sizeof(struct place);
+	const size_t bytes = sizeof(struct queue) + slots * sizeof(struct slot);
 	struct queue *q = aligned_alloc(CACHE_LINE_BYTES, bytes);
 
 	if (!q)

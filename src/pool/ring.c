@@ -1,5 +1,5 @@
 /*
- * The ring of arrivals; see the header. Called by the queue, under its lock.
+ * The ring of arrivals; see the header.
  */
 #include "echopool/pool/ring.h"
 
@@ -19,7 +19,7 @@ void ring_free(struct ring *r)
 	while (r->count) {
 		struct arrival a = ring_pop(r);
 
-		close(a.fd); /* its bytes were never read, so no error matters to anybody */
+		close(a.fd); /* nothing was read from it, so no error matters */
 	}
 	free(r->items);
 	*r = (struct ring){0};
@@ -46,7 +46,7 @@ bool ring_reserve(struct ring *r, uint32_t capacity)
 
 void ring_push(struct ring *r, struct arrival *a)
 {
-	/* 64 bits: head + count may pass 2^32. */
+	/* In 64 bits, as head + count may pass 2^32. */
 	r->items[((uint64_t)r->head + r->count) % r->capacity] = *a;
 	r->count++;
 	a->fd = -1;

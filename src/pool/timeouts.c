@@ -1,5 +1,6 @@
 /*
- * When a worker closes connections for their silence; see worker_state.h.
+ * When a worker closes a connection for its silence: timeouts.idle, timeouts.write, and
+ * timeouts.idle_when_full while others wait. See worker_state.h.
  */
 #include <errno.h>
 #include <poll.h>
@@ -7,13 +8,13 @@
 #include "echopool/base/clock.h"
 #include "echopool/pool/worker_state.h"
 
-/* How often a worker offers again to close idle connections when its last offer was not needed. */
+/* How long a worker waits to offer connections again after an offer that was not needed. */
 #define OFFER_PERIOD_NS (10 * NS_PER_MS)
 
 /* Whether what the connection waits for has come true already. */
 static bool is_ready(const struct conn *c)
 {
-	struct pollfd p = {.fd = c->fd, .events = c->owed ? POLLOUT : POLLIN};
+	struct pollfd p = {.fd = c->fd, .events = c->pending ? POLLOUT : POLLIN};
 	int n;
 
 	do
@@ -23,10 +24,11 @@ static bool is_ready(const struct conn *c)
 }
 
 /*
- * Ends the oldest of a list, whose time has come, unless something has happened on it that no event
- * has told yet: after a stop of the process, or behind a batch of events that was full.
+ * Closes the oldest of a list, whose time has come. A connection on which something has happened is
+ * served instead: when the process was stopped for a while, or a batch of events was full, epoll
+ * has not reported it yet.
  */
-static void end_if_silent(struct worker *w, struct deadline_list *list, enum conn_end end)
+static void close_if_silent(struct worker *w, struct deadline_list *list, enum conn_end end)
 {
 	struct deadline_entry *oldest = deadline_list_oldest(list);
 	const uint64_t since_ns = oldest->since_ns;
@@ -34,11 +36,11 @@ static void end_if_silent(struct worker *w, struct deadline_list *list, enum con
 	if (is_ready(conn_of_deadline(oldest)))
 		worker_serve(w, conn_of_deadline(oldest));
 	if (deadline_list_oldest(list) == oldest && oldest->since_ns == since_ns)
-		worker_close_conn(w, conn_of_deadline(oldest), end);
+		worker_close(w, conn_of_deadline(oldest), end);
 }
 
 /* How long a silent connection may stay while others wait; 0: for ever. */
-static uint32_t pressed_ms(const struct worker *w)
+static uint32_t evict_ms(const struct worker *w)
 {
 	const uint32_t idle_ms = tuned(&w->options.tuning->idle_ms);
 	const uint32_t when_full_ms = tuned(&w->options.tuning->idle_when_full_ms);
@@ -50,13 +52,13 @@ static uint32_t pressed_ms(const struct worker *w)
 
 uint32_t timeouts_count_evictable(const struct worker *w)
 {
-	return deadline_list_count_expired(&w->reading, pressed_ms(w), w->now_ns, QUEUE_TAKE_MAX);
+	return deadline_list_count_expired(&w->reading, evict_ms(w), w->now_ns, QUEUE_TAKE_MAX);
 }
 
 void timeouts_evict(struct worker *w, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		end_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
+		close_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -68,23 +70,22 @@ uint64_t timeouts_next_ns(const struct worker *w)
 {
 	const struct worker_tuning *t = w->options.tuning;
 	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
-				   deadline_list_next_ns(&w->owing, tuned(&t->write_ms)));
+				   deadline_list_next_ns(&w->writing, tuned(&t->write_ms)));
 	uint64_t offer;
 
-	if (!w->pressed)
+	if (!w->saturated)
 		return deadline;
-	offer = deadline_list_next_ns(&w->reading, pressed_ms(w));
+	offer = deadline_list_next_ns(&w->reading, evict_ms(w));
 	if (offer < w->offered_ns + OFFER_PERIOD_NS)
 		offer = w->offered_ns + OFFER_PERIOD_NS;
 	return sooner(deadline, offer);
 }
 
-/* Closes the connections of a list whose time has come. */
-static void expire_list(struct worker *w, struct deadline_list *list, uint32_t limit_ms,
+static void expire_list(struct worker *w, struct deadline_list *list, uint32_t timeout_ms,
 			enum conn_end end)
 {
-	while (deadline_list_next_ns(list, limit_ms) <= w->now_ns)
-		end_if_silent(w, list, end);
+	while (deadline_list_next_ns(list, timeout_ms) <= w->now_ns)
+		close_if_silent(w, list, end);
 }
 
 void timeouts_apply(struct worker *w)
@@ -92,7 +93,7 @@ void timeouts_apply(struct worker *w)
 	const struct worker_tuning *t = w->options.tuning;
 
 	expire_list(w, &w->reading, tuned(&t->idle_ms), CONN_END_IDLE);
-	expire_list(w, &w->owing, tuned(&t->write_ms), CONN_END_WRITE);
-	if (w->pressed && timeouts_next_ns(w) <= w->now_ns)
-		w->look = true;
+	expire_list(w, &w->writing, tuned(&t->write_ms), CONN_END_WRITE);
+	if (w->saturated && timeouts_next_ns(w) <= w->now_ns)
+		w->must_take = true;
 }

@@ -1,17 +1,16 @@
 /*
- * One worker's loop: take, wait, serve, expire. Everything but worker_new(), worker_start(),
- * worker_join() and worker_free(), which the pool's owner calls, runs in the worker's own thread,
- * and so nothing here needs a lock: connections come through the queue, figures and tuning are
- * single atomic numbers.
+ * One worker's loop: take, wait, serve, time out. The main thread calls worker_new(), _start(),
+ * _join() and _free(); everything else runs in the worker's own thread. Nothing here needs a lock:
+ * connections come through the queue, and figures and tuning are single atomic numbers.
  *
  * A worker that holds nothing sleeps in queue_take(). One that holds connections sleeps in
  * epoll_wait, with its bell in the same set, and goes to queue_take() when the bell was rung or a
  * connection ended. The echo itself takes no lock.
  *
- * The set is level-triggered: what one turn leaves in a socket is reported again after its
- * neighbours have had theirs. Each descriptor appears at most once in a batch of events, only its
- * own event ends a connection during the batch, and expiry comes after it, so no event can name one
- * that is gone.
+ * The set is level-triggered: what one turn leaves in a socket is reported again after the other
+ * connections had their turn. No event names a connection that is gone: a descriptor is at most
+ * once in a batch of events, during the batch a connection is closed only for its own event, and
+ * timeouts come after the batch.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,12 +23,12 @@
 #include "echopool/base/thread.h"
 #include "echopool/pool/worker_state.h"
 
-/* Enough that many busy connections share one epoll_wait; more would only delay the bell. */
+/* Many busy connections share one epoll_wait; more than these would only delay the bell. */
 #define EVENTS_PER_WAIT 128
 
 static bool watch_bell(struct worker *w)
 {
-	/* Edge-triggered, so that it need not be read; a null pointer tells it from connections. */
+	/* Edge-triggered, so that it need not be read. The null pointer marks it as the bell. */
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
 
 	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->bell.fd, &event) == 0;
@@ -47,7 +46,7 @@ struct worker *worker_new(unsigned int index, const struct worker_options *optio
 	w->options = *options;
 	w->bell.fd = -1;
 	deadline_list_init(&w->reading);
-	deadline_list_init(&w->owing);
+	deadline_list_init(&w->writing);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	w->buffer_bytes = tuned(&options->tuning->buffer_bytes);
 	w->buffer = malloc(w->buffer_bytes);
@@ -57,13 +56,13 @@ struct worker *worker_new(unsigned int index, const struct worker_options *optio
 		errno = error;
 		return NULL;
 	}
-	queue_set_place(options->queue, index, options->worker_connections, &w->bell);
+	queue_set_slot(options->queue, index, options->worker_connections, &w->bell);
 	return w;
 }
 
 void worker_free(struct worker *w)
 {
-	queue_clear_place(w->options.queue, w->index);
+	queue_clear_slot(w->options.queue, w->index);
 	bell_close(&w->bell);
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
@@ -76,7 +75,7 @@ const struct worker_stats *worker_stats(const struct worker *w)
 	return &w->stats;
 }
 
-/* Follows limits.buffer_bytes; where memory is short the old buffer serves on. */
+/* Follows limits.buffer_bytes; when memory is short the old buffer stays. */
 static void tune_buffer(struct worker *w)
 {
 	const size_t bytes = tuned(&w->options.tuning->buffer_bytes);
@@ -92,39 +91,39 @@ static void tune_buffer(struct worker *w)
 	w->buffer_bytes = bytes;
 }
 
-/* Takes what the queue has for this worker; sleeps there if it holds nothing. False: the end. */
+/* Takes what the queue has for it; sleeps there while it holds nothing. False: it must end. */
 static bool take(struct worker *w)
 {
 	const uint32_t offered = timeouts_count_evictable(w);
 	struct queue_batch batch;
 
-	w->look = false;
+	w->must_take = false;
 	queue_take(w->options.queue, w->index, w->held, offered, &batch);
 	w->offered_ns = w->now_ns;
 	w->now_ns = clock_now_ns();
-	w->pressed = batch.pressed;
+	w->saturated = batch.saturated;
 	worker_adopt_handed(w, batch.handed);
 	for (unsigned int i = 0; i < batch.count; i++) {
 		stats_add_wait(&w->stats, (w->now_ns - batch.arrivals[i].accepted_ns) / 1000);
 		worker_adopt(w, &batch.arrivals[i]);
 	}
 	timeouts_evict(w, batch.evict);
-	/* Who was not silent after all no longer counts as making room. */
+	/* The queue counts on this room: it must learn if a connection was not silent after all. */
 	if (batch.evict)
-		w->look = true;
+		w->must_take = true;
 	if (batch.leaving && !batch.stopped)
 		worker_hand_over(w);
 	return !batch.leaving && !batch.stopped && !(batch.ended && w->held == 0);
 }
 
 /*
- * Waits for the connections and the bell, and serves those that are ready, one turn each. Does not
- * sleep while there is room that the queue has not been told of.
+ * Waits for the connections and the bell, and gives those that are ready one turn each. It does not
+ * sleep while the queue does not know of the room that a closed connection left.
  */
 static void wait_and_serve(struct worker *w)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
-	const int timeout_ms = w->look ? 0 : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
+	const int timeout_ms = w->must_take ? 0 : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
 	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
 
 	if (n < 0 && errno != EINTR)
@@ -134,10 +133,10 @@ static void wait_and_serve(struct worker *w)
 		if (events[i].data.ptr)
 			worker_serve(w, events[i].data.ptr);
 		else
-			w->look = true;
+			w->must_take = true;
 	}
 	timeouts_apply(w);
-	w->look = w->look || queue_is_rung(w->options.queue, w->index);
+	w->must_take = w->must_take || queue_is_rung(w->options.queue, w->index);
 }
 
 static void *worker_run(void *argument)
@@ -149,7 +148,7 @@ static void *worker_run(void *argument)
 	thread_set_name(name);
 	w->now_ns = clock_now_ns();
 	for (;;) {
-		if ((w->look || w->held == 0) && !take(w))
+		if ((w->must_take || w->held == 0) && !take(w))
 			break;
 		tune_buffer(w);
 		if (w->held)

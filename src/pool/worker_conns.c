@@ -1,5 +1,6 @@
 /*
- * The connections that a worker holds; see worker_state.h.
+ * The connections that a worker holds, from the moment it takes them until it closes them or hands
+ * them over. See worker_state.h.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -13,32 +14,45 @@ static bool logs_connections(const struct worker *w)
 	return atomic_load_explicit(&w->options.tuning->log_connections, memory_order_relaxed);
 }
 
-void worker_close_conn(struct worker *w, struct conn *c, enum conn_end end)
-{
-	deadline_list_remove(&c->deadline);
-	w->held--;
-	w->look = true;
-	/*
-	 * Closing a descriptor takes it out of the set only if nobody has a copy, and a child that
-	 * is being started for a reload has one until it executes (epoll(7), Q6). Not in the set:
-	 * it could not be watched.
-	 */
-	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
-		fail(errno, "epoll_ctl");
-	/* Before the close: who sees it may come again at once. */
-	access_release(w->options.access, &c->peer);
-	conn_close(c, end, logs_connections(w), &w->stats);
-}
-
 /* Has epoll watch for what the connection wants; operation is EPOLL_CTL_ADD or EPOLL_CTL_MOD. */
 static bool watch(struct worker *w, int operation, struct conn *c)
 {
-	struct epoll_event event = {.events = c->owed ? EPOLLOUT : EPOLLIN, .data.ptr = c};
+	struct epoll_event event = {.events = c->pending ? EPOLLOUT : EPOLLIN, .data.ptr = c};
 
 	if (epoll_ctl(w->epoll_fd, operation, c->fd, &event) == 0)
 		return true;
 	c->error = errno;
 	return false;
+}
+
+void worker_close(struct worker *w, struct conn *c, enum conn_end end)
+{
+	deadline_list_remove(&c->deadline);
+	w->held--;
+	w->must_take = true;
+	/*
+	 * close() takes a descriptor out of the set only if no other process has a copy. A child
+	 * that is started for a reload has one until it executes (epoll(7), Q6). A connection that
+	 * could not be watched is not in the set.
+	 */
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
+		fail(errno, "epoll_ctl");
+	/* Before the close: a client that sees it may connect again at once. */
+	access_release(w->options.access, &c->peer);
+	conn_close(c, end, logs_connections(w), &w->stats);
+}
+
+/* Closes an arrival that there is no memory for. */
+static void drop_arrival(struct worker *w, struct arrival *a)
+{
+	w->must_take = true;
+	access_release(w->options.access, &a->peer);
+	stat_add(&w->stats.ended[CONN_END_ERROR], 1);
+	close(a->fd); /* nothing was read from it, so no error matters */
+	a->fd = -1;
+	if (logs_connections(w))
+		conn_log_closed(&a->peer, 0, 0, a->accepted_ns, conn_end_name(CONN_END_ERROR),
+				ENOMEM);
 }
 
 void worker_adopt(struct worker *w, struct arrival *a)
@@ -47,29 +61,19 @@ void worker_adopt(struct worker *w, struct arrival *a)
 
 	stat_add(&w->stats.taken, 1);
 	if (!c) {
-		w->look = true;
-		access_release(w->options.access, &a->peer);
-		stat_add(&w->stats.ended[CONN_END_ERROR], 1);
-		close(a->fd); /* nothing was read from it, so no error matters */
-		a->fd = -1;
-		if (logs_connections(w))
-			conn_log_closed(&a->peer, 0, 0, a->accepted_ns,
-					conn_end_name(CONN_END_ERROR), ENOMEM);
+		drop_arrival(w, a);
 		return;
 	}
 	w->held++;
 	deadline_list_append(&w->reading, &c->deadline, w->now_ns);
 	if (!watch(w, EPOLL_CTL_ADD, c))
-		worker_close_conn(w, c, CONN_END_ERROR);
+		worker_close(w, c, CONN_END_ERROR);
 }
 
-/*
- * Takes over the connections of workers that left, as they are: what they are owed, and since when
- * they wait. Those of one worker come newest first.
- */
+/* The connections of one worker come newest first, which is quick to insert. */
 static void insert_handed(struct worker *w, struct queue_link *links)
 {
-	struct deadline_entry *near_reading = NULL, *near_owing = NULL;
+	struct deadline_entry *near_reading = NULL, *near_writing = NULL;
 
 	while (links) {
 		struct conn *c = conn_of_link(links);
@@ -77,9 +81,9 @@ static void insert_handed(struct worker *w, struct queue_link *links)
 		links = links->next;
 		w->held++;
 		stat_add(&w->stats.handed_in, 1);
-		if (c->owed) {
-			deadline_list_insert(&w->owing, &c->deadline, near_owing);
-			near_owing = &c->deadline;
+		if (c->pending) {
+			deadline_list_insert(&w->writing, &c->deadline, near_writing);
+			near_writing = &c->deadline;
 		} else {
 			deadline_list_insert(&w->reading, &c->deadline, near_reading);
 			near_reading = &c->deadline;
@@ -87,8 +91,7 @@ static void insert_handed(struct worker *w, struct queue_link *links)
 	}
 }
 
-/* A second pass: a connection that cannot be watched ends, and must not be near the next one then.
- */
+/* A second pass, because a connection that cannot be watched must not be near the next one. */
 static void watch_handed(struct worker *w, struct queue_link *links)
 {
 	while (links) {
@@ -96,7 +99,7 @@ static void watch_handed(struct worker *w, struct queue_link *links)
 
 		links = links->next;
 		if (!watch(w, EPOLL_CTL_ADD, c))
-			worker_close_conn(w, c, CONN_END_ERROR);
+			worker_close(w, c, CONN_END_ERROR);
 	}
 }
 
@@ -106,19 +109,22 @@ void worker_adopt_handed(struct worker *w, struct queue_link *links)
 	watch_handed(w, links);
 }
 
-/* Prepends the connections of a list to links, newest first: queue_hand_over() turns them round. */
+/*
+ * Moves all connections of a list to the front of links, oldest first; queue_hand_over() reverses
+ * the order.
+ */
 static struct queue_link *unlink_all(struct worker *w, struct deadline_list *list,
 				     struct queue_link *links)
 {
-	struct deadline_entry *e;
+	struct deadline_entry *newest;
 
-	while ((e = deadline_list_newest(list))) {
-		struct conn *c = conn_of_deadline(e);
+	while ((newest = deadline_list_newest(list))) {
+		struct conn *c = conn_of_deadline(newest);
 
-		deadline_list_remove(e);
+		deadline_list_remove(newest);
 		w->held--;
 		stat_add(&w->stats.handed_out, 1);
-		/* It fails only for a descriptor that is not in the set, and each is. */
+		/* This fails only for a descriptor that is not in the set, and each is. */
 		if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0)
 			fail(errno, "epoll_ctl");
 		c->link.next = links;
@@ -129,41 +135,41 @@ static struct queue_link *unlink_all(struct worker *w, struct deadline_list *lis
 
 void worker_hand_over(struct worker *w)
 {
-	struct queue_link *links = unlink_all(w, &w->owing, NULL);
+	struct queue_link *links = unlink_all(w, &w->writing, NULL);
 
 	queue_hand_over(w->options.queue, w->index, unlink_all(w, &w->reading, links));
 }
 
 void worker_serve(struct worker *w, struct conn *c)
 {
-	const bool owed = c->owed != NULL;
+	const bool pending = c->pending != NULL;
 	const uint64_t sent_bytes = c->sent_bytes;
 	const enum conn_want want = conn_serve(c, w->buffer, w->buffer_bytes, &w->stats);
 
 	if (want == CONN_WANT_CLOSE) {
-		worker_close_conn(w, c, c->end);
-	} else if (owed == (want == CONN_WANT_WRITE)) {
+		worker_close(w, c, c->end);
+	} else if (pending == (want == CONN_WANT_WRITE)) {
 		if (c->sent_bytes != sent_bytes)
-			deadline_list_touch(owed ? &w->owing : &w->reading, &c->deadline,
+			deadline_list_touch(pending ? &w->writing : &w->reading, &c->deadline,
 					    w->now_ns);
 	} else {
 		deadline_list_remove(&c->deadline);
-		deadline_list_append(owed ? &w->reading : &w->owing, &c->deadline, w->now_ns);
+		deadline_list_append(pending ? &w->reading : &w->writing, &c->deadline, w->now_ns);
 		if (!watch(w, EPOLL_CTL_MOD, c))
-			worker_close_conn(w, c, CONN_END_ERROR);
+			worker_close(w, c, CONN_END_ERROR);
 	}
 }
 
 static void close_list(struct worker *w, struct deadline_list *list)
 {
-	struct deadline_entry *e;
+	struct deadline_entry *oldest;
 
-	while ((e = deadline_list_oldest(list)))
-		worker_close_conn(w, conn_of_deadline(e), CONN_END_DRAIN);
+	while ((oldest = deadline_list_oldest(list)))
+		worker_close(w, conn_of_deadline(oldest), CONN_END_DRAIN);
 }
 
 void worker_close_all(struct worker *w)
 {
 	close_list(w, &w->reading);
-	close_list(w, &w->owing);
+	close_list(w, &w->writing);
 }

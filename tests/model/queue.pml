@@ -5,30 +5,31 @@
  * WHAT STANDS FOR WHAT. Change both sides together.
  *
  *   here                          src/pool/queue.c, src/pool/dispatch.c, src/pool/worker.c,
- *                                 src/net/acceptor.c, src/control/apply.c
+ *                                 src/pool/worker_conns.c, src/net/acceptor.c,
+ *                                 src/control/apply.c
  *   atomic { ... }                one section under q->lock. What threads share is touched only
  *                                 there, so a section is one step.
  *   a line in it that blocks      condition_wait(): gives the lock back, sleeps, and goes on with
  *                                 the lock in a later step
  *   head, count                   the ring: connections head .. head + count - 1 wait
- *   place[]                       struct place
- *   asleep                        the places' asleep; sleepers is their number
+ *   slot[]                        struct slot
+ *   asleep                        the slots' asleep; sleepers is their number
  *   waiting                       those of them that not_empty has not woken yet
  *   edge[]                        a bell's edge that epoll has not reported yet
- *   has_room() .. fewest()        the functions of the same name; wake_next() and ring_all() have a
- *                                 queue_ before it there. wake_next() is wake_one(), and if nobody
- *                                 has room, a bell for all that are not pressed
- *   proctype worker               worker_run(): take(), wait_and_serve(), leave()
+ *   has_room() ..                 the functions of the same name; wake_next() and ring_all() have a
+ *     hand_over_target()          queue_ before it there. wake_next() is wake_one(), and if no
+ *                                 worker has room, a bell for all that do not know it
+ *   proctype worker               worker_run(): take(), wait_and_serve(), worker_hand_over()
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
  *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
- *   proctype operator             the main thread: pool_resize(), acceptor_change(),
- *                                 service_close(), service_end(), and what they call of queue.h
+ *   proctype operator             the main thread: pool_resize(), acceptor_change(), parts_close(),
+ *                                 parts_end(), and what they call of queue.h
  *   promised                      what queue_wait_for_room() granted and queue_push() will take,
  *                                 whatever becomes of the limit
  *   accept_the_rest()             with queue_promise_room(): all that are in the backlog, past the
- *                                 limit; or fewer, where memory is short
- *   queue_is_rung()               left out: it only has a worker look before its bell's edge, which
+ *                                 limit; or fewer, when memory is short
+ *   queue_is_rung()               left out: it only has a worker take before its bell's edge, which
  *                                 stays to come, as a connection's end does already
  *   proctype spurious             wake-ups of a condition variable that nobody asked for
  *
@@ -43,8 +44,8 @@
  *    worker spins).
  *  - Such states are right: `timeout` in proctype judge is true when nobody else can move. So no
  *    deadlock is missed, though a search for cycles turns spin's own check for invalid end states
- *    off. The judge then looks at everything (phase WORKING: without any shutdown), lets the
- *    clients that stay hang up (phase LEAVING), looks again, and lets the operator stop.
+ *    off. The judge then checks everything (phase WORKING: without any shutdown), lets the clients
+ *    that stay hang up (phase LEAVING), checks again, and lets the operator stop.
  *
  * Together: whatever has to come does come, without any assumption about fair scheduling. The
  * assertions in audit() hold after each step that hands a connection on: exactly one owner.
@@ -101,21 +102,21 @@
 mtype = { WORKING, LEAVING, STOPPING };
 mtype phase = WORKING;
 
-typedef place_t {
+typedef slot_t {
 	bool bell; /* somebody is here */
 	bool rung;
 	bool leaving;
-	bool pressed; /* knows that others wait and that there is no room for them here */
+	bool knows_saturated; /* that others wait and no worker has room */
 	byte held;
 	byte evicting;
 	byte handed; /* a set */
 };
 
 /* The queue; under its lock. */
-place_t place[WORKERS];
+slot_t slot[WORKERS];
 byte head, count;
 byte limit = LIMIT;
-byte promised; /* room that the acceptor was told of and has not used */
+byte promised; /* room that the acceptor was granted and has not used */
 byte worker_connections = ROOM;
 byte capacity = START * ROOM; /* how many all workers together may hold */
 byte evicting;
@@ -146,8 +147,8 @@ inline audit()
 	i = 0;
 	do
 	:: i < WORKERS ->
-		set = set | holds[i] | place[i].handed;
-		sum = sum + BITS(holds[i]) + BITS(place[i].handed);
+		set = set | holds[i] | slot[i].handed;
+		sum = sum + BITS(holds[i]) + BITS(slot[i].handed);
 		i++
 	:: else -> break
 	od;
@@ -170,18 +171,18 @@ inline signal_not_full()
 }
 
 #define has_room(p) \
-	(place[p].bell && !place[p].leaving && place[p].held < worker_connections && SPARE)
+	(slot[p].bell && !slot[p].leaving && slot[p].held < worker_connections && SPARE)
 
-/* What all have told, and what they have. */
-#define HAS(p) (BITS(holds[p]) + BITS(place[p].handed))
+/* What all have reported, and what they have. */
+#define HAS(p) (BITS(holds[p]) + BITS(slot[p].handed))
 #if WORKERS == 1
-#define HELD     place[0].held
+#define HELD     slot[0].held
 #define ALL_HAVE HAS(0)
 #elif WORKERS == 2
-#define HELD     (place[0].held + place[1].held)
+#define HELD     (slot[0].held + slot[1].held)
 #define ALL_HAVE (HAS(0) + HAS(1))
 #else
-#define HELD     (place[0].held + place[1].held + place[2].held)
+#define HELD     (slot[0].held + slot[1].held + slot[2].held)
 #define ALL_HAVE (HAS(0) + HAS(1) + HAS(2))
 #endif
 #ifdef BUG_EACH_BOUND_ALONE
@@ -198,7 +199,7 @@ inline least_loaded(except)
 	:: i < WORKERS ->
 		if
 		:: i != except && has_room(i) &&
-		   (best == NOBODY || place[i].held < place[best].held) -> best = i
+		   (best == NOBODY || slot[i].held < slot[best].held) -> best = i
 		:: else
 		fi;
 		i++
@@ -206,7 +207,7 @@ inline least_loaded(except)
 	od
 }
 
-inline fewest()
+inline hand_over_target()
 {
 	best = NOBODY;
 	i = 0;
@@ -214,11 +215,11 @@ inline fewest()
 	:: i < WORKERS ->
 		if
 #ifdef BUG_HAND_OVER_TO_LEAVER
-		:: i != w && place[i].bell &&
+		:: i != w && slot[i].bell &&
 #else
-		:: place[i].bell && !place[i].leaving &&
+		:: slot[i].bell && !slot[i].leaving &&
 #endif
-		   (best == NOBODY || place[i].held < place[best].held) -> best = i
+		   (best == NOBODY || slot[i].held < slot[best].held) -> best = i
 		:: else
 		fi;
 		i++
@@ -227,11 +228,11 @@ inline fewest()
 	assert(best != NOBODY)
 }
 
-inline ring(p)
+inline ring_bell(p)
 {
 	if
-	:: !place[p].rung ->
-		place[p].rung = true;
+	:: !slot[p].rung ->
+		slot[p].rung = true;
 		edge[p] = true
 	:: else
 	fi
@@ -243,7 +244,7 @@ inline ring_all()
 	do
 	:: i < WORKERS ->
 		if
-		:: place[i].bell -> ring(i)
+		:: slot[i].bell -> ring_bell(i)
 		:: else
 		fi;
 		i++
@@ -261,13 +262,13 @@ inline wake_one()
 		least_loaded(NOBODY);
 		woken = best != NOBODY;
 		if
-		:: woken -> ring(best)
+		:: woken -> ring_bell(best)
 		:: else
 		fi
 	fi
 }
 
-/* For what waits: the worker that takes next, or else all that do not know that others wait. */
+/* For what waits: the worker that takes next; without one, all that do not know that others wait. */
 inline wake_next()
 {
 	wake_one();
@@ -276,9 +277,9 @@ inline wake_next()
 	:: !woken && i < WORKERS ->
 		if
 #ifdef BUG_RING_AGAIN_AND_AGAIN
-		:: place[i].bell -> ring(i)
+		:: slot[i].bell -> ring_bell(i)
 #else
-		:: place[i].bell && !place[i].pressed -> ring(i)
+		:: slot[i].bell && !slot[i].knows_saturated -> ring_bell(i)
 #endif
 		:: else
 		fi;
@@ -296,7 +297,7 @@ inline wake(p)
 #else
 		waiting = 0
 #endif
-	:: else -> ring(p)
+	:: else -> ring_bell(p)
 	fi
 }
 
@@ -308,13 +309,13 @@ inline pop()
 	head++;
 	count--;
 	assert(ALL_HAVE <= capacity);
-#ifndef BUG_POP_TELLS_NOBODY
+#ifndef BUG_POP_SIGNALS_NOBODY
 	if
 	:: count + 1 >= limit -> signal_not_full()
 	:: else
 	fi;
 #endif
-#ifndef BUG_END_IS_NOT_TOLD
+#ifndef BUG_END_IS_NOT_SIGNALLED
 	if
 	:: closed && !count -> waiting = 0
 	:: else
@@ -323,7 +324,7 @@ inline pop()
 }
 
 #define MUST_SLEEP                                                                     \
-	(!holds[w] && !(count && has_room(w)) && !place[w].handed && !place[w].leaving && \
+	(!holds[w] && !(count && has_room(w)) && !slot[w].handed && !slot[w].leaving && \
 	 !stopped && !(closed && !count))
 
 inline fall_asleep()
@@ -334,20 +335,24 @@ inline fall_asleep()
 	asleep = asleep & ~BIT(w)
 }
 
-inline meet()
+inline sleep_until_needed()
 {
 	do
 	:: MUST_SLEEP -> fall_asleep()
 	:: else -> break
-	od;
+	od
+}
+
+inline give_own()
+{
 #ifndef BUG_RUNG_CLEARED_LATE
-	place[w].rung = false;
+	slot[w].rung = false;
 #endif
-	place[w].pressed = false;
-	evicting = evicting - place[w].evicting;
-	place[w].evicting = 0;
-	holds[w] = holds[w] | place[w].handed;
-	place[w].handed = 0
+	slot[w].knows_saturated = false;
+	evicting = evicting - slot[w].evicting;
+	slot[w].evicting = 0;
+	holds[w] = holds[w] | slot[w].handed;
+	slot[w].handed = 0
 }
 
 /* An eighth of so few is nothing. */
@@ -358,12 +363,12 @@ inline take_share()
 	do
 	:: count && c < TAKE && has_room(w) &&
 #ifdef BUG_EQUALS_WAIT_FOR_EACH_OTHER
-	   (best == NOBODY || place[w].held < place[best].held) ->
+	   (best == NOBODY || slot[w].held < slot[best].held) ->
 #else
-	   (asleep -> !place[w].held : best == NOBODY || place[w].held <= place[best].held) ->
+	   (asleep -> !slot[w].held : best == NOBODY || slot[w].held <= slot[best].held) ->
 #endif
 		pop();
-		place[w].held++;
+		slot[w].held++;
 		c++
 	:: else -> break
 	od
@@ -374,21 +379,21 @@ inline ask_to_evict()
 	if
 	:: count && !has_room(w) ->
 		least_loaded(NOBODY);
-		place[w].pressed = best == NOBODY
+		slot[w].knows_saturated = best == NOBODY
 	:: else
 	fi;
 	if
-	:: place[w].pressed && count > evicting ->
+	:: slot[w].knows_saturated && count > evicting ->
 		evict = count - evicting;
 		if
 		:: evict > offered -> evict = offered
 		:: else
 		fi;
-		place[w].evicting = evict;
+		slot[w].evicting = evict;
 		evicting = evicting + evict
 	:: else
 	fi;
-	pressed = place[w].pressed
+	saturated = slot[w].knows_saturated
 }
 
 inline pass_on()
@@ -397,7 +402,7 @@ inline pass_on()
 	:: count ->
 #if defined(BUG_NO_PASSING_ON)
 		skip
-#elif defined(BUG_FULL_ARE_NOT_TOLD)
+#elif defined(BUG_FULL_ARE_NOT_RUNG)
 		wake_one()
 #else
 		wake_next()
@@ -409,13 +414,14 @@ inline pass_on()
 /* Within an atomic of the caller, which goes on in the same step: what follows is its own. */
 inline queue_take()
 {
-	look = false;
+	must_take = false;
 	evict = 0;
-	place[w].held = BITS(holds[w]) + BITS(place[w].handed);
+	slot[w].held = BITS(holds[w]) + BITS(slot[w].handed);
 	offered = BITS(holds[w] & SILENT);
-	meet();
+	sleep_until_needed();
+	give_own();
 	if
-	:: !stopped && !place[w].leaving ->
+	:: !stopped && !slot[w].leaving ->
 		take_share();
 		ask_to_evict();
 		pass_on()
@@ -427,7 +433,7 @@ inline queue_take()
 }
 
 /* One of set, which the worker holds, ends. */
-inline let_go()
+inline close_conn()
 {
 	c = 0;
 	do
@@ -436,20 +442,20 @@ inline let_go()
 	od;
 	holds[w] = holds[w] & ~BIT(c);
 	gone = gone | BIT(c);
-	look = true;
+	must_take = true;
 	audit()
 }
 
-inline clear_place(p)
+inline clear_slot(p)
 {
-	place[p].bell = false;
-	place[p].rung = false;
-	place[p].leaving = false;
-	place[p].pressed = false;
-	place[p].held = 0;
-	evicting = evicting - place[p].evicting;
-	place[p].evicting = 0;
-#ifndef BUG_CLEARED_PLACE_SWALLOWS
+	slot[p].bell = false;
+	slot[p].rung = false;
+	slot[p].leaving = false;
+	slot[p].knows_saturated = false;
+	slot[p].held = 0;
+	evicting = evicting - slot[p].evicting;
+	slot[p].evicting = 0;
+#ifndef BUG_CLEARED_SLOT_SWALLOWS
 	pass_on()
 #endif
 }
@@ -461,9 +467,9 @@ inline queue_hand_over()
 	:: c < CONNS ->
 		if
 		:: holds[w] & BIT(c) ->
-			fewest();
-			place[best].handed = place[best].handed | BIT(c);
-			place[best].held++;
+			hand_over_target();
+			slot[best].handed = slot[best].handed | BIT(c);
+			slot[best].held++;
 			holds[w] = holds[w] & ~BIT(c);
 #ifndef BUG_HAND_OVER_IN_SILENCE
 			wake(best)
@@ -473,21 +479,21 @@ inline queue_hand_over()
 		c++
 	:: else -> break
 	od;
-	assert(!place[w].evicting && !place[w].handed);
-	clear_place(w)
+	assert(!slot[w].evicting && !slot[w].handed);
+	clear_slot(w)
 }
 
 /* Hangs up when it likes, or because its time has come. */
 #define MAY_END   (holds[w] & (phase == WORKING -> ALL & ~(SILENT | BUSY) : ALL))
-/* The offer's timer runs; looks that would change nothing are left out, so that runs can end. */
-#define MAY_OFFER (pressed && (holds[w] & SILENT) && (count > evicting || !count || has_room(w)))
+/* The offer's timer runs. Offers that would change nothing are left out, so that runs can end. */
+#define MAY_OFFER (saturated && (holds[w] & SILENT) && (count > evicting || !count || has_room(w)))
 
 #ifdef BUG_SLEEPS_WITH_NEWS
 #define NEWS(x) news = x
-#define LOOKS   (look && news || !holds[w])
+#define GOES_TO_QUEUE (must_take && news || !holds[w])
 #else
 #define NEWS(x) skip
-#define LOOKS   (look || !holds[w])
+#define GOES_TO_QUEUE (must_take || !holds[w])
 #endif
 #ifdef BUG_RUNG_CLEARED_LATE
 #define TURN goto clear_rung
@@ -497,23 +503,23 @@ inline queue_hand_over()
 
 proctype worker(byte w)
 {
-	bool look, pressed, ended, news;
+	bool must_take, saturated, ended, news;
 	byte offered, evict;
 
 end_wait_for_start:
 	running[w];
 turn:
 	/*
-	 * One event of epoll_wait's batch, or the look that follows the batch. With anything to
-	 * look at, epoll_wait has a timeout of 0.
+	 * One event of epoll_wait's batch, or queue_take(), which follows the batch. While it must
+	 * take, epoll_wait has a timeout of 0.
 	 */
 	if
-	:: atomic { holds[w] && edge[w] -> edge[w] = false; look = true; NEWS(true); goto turn }
-	:: atomic { MAY_END -> set = MAY_END; let_go(); NEWS(true); goto turn }
-	:: atomic { !look && MAY_OFFER -> look = true; NEWS(true); goto turn }
+	:: atomic { holds[w] && edge[w] -> edge[w] = false; must_take = true; NEWS(true); goto turn }
+	:: atomic { MAY_END -> set = MAY_END; close_conn(); NEWS(true); goto turn }
+	:: atomic { !must_take && MAY_OFFER -> must_take = true; NEWS(true); goto turn }
 	:: atomic {
-		LOOKS ->
-#ifdef BUG_LOOKS_BEFORE_THE_LOCK
+		GOES_TO_QUEUE ->
+#ifdef BUG_CHECKS_BEFORE_THE_LOCK
 		if
 		:: MUST_SLEEP -> goto sleep
 		:: else
@@ -523,7 +529,7 @@ turn:
 		NEWS(false);
 		if
 		:: evict -> goto close_for_others
-		:: place[w].leaving && !stopped -> goto leave
+		:: slot[w].leaving && !stopped -> goto leave
 		:: stopped || ended && !holds[w] -> goto end
 		:: else -> TURN
 		fi
@@ -532,7 +538,7 @@ turn:
 close_for_others:
 	atomic {
 		do
-		:: evict -> set = holds[w] & SILENT; let_go(); evict--
+		:: evict -> set = holds[w] & SILENT; close_conn(); evict--
 		:: else -> goto turn
 		od
 	}
@@ -549,13 +555,13 @@ end:
 		holds[w] = 0;
 		edge[w] = false;
 		running[w] = false;
-		look = false;
-		pressed = false;
+		must_take = false;
+		saturated = false;
 		ended = false;
 		audit();
 		goto end_wait_for_start
 	}
-#ifdef BUG_LOOKS_BEFORE_THE_LOCK
+#ifdef BUG_CHECKS_BEFORE_THE_LOCK
 sleep:
 	atomic {
 		fall_asleep();
@@ -564,7 +570,7 @@ sleep:
 #endif
 #ifdef BUG_RUNG_CLEARED_LATE
 clear_rung:
-	place[w].rung = false;
+	slot[w].rung = false;
 	goto turn
 #endif
 }
@@ -602,7 +608,7 @@ inline accept_and_push()
 		:: promised -> promised--
 		:: else
 		fi;
-#ifdef BUG_FULL_ARE_NOT_TOLD
+#ifdef BUG_FULL_ARE_NOT_RUNG
 		wake_one();
 		if
 		:: !woken && count == 1 -> ring_all()
@@ -668,15 +674,15 @@ proctype acceptor()
 	acceptor_ended = true
 }
 
-inline queue_set_place(p)
+inline queue_set_slot(p)
 {
-	place[p].bell = true
+	slot[p].bell = true
 }
 
 inline queue_dismiss(p)
 {
 	atomic {
-		place[p].leaving = true;
+		slot[p].leaving = true;
 		wake(p)
 	}
 }
@@ -690,11 +696,11 @@ inline end()
 #endif
 }
 
-inline queue_clear_place(p)
+inline queue_clear_slot(p)
 {
 	atomic {
-		assert(!place[p].handed);
-		clear_place(p)
+		assert(!slot[p].handed);
+		clear_slot(p)
 	}
 }
 
@@ -714,7 +720,7 @@ inline grow(n)
 	p = n;
 	do
 	:: p < WORKERS ->
-		queue_set_place(p);
+		queue_set_slot(p);
 		running[p] = true;
 		p++
 	:: else -> break
@@ -725,8 +731,8 @@ inline grow(n)
 /* The thread of a worker cannot be had. */
 inline grow_in_vain()
 {
-	queue_set_place(START);
-	queue_clear_place(START)
+	queue_set_slot(START);
+	queue_clear_slot(START)
 }
 
 /* All but the first STAY leave. */
@@ -741,7 +747,7 @@ inline shrink()
 #ifndef BUG_CLOSES_BEFORE_THEY_LEFT
 	p = STAY;
 	do
-	:: p < WORKERS -> !running[p]; queue_clear_place(p); p++
+	:: p < WORKERS -> !running[p]; queue_clear_slot(p); p++
 	:: else -> break
 	od
 #endif
@@ -830,17 +836,17 @@ inline judge_working()
 {
 	/* The resize has ended. */
 	assert(settled);
-	/* A stop ends, whatever clients do; so does the acceptor once it is told. */
+	/* A stop ends, whatever clients do; so does the acceptor once it is asked to. */
 	assert(!stopped || finished);
 	assert(!stopping || acceptor_ended);
-	/* Whoever waits outside waits for room in the queue. */
+	/* A connection waits outside only for room in the queue. */
 	assert(next == CONNS || count >= limit || acceptor_ended);
 	i = 0;
 	do
 	:: i < WORKERS ->
 		/* Nothing is handed to somebody who does not know it. */
-		assert(!place[i].handed && !(place[i].leaving && running[i]));
-		/* Whoever waits in the queue waits for room at a worker, and no silent one keeps it. */
+		assert(!slot[i].handed && !(slot[i].leaving && running[i]));
+		/* One waits in the queue only for room at a worker, and no silent one keeps it. */
 		assert(!count || !running[i] || BITS(holds[i]) >= worker_connections ||
 		       ALL_HAVE >= capacity);
 		assert(!count || !running[i] || !(holds[i] & SILENT));
@@ -878,7 +884,7 @@ init {
 	atomic {
 		i = 0;
 		do
-		:: i < START -> queue_set_place(i); running[i] = true; i++
+		:: i < START -> queue_set_slot(i); running[i] = true; i++
 		:: else -> break
 		od;
 		i = 0;

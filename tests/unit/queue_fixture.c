@@ -19,7 +19,7 @@ void open_queue(struct fixture *f, uint32_t limit, uint32_t worker_connections)
 	assert_non_null(f->queue);
 	for (unsigned int i = 0; i < BELLS; i++) {
 		assert_true(bell_open(&f->bells[i]));
-		queue_set_place(f->queue, i, worker_connections, &f->bells[i]);
+		queue_set_slot(f->queue, i, worker_connections, &f->bells[i]);
 	}
 }
 
@@ -39,11 +39,11 @@ bool push(struct queue *q, int number)
 	return pushed;
 }
 
-void take(struct queue *q, unsigned int place, uint32_t held, int first, unsigned int count)
+void take(struct queue *q, unsigned int slot, uint32_t held, int first, unsigned int count)
 {
 	struct queue_batch batch;
 
-	queue_take(q, place, held, 0, &batch);
+	queue_take(q, slot, held, 0, &batch);
 	assert_int_equal(batch.count, count);
 	for (unsigned int i = 0; i < count; i++)
 		assert_int_equal(batch.arrivals[i].fd, FD_BASE + first + (int)i);
@@ -55,11 +55,11 @@ void others_hold(struct fixture *f, uint32_t held)
 		take(f->queue, i, held, 0, 0);
 }
 
-bool rung(struct fixture *f, unsigned int place)
+bool rung(struct fixture *f, unsigned int slot)
 {
-	bool was = is_ready(f->bells[place].fd, POLLIN);
+	bool was = is_ready(f->bells[slot].fd, POLLIN);
 
-	bell_clear(&f->bells[place]);
+	bell_clear(&f->bells[slot]);
 	return was;
 }
 
@@ -70,7 +70,7 @@ static void pause_ms(long ms)
 	nanosleep(&pause, NULL);
 }
 
-/* The state of a thread as the kernel tells it, or 0 when it cannot be read. */
+/* The state of a thread as the kernel reports it, or 0 when it cannot be read. */
 static char state_of(int tid)
 {
 	char path[64], text[512];

@@ -1,5 +1,5 @@
 /*
- * What the tests of the queue share: a queue whose places have bells, arrivals that are only
+ * What the tests of the queue share: a queue whose slots have bells, arrivals that are only
  * numbers, and threads that sleep in the queue. Each function checks what it does.
  */
 #ifndef TESTS_QUEUE_FIXTURE_H
@@ -14,7 +14,7 @@
 
 #define BELLS 4
 
-/* A queue whose places have bells. */
+/* A queue whose slots have bells. */
 struct fixture {
 	struct queue *queue;
 	struct bell bells[BELLS];
@@ -31,13 +31,13 @@ void close_queue(struct fixture *f);
 bool push(struct queue *q, int number);
 
 /* Takes for a worker that holds `held` and checks that it got count numbers, from first on. */
-void take(struct queue *q, unsigned int place, uint32_t held, int first, unsigned int count);
+void take(struct queue *q, unsigned int slot, uint32_t held, int first, unsigned int count);
 
-/* The workers behind the first tell that they hold so many; nothing waits yet. */
+/* The workers behind the first report that they hold so many; nothing waits yet. */
 void others_hold(struct fixture *f, uint32_t held);
 
-/* Whether the bell of this place was rung since the last look. */
-bool rung(struct fixture *f, unsigned int place);
+/* Whether the bell of this slot was rung since the last call. */
+bool rung(struct fixture *f, unsigned int slot);
 
 /* A thread that is to sleep in the queue, what it is given there, and its kernel's number. */
 struct sleeper {

@@ -1,5 +1,5 @@
 /*
- * One connection's echo on a real TCP connection: bytes, owing, ends, and memory.
+ * One connection's echo on a real TCP connection: bytes, pending bytes, ends, and memory.
  */
 #include <errno.h>
 #include <poll.h>
@@ -134,20 +134,19 @@ static void test_a_reset_ends_it(void **state)
 	close_conn(f, CONN_END_RESET);
 }
 
-/* Byte number n of a stream in which no two places nearby look alike. */
+/* Byte number n of a stream in which no two parts nearby are alike. */
 static unsigned char stream_byte(uint64_t n)
 {
 	return (unsigned char)(n * 2654435761U >> 13);
 }
 
-/* The client writes as long as the server reads; ends when the connection owes. Returns how much.
- */
-static uint64_t fill_until_owing(struct fixture *f)
+/* The client writes until the connection has pending bytes. Returns how much it wrote. */
+static uint64_t fill_until_pending(struct fixture *f)
 {
 	unsigned char bytes[BUFFER_BYTES];
 	uint64_t sent = 0;
 
-	while (!f->conn->owed) {
+	while (!f->conn->pending) {
 		ssize_t n;
 
 		for (size_t i = 0; i < sizeof(bytes); i++)
@@ -162,15 +161,15 @@ static uint64_t fill_until_owing(struct fixture *f)
 	return sent;
 }
 
-static void test_owes_a_peer_that_does_not_read(void **state)
+static void test_keeps_pending_bytes_for_a_peer_that_does_not_read(void **state)
 {
 	struct fixture *f = open_conn();
 
 	(void)state;
-	fill_until_owing(f);
-	assert_in_range(f->conn->owed_bytes, 1, BUFFER_BYTES);
+	fill_until_pending(f);
+	assert_in_range(f->conn->pending_bytes, 1, BUFFER_BYTES);
 	assert_int_equal(f->conn->received_bytes - f->conn->sent_bytes,
-			 f->conn->owed_bytes - f->conn->owed_offset);
+			 f->conn->pending_bytes - f->conn->pending_offset);
 	/* It reads no more meanwhile, though there is more. */
 	for (int i = 0; i < 3; i++) {
 		const uint64_t received = f->conn->received_bytes;
@@ -181,10 +180,10 @@ static void test_owes_a_peer_that_does_not_read(void **state)
 	close_conn(f, CONN_END_DRAIN);
 }
 
-static void test_pays_every_byte_in_order(void **state)
+static void test_flushes_every_byte_in_order(void **state)
 {
 	struct fixture *f = open_conn();
-	const uint64_t sent = fill_until_owing(f);
+	const uint64_t sent = fill_until_pending(f);
 	unsigned char got[BUFFER_BYTES];
 	uint64_t received = 0;
 	enum conn_want want = CONN_WANT_WRITE;
@@ -200,7 +199,7 @@ static void test_pays_every_byte_in_order(void **state)
 			received += (uint64_t)n;
 		if (is_ready(f->pair.ours, want == CONN_WANT_WRITE ? POLLOUT : POLLIN))
 			want = serve(f);
-		assert_int_equal(want == CONN_WANT_WRITE, f->conn->owed != NULL);
+		assert_int_equal(want == CONN_WANT_WRITE, f->conn->pending != NULL);
 	}
 	assert_int_equal(f->conn->end, CONN_END_CLIENT);
 	assert_int_equal(f->conn->received_bytes, sent);
@@ -262,14 +261,14 @@ static uint64_t check_some(int fd, uint64_t position)
 /* Waits until the connection has room to write or its peer something to read. */
 static void wait_for_either(const struct fixture *f)
 {
-	struct pollfd ends[] = {{.fd = f->pair.ours, .events = f->conn->owed ? POLLOUT : POLLIN},
+	struct pollfd ends[] = {{.fd = f->pair.ours, .events = f->conn->pending ? POLLOUT : POLLIN},
 				{.fd = f->pair.theirs, .events = POLLIN}};
 
 	assert_true(poll(ends, 2, 10000) > 0);
 }
 
-/* One buffer holds far more than the kernel takes at once, so that it is paid in many parts. */
-static void test_pays_in_parts(void **state)
+/* One buffer holds far more than the kernel takes at once, so it is flushed in many parts. */
+static void test_flushes_in_parts(void **state)
 {
 	struct fixture *f = open_conn();
 	unsigned char *buffer = malloc(LARGE_BYTES);
@@ -283,24 +282,25 @@ static void test_pays_in_parts(void **state)
 	assert_true(sent > 8 * SMALL_SOCKET_BYTES);
 	while (received < sent) {
 		wait_for_either(f);
-		if (is_ready(f->pair.ours, f->conn->owed ? POLLOUT : POLLIN))
+		if (is_ready(f->pair.ours, f->conn->pending ? POLLOUT : POLLIN))
 			conn_serve(f->conn, buffer, LARGE_BYTES, &f->stats);
 		received += check_some(f->pair.theirs, received);
-		parts += f->conn->owed_offset > 0 && f->conn->owed_offset < f->conn->owed_bytes;
+		parts += f->conn->pending_offset > 0 &&
+			 f->conn->pending_offset < f->conn->pending_bytes;
 	}
 	assert_true(parts > 1);
-	assert_null(f->conn->owed);
+	assert_null(f->conn->pending);
 	assert_int_equal(f->conn->sent_bytes, sent);
 	free(buffer);
 	close_conn(f, CONN_END_DRAIN);
 }
 
-static void test_a_reset_while_owing_ends_it(void **state)
+static void test_a_reset_with_pending_bytes_ends_it(void **state)
 {
 	struct fixture *f = open_conn();
 
 	(void)state;
-	fill_until_owing(f);
+	fill_until_pending(f);
 	reset_on_close(f->pair.theirs);
 	close(f->pair.theirs);
 	f->pair.theirs = -1;
@@ -334,10 +334,10 @@ int main(void)
 		cmocka_unit_test(test_one_turn_reads_one_buffer),
 		cmocka_unit_test(test_the_end_of_the_stream_ends_it),
 		cmocka_unit_test(test_a_reset_ends_it),
-		cmocka_unit_test(test_owes_a_peer_that_does_not_read),
-		cmocka_unit_test(test_pays_every_byte_in_order),
-		cmocka_unit_test(test_pays_in_parts),
-		cmocka_unit_test(test_a_reset_while_owing_ends_it),
+		cmocka_unit_test(test_keeps_pending_bytes_for_a_peer_that_does_not_read),
+		cmocka_unit_test(test_flushes_every_byte_in_order),
+		cmocka_unit_test(test_flushes_in_parts),
+		cmocka_unit_test(test_a_reset_with_pending_bytes_ends_it),
 		cmocka_unit_test(test_a_descriptor_that_fails_is_an_error_with_its_errno),
 	};
 

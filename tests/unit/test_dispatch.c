@@ -55,7 +55,7 @@ static void test_rings_the_worker_that_holds_fewest(void **state)
 	assert_false(rung(&f, 2));
 	assert_false(rung(&f, 3));
 	push(f.queue, 1);
-	assert_false(rung(&f, 1)); /* it was rung and has not looked yet */
+	assert_false(rung(&f, 1)); /* it was rung and has not taken since */
 	take(f.queue, 1, 2, 0, 2);
 	take(f.queue, 1, 5, 0, 0);
 	push(f.queue, 2);
@@ -76,10 +76,10 @@ static void test_rings_no_worker_without_room(void **state)
 	take(f.queue, 2, 1, 0, 1);
 	push(f.queue, 1);
 	for (unsigned int i = 0; i < BELLS; i++)
-		assert_true(rung(&f, i)); /* only to learn that others wait */
+		assert_true(rung(&f, i)); /* only to know that others wait */
 	for (unsigned int i = 0; i < BELLS; i++)
 		take(f.queue, i, 2, 1, 0);
-	take(f.queue, 3, 1, 1, 1); /* one of its two has gone: it looks, and takes */
+	take(f.queue, 3, 1, 1, 1); /* one of its two has gone: it takes */
 	close_queue(&f);
 }
 
@@ -139,7 +139,7 @@ static void test_leaves_all_to_others_that_hold_fewer(void **state)
 	take(f.queue, 1, 7, 0, 1);
 	push(f.queue, 1);
 	assert_true(rung(&f, 3));
-	queue_clear_place(f.queue, 3);
+	queue_clear_slot(f.queue, 3);
 	assert_true(rung(&f, 0)); /* what the other was woken for */
 	take(f.queue, 0, 8, 1, 1);
 	close_queue(&f);
@@ -153,7 +153,7 @@ static void test_rings_nobody_where_a_worker_has_left(void **state)
 	open_queue(&f, 100, 10);
 	for (unsigned int i = 0; i < BELLS; i++)
 		take(f.queue, i, 1 + i, 0, 0);
-	queue_clear_place(f.queue, 0);
+	queue_clear_slot(f.queue, 0);
 	push(f.queue, 0);
 	assert_false(rung(&f, 0));
 	assert_true(rung(&f, 1));
@@ -235,7 +235,7 @@ static void test_all_together_take_no_more_than_the_capacity(void **state)
 	push(f.queue, 0);
 	push(f.queue, 1);
 	for (unsigned int i = 0; i < BELLS; i++) {
-		assert_true(rung(&f, i)); /* all must learn that others wait */
+		assert_true(rung(&f, i)); /* all must know that others wait */
 		take(f.queue, i, i == 1 ? 18 : 1, 0, 0);
 	}
 	take(f.queue, 1, 17, 0, 0);
@@ -258,7 +258,7 @@ static void test_where_all_hold_what_they_may_others_are_asked_to_evict(void **s
 	fill_capacity(&f);
 	push(f.queue, 0);
 	queue_take(f.queue, 1, 18, 5, &batch);
-	assert_true(batch.pressed);
+	assert_true(batch.saturated);
 	assert_int_equal(batch.evict, 1);
 	close_queue(&f);
 }
@@ -312,7 +312,7 @@ static void test_a_worker_without_capacity_wakes_for_the_end(void **state)
 	close_queue(&f);
 }
 
-static void test_a_push_to_full_workers_tells_them_all_once(void **state)
+static void test_a_push_to_full_workers_wakes_them_all_once(void **state)
 {
 	struct queue_batch batch;
 	struct fixture f;
@@ -325,13 +325,13 @@ static void test_a_push_to_full_workers_tells_them_all_once(void **state)
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_true(rung(&f, i));
 	queue_take(f.queue, 0, 1, 0, &batch);
-	assert_true(batch.pressed);
+	assert_true(batch.saturated);
 	push(f.queue, 1); /* they know already */
 	assert_false(rung(&f, 0));
 	take(f.queue, 0, 0, 0, 1);
 	take(f.queue, 1, 0, 1, 1);
 	queue_take(f.queue, 2, 1, 5, &batch);
-	assert_false(batch.pressed);
+	assert_false(batch.saturated);
 	assert_int_equal(batch.evict, 0);
 	close_queue(&f);
 }
@@ -371,14 +371,14 @@ static void test_nobody_is_evicted_while_another_worker_has_room(void **state)
 		take(f.queue, i, i == 1 ? 1 : 2, 0, 0);
 	push(f.queue, 0);
 	push(f.queue, 1);
-	queue_take(f.queue, 0, 2, 2, &batch); /* 1 was woken, and has not looked yet */
-	assert_false(batch.pressed);
+	queue_take(f.queue, 0, 2, 2, &batch); /* 1 was woken, and has not taken yet */
+	assert_false(batch.saturated);
 	assert_int_equal(batch.evict, 0);
 	rung(&f, 0);
 	take(f.queue, 1, 1, 0, 1); /* and now there is no room for the other one */
 	assert_true(rung(&f, 0));
 	queue_take(f.queue, 0, 2, 2, &batch);
-	assert_true(batch.pressed);
+	assert_true(batch.saturated);
 	assert_int_equal(batch.evict, 1);
 	take(f.queue, 0, 1, 1, 1);
 	close_queue(&f);
@@ -449,7 +449,7 @@ static void test_a_worker_that_leaves_passes_its_wake_up_on(void **state)
 		take(f.queue, i, i + 1, 0, 0);
 	take(f.queue, 1, 1, 0, 0);
 	push(f.queue, 0);
-	assert_true(rung(&f, 1)); /* it holds fewest, but before it looks: */
+	assert_true(rung(&f, 1)); /* it holds fewest, but before it takes: */
 	queue_dismiss(f.queue, 1);
 	queue_take(f.queue, 1, 0, 0, &batch);
 	assert_true(batch.leaving);
@@ -477,16 +477,16 @@ static void test_a_sleeping_worker_wakes_for_a_hand_over(void **state)
 	close_queue(&f);
 }
 
-static bool take_some(struct queue *q, unsigned int place, uint32_t held, unsigned int count)
+static bool take_some(struct queue *q, unsigned int slot, uint32_t held, unsigned int count)
 {
 	struct queue_batch batch;
 
-	queue_take(q, place, held, 0, &batch);
+	queue_take(q, slot, held, 0, &batch);
 	assert_int_equal(batch.count, count);
-	return queue_is_rung(q, place);
+	return queue_is_rung(q, slot);
 }
 
-static void test_who_leaves_some_for_itself_is_rung(void **state)
+static void test_a_worker_that_leaves_some_for_itself_is_rung(void **state)
 {
 	struct fixture f;
 
@@ -503,7 +503,7 @@ static void test_who_leaves_some_for_itself_is_rung(void **state)
 	close_queue(&f);
 }
 
-static void test_who_leaves_some_for_another_is_not(void **state)
+static void test_a_worker_that_leaves_some_for_another_is_not_rung(void **state)
 {
 	struct fixture f;
 
@@ -534,15 +534,15 @@ int main(void)
 		cmocka_unit_test(test_a_worker_sleeps_without_capacity_and_wakes_for_it),
 		cmocka_unit_test(test_a_worker_wakes_for_more_capacity),
 		cmocka_unit_test(test_a_worker_without_capacity_wakes_for_the_end),
-		cmocka_unit_test(test_a_push_to_full_workers_tells_them_all_once),
+		cmocka_unit_test(test_a_push_to_full_workers_wakes_them_all_once),
 		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
 		cmocka_unit_test(test_nobody_is_evicted_while_another_worker_has_room),
 		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
 		cmocka_unit_test(test_a_dismissed_worker_gets_nothing_and_hands_over),
 		cmocka_unit_test(test_a_worker_that_leaves_passes_its_wake_up_on),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_hand_over),
-		cmocka_unit_test(test_who_leaves_some_for_itself_is_rung),
-		cmocka_unit_test(test_who_leaves_some_for_another_is_not),
+		cmocka_unit_test(test_a_worker_that_leaves_some_for_itself_is_rung),
+		cmocka_unit_test(test_a_worker_that_leaves_some_for_another_is_not_rung),
 	};
 
 	return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);

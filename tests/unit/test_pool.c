@@ -110,7 +110,7 @@ static void test_serves_all_and_spreads_them(void **state)
 	for (int i = 0; i < CLIENTS; i++)
 		assert_echoes(clients[i], "echo", 4);
 	for (unsigned int i = 0; i < WORKERS; i++) {
-		/* An even share is 50; eight at once may fall to one before the next looks. */
+		/* An even share is 50; one may take eight at once before the next takes. */
 		assert_in_range(taken(f.pool, i), 25, 75);
 		sum += taken(f.pool, i);
 	}

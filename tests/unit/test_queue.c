@@ -56,7 +56,7 @@ static void test_closed_gives_what_waits_and_then_the_end(void **state)
 		push(f.queue, i);
 	queue_close(f.queue);
 	for (unsigned int i = 0; i < BELLS; i++)
-		assert_true(rung(&f, i)); /* all must learn it */
+		assert_true(rung(&f, i)); /* every worker must know it */
 	queue_take(f.queue, 0, 0, 0, &batch);
 	assert_int_equal(batch.count, QUEUE_TAKE_MAX);
 	assert_false(batch.ended);
@@ -80,7 +80,7 @@ static void test_stopped_gives_nothing_more(void **state)
 
 	(void)state;
 	assert_true(bell_open(&bell));
-	queue_set_place(q, 0, 1, &bell);
+	queue_set_slot(q, 0, 1, &bell);
 	tcp_pair_open(&pair);
 	a = (struct arrival){.fd = pair.ours};
 	assert_true(queue_push(q, &a));
@@ -234,24 +234,24 @@ static void test_promised_room_is_there_past_the_limit(void **state)
 struct storm {
 	struct fixture f;
 	atomic_uint taken[STORM];
-	atomic_uint next_place;
+	atomic_uint next_slot;
 	atomic_bool out_of_order;
 };
 
 /*
- * Takes until the end. It holds two at most: when it holds any, it waits for its bell as long as
- * the last look gave something, and else lets one go, which makes it look again.
+ * Takes until the end, and holds two at most. With one it waits for its bell; with two, or after
+ * the end, it closes one, which makes it take again.
  */
 static void *storm_taker(void *argument)
 {
 	struct storm *s = argument;
-	const unsigned int place = atomic_fetch_add(&s->next_place, 1);
+	const unsigned int slot = atomic_fetch_add(&s->next_slot, 1);
 	struct queue_batch batch;
 	uint32_t held = 0;
 	int last = -1;
 
 	do {
-		queue_take(s->f.queue, place, held, 0, &batch);
+		queue_take(s->f.queue, slot, held, 0, &batch);
 		for (unsigned int i = 0; i < batch.count; i++) {
 			const int number = batch.arrivals[i].fd - FD_BASE;
 
@@ -261,8 +261,8 @@ static void *storm_taker(void *argument)
 			last = number;
 		}
 		held += batch.count;
-		if (held == 1 && !batch.ended && wait_for(s->f.bells[place].fd, POLLIN))
-			bell_clear(&s->f.bells[place]);
+		if (held == 1 && !batch.ended && wait_for(s->f.bells[slot].fd, POLLIN))
+			bell_clear(&s->f.bells[slot]);
 		else if (held)
 			held--;
 	} while (!batch.ended || held);

@@ -1,6 +1,6 @@
 /*
- * One connection's echo: read what has come, write it back, keep what the peer does not take yet.
- * It knows nothing of how its worker waits; it says what to wait for.
+ * One connection's echo: read what has come, write it back, and keep what the peer does not take
+ * yet. A connection knows nothing of how its worker waits; it says what to wait for.
  *
  * A connection belongs to exactly one worker, and only that worker's thread calls these functions.
  */
@@ -19,32 +19,33 @@
 /* What a connection waits for. */
 enum conn_want {
 	CONN_WANT_READ,  /* more from the peer */
-	CONN_WANT_WRITE, /* room to write what is owed; nothing is read meanwhile */
+	CONN_WANT_WRITE, /* room to flush what is pending; nothing is read meanwhile */
 	CONN_WANT_CLOSE, /* nothing: it has ended, and end says why */
 };
 
+/* All fields belong to the thread of the worker that holds the connection. */
 struct conn {
 	int fd;
-	int error;            /* errno of CONN_END_ERROR */
-	enum conn_end end;    /* why, once CONN_WANT_CLOSE was answered */
-	uint32_t owed_bytes;  /* read and not yet written; 0: owed is NULL */
-	uint32_t owed_offset; /* how much of owed is written */
-	unsigned char *owed;  /* heap; only while the peer does not read */
+	int error;               /* errno of CONN_END_ERROR */
+	enum conn_end end;       /* why, once CONN_WANT_CLOSE was answered */
+	uint32_t pending_bytes;  /* the size of pending */
+	uint32_t pending_offset; /* how much of pending is written */
+	unsigned char *pending;  /* read and not written; on the heap; NULL while the peer reads */
 	uint64_t received_bytes;
 	uint64_t sent_bytes;
 	uint64_t accepted_ns;
 	union address peer;
-	struct deadline_entry
-		deadline;       /* in its worker's list of those that read, or of those that owe */
-	struct queue_link link; /* on the way from a worker that leaves to another */
+	struct deadline_entry deadline; /* in one of its worker's lists */
+	struct queue_link link;         /* on the way from a worker that leaves to another */
 };
 
-/* The connection that has this entry, or this link. */
+/* The connection that has this entry. */
 static inline struct conn *conn_of_deadline(struct deadline_entry *deadline)
 {
 	return (struct conn *)((char *)deadline - offsetof(struct conn, deadline));
 }
 
+/* The connection that has this link. */
 static inline struct conn *conn_of_link(struct queue_link *link)
 {
 	return (struct conn *)((char *)link - offsetof(struct conn, link));
@@ -57,22 +58,22 @@ static inline struct conn *conn_of_link(struct queue_link *link)
 struct conn *conn_new(struct arrival *a);
 
 /*
- * Does one turn when what the connection wants has come true: at most one buffer is read and
- * written back, or what is owed is written. buffer, of buffer_bytes, is the worker's scratch space.
+ * Does one turn when what the connection wants has come true: reads at most one buffer and writes
+ * it back, or flushes what is pending. buffer, of buffer_bytes, is the worker's scratch space.
  */
 enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
 			  struct worker_stats *stats);
 
 /*
- * Closes the descriptor, counts the end in stats, logs it when log_connections is set, frees c. end
- * is the reason, which is c->end after CONN_WANT_CLOSE.
+ * Closes the descriptor, counts the end in stats, logs it if log_connections is set, and frees c.
+ * end is the reason, which is c->end after CONN_WANT_CLOSE.
  */
 void conn_close(struct conn *c, enum conn_end end, bool log_connections,
 		struct worker_stats *stats);
 
 /*
- * Logs the line that ends a connection; error, an errno value, is 0 where there is none to tell.
- * Any thread: connections that no worker has seen end with it too.
+ * Logs the line that ends a connection; error is an errno value, or 0. Any thread: connections that
+ * no worker has seen end with it too.
  */
 void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,
 		     uint64_t accepted_ns, const char *reason, int error);

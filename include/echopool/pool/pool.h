@@ -1,6 +1,6 @@
 /*
- * The fixed pool of workers, which grows and shrinks only when it is told to. Called by the main
- * thread.
+ * The fixed pool of workers, which grows and shrinks only by pool_resize(). The main thread calls
+ * these functions.
  */
 #ifndef ECHOPOOL_POOL_POOL_H
 #define ECHOPOOL_POOL_POOL_H
@@ -10,7 +10,7 @@
 
 #include "echopool/pool/worker.h"
 
-/* As many workers as pool.workers may ask for; the queue has as many places. */
+/* The highest value of pool.workers; the queue has as many slots. */
 #define POOL_WORKERS_MAX 1024
 
 struct pool;
@@ -22,12 +22,13 @@ struct pool;
 struct pool *pool_new(const struct bell *all_ended);
 
 /*
- * Starts workers with the options, or has some leave, until there are so many; at least one. Those
- * that leave hand their connections to those that stay, and are gone when it returns.
- * options->on_end is the pool's own.
+ * Starts workers with the options, or makes some leave, until there are so many; at least one.
+ * Workers that leave hand their connections to those that stay, and have ended when this returns.
+ * The pool itself sets options->on_end.
  *
- * Returns false when a worker cannot be had; the log has said which and why, those that were
- * started are ended again, and the others have not noticed. (With no others the queue is stopped.)
+ * Returns false when a worker cannot be started. The log says which and why, those that were
+ * started have ended again, and the others are as before. If there are no others, the queue is
+ * stopped.
  */
 bool pool_resize(struct pool *p, unsigned int workers, const struct worker_options *options);
 
@@ -45,7 +46,7 @@ const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int 
 uint64_t pool_left(const struct pool *p);
 const struct worker_stats *pool_left_stats(const struct pool *p);
 
-/* Adds up the waits that all workers counted, those that have left too. */
+/* Adds up the waits that all workers have counted, including those that have left. */
 void pool_sum_waits(const struct pool *p, struct wait_totals *totals);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * The queue's own state, which its two files share: queue.c, where the acceptor pushes and waits,
- * and dispatch.c, where workers take and are woken, with the functions below. Nobody else
+ * and dispatch.c, where workers take and are woken. queue.c calls the functions below. Nobody else
  * includes this.
  */
 #ifndef ECHOPOOL_POOL_QUEUE_STATE_H
@@ -15,50 +15,51 @@
 #include "echopool/pool/queue.h"
 #include "echopool/pool/worker_stats.h"
 
-/* A worker as the queue sees it; under the queue's lock, but for rung. */
-struct place {
+/* A worker as the queue sees it. The queue's lock protects all fields except rung. */
+struct slot {
 	/*
-	 * The worker was woken, and has not looked since. Written under the lock; its worker reads
-	 * it without, after each turn. Relaxed: the bell orders what the worker must not miss.
+	 * The worker was woken, and has not been in queue_take() since. It is written under the
+	 * lock; its worker reads it without, after each turn. Relaxed order suffices: a worker that
+	 * reads it too late wakes for the bell.
 	 */
 	alignas(CACHE_LINE_BYTES) atomic_bool rung;
-	const struct bell *bell; /* NULL: nobody is here */
-	uint32_t held;           /* told by the worker, and handed to it since */
+	const struct bell *bell; /* NULL: the slot is empty */
+	uint32_t held;           /* as the worker reported, and what it was given since */
 	uint32_t worker_connections;
-	uint32_t evicting; /* closing for others that wait; it comes back for them */
+	uint32_t evicting; /* how many it closes for others that wait; it takes next */
 	bool asleep;       /* on not_empty */
 	bool leaving;
-	bool pressed;              /* was told that others wait and that nobody has room for them */
+	bool knows_saturated;      /* its last batch said saturated */
 	struct queue_link *handed; /* connections for it that it has not fetched yet */
 	uint32_t handed_count;
 };
 
-/* All is under lock. */
+/* The lock protects all fields; see struct slot for rung. */
 struct queue {
 	struct lock lock;
-	struct condition not_empty; /* workers that hold nothing */
-	struct condition not_full;  /* the acceptor */
+	struct condition not_empty; /* workers that hold nothing wait on it */
+	struct condition not_full;  /* the acceptor waits on it */
 	struct ring ring;
 	uint32_t limit;
 	uint64_t pushed;       /* since the start */
 	uint64_t capacity;     /* how many all workers together serve at once */
-	uint64_t held;         /* the sum of the places' */
-	uint32_t promised;     /* room that the acceptor counts on, whatever becomes of the limit */
-	uint32_t evicting;     /* the sum of the places' */
+	uint64_t held;         /* the sum over the slots */
+	uint32_t promised;     /* room that the acceptor may use, whatever becomes of the limit */
+	uint32_t evicting;     /* the sum over the slots */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
 	bool stopped;
 	bool interrupted;
-	unsigned int places_end; /* there is nobody from here on */
-	struct place places[];
+	unsigned int slots_end; /* all slots from here on are empty */
+	struct slot slots[];
 };
 
-/* Removes the oldest arrival, of which there must be one, and wakes who waits for that. */
+/* Removes the oldest arrival, of which there must be one, and wakes whoever waits for that. */
 struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
 
 /*
- * For what waits, if anything does: wakes the worker that should take next; or, if none has room,
- * those that do not know yet that others wait.
+ * If arrivals wait, wakes the worker that should take next. If no worker has room, wakes those that
+ * do not know that arrivals wait.
  */
 void queue_wake_next(struct queue *q) REQUIRES(q->lock);
 

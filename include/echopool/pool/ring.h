@@ -1,6 +1,6 @@
 /*
  * Accepted connections in the order in which they came: a ring buffer without a lock of its own.
- * The queue owns it, and whoever holds the queue's lock calls these functions.
+ * The queue owns it and calls these functions under its lock.
  */
 #ifndef ECHOPOOL_POOL_RING_H
 #define ECHOPOOL_POOL_RING_H
@@ -10,13 +10,17 @@
 
 #include "echopool/base/address.h"
 
-/* An accepted connection on its way to a worker. Whoever holds it closes fd; -1 once handed on. */
+/*
+ * An accepted connection on its way to a worker. It belongs to the thread that holds it, which must
+ * close fd or hand it on; fd is -1 then.
+ */
 struct arrival {
 	int fd;
 	union address peer;
 	uint64_t accepted_ns; /* CLOCK_MONOTONIC */
 };
 
+/* The queue's lock protects all fields. */
 struct ring {
 	struct arrival *items;
 	uint32_t capacity;
@@ -30,13 +34,13 @@ bool ring_init(struct ring *r, uint32_t capacity);
 /* Closes what is in it, and frees it. */
 void ring_free(struct ring *r);
 
-/* Has it hold at least capacity. False, with nothing changed, when memory is short. */
+/* Makes room for capacity arrivals at least. False, with nothing changed, when memory is short. */
 bool ring_reserve(struct ring *r, uint32_t capacity);
 
 /* Appends the arrival and takes its descriptor over (a->fd becomes -1). There must be room. */
 void ring_push(struct ring *r, struct arrival *a);
 
-/* Takes the oldest out; there must be one. */
+/* Removes the oldest; there must be one. */
 struct arrival ring_pop(struct ring *r);
 
 /* The oldest, which stays; there must be one. */

@@ -14,22 +14,22 @@
 #include "echopool/pool/worker_stats.h"
 
 /*
- * What all workers go by, and the main thread changes while they run. Each is looked at alone, at
- * the worker's next turn, so relaxed order suffices; nobody writes them in between, so the cache
- * line they share is never taken from anybody.
+ * The settings that all workers read, each at its next turn, and that the main thread changes while
+ * they run. No field depends on another, so relaxed order suffices. All share a cache line, which
+ * stays with every worker as it is written so seldom.
  */
 struct worker_tuning {
-	atomic_uint buffer_bytes; /* reads and owes at most so much for each connection */
+	atomic_uint buffer_bytes; /* bounds one read, and what is pending for one connection */
 	atomic_uint idle_ms;      /* 0: never; likewise the others */
 	atomic_uint idle_when_full_ms;
 	atomic_uint write_ms;
 	atomic_bool log_connections;
 };
 
-/* What a worker is told at its start; all of it outlives the worker. */
+/* What a worker needs from its start; all of it outlives the worker, whose thread only reads it. */
 struct worker_options {
 	struct queue *queue;
-	struct access *access; /* is told of each connection that ends */
+	struct access *access; /* released for each connection that ends */
 	const struct worker_tuning *tuning;
 	uint32_t worker_connections; /* holds at most so many */
 	/* Called by the worker's thread as the last thing it does. */
@@ -40,21 +40,24 @@ struct worker_options {
 struct worker;
 
 /*
- * Makes the worker and its place in the queue (number index); no thread runs yet. Returns NULL with
- * errno set.
+ * Makes the worker and its slot in the queue (number index); no thread runs yet. Returns NULL with
+ * errno set. Main thread.
  */
 struct worker *worker_new(unsigned int index, const struct worker_options *options);
 
 /*
  * Starts its thread, which runs until the queue ends, is stopped, or dismisses it. Returns 0 or an
- * errno value.
+ * errno value. Main thread.
  */
 int worker_start(struct worker *w);
 
-/* Waits for the thread that worker_start() began; the queue must have ended or dismissed it. */
+/*
+ * Waits for the thread that worker_start() began; the queue must have ended or dismissed it. Main
+ * thread.
+ */
 void worker_join(struct worker *w);
 
-/* Frees a worker whose thread never started or has been joined. */
+/* Frees a worker whose thread never started or has been joined. Main thread. */
 void worker_free(struct worker *w);
 
 /* Its figures; any thread may read them while the worker exists. */

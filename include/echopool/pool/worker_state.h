@@ -1,7 +1,7 @@
 /*
- * A worker's own state, which its three files share: worker.c, its loop; worker_conns.c, the
- * connections that it holds; and timeouts.c, which closes them in time. The functions below are
- * called by the worker's thread. Nobody else includes this.
+ * A worker's own state, which its three files share: worker.c, the loop; timeouts.c, when a
+ * connection is closed for its silence; worker_conns.c, the connections that it holds. Only the
+ * worker's thread calls the functions below. Nobody else includes this.
  */
 #ifndef ECHOPOOL_POOL_WORKER_STATE_H
 #define ECHOPOOL_POOL_WORKER_STATE_H
@@ -17,27 +17,26 @@
 #include "echopool/pool/worker.h"
 
 struct worker {
-	struct worker_stats stats; /* written by its thread, read by any */
+	struct worker_stats stats; /* written by the worker's thread, read by any */
 
-	/* Set before the thread starts. */
+	/* Set before the thread starts, and not changed while it runs. */
 	unsigned int index; /* its slot in the queue */
 	struct worker_options options;
-	struct bell bell;
+	struct bell bell; /* rung by the queue */
 	int epoll_fd;
 
 	pthread_t thread; /* main thread */
 
-	/* Its thread only. */
+	/* The worker's thread only. */
 	unsigned char *buffer;
 	size_t buffer_bytes;
-	/* Each connection is in one of these two. */
-	struct deadline_list reading; /* waits for its peer to send */
-	struct deadline_list owing;   /* waits for its peer to read */
+	struct deadline_list reading; /* connections that wait for their peer to send */
+	struct deadline_list writing; /* those with pending bytes: they wait for it to read */
 	uint32_t held;                /* how many in both */
 	uint64_t now_ns;              /* the time of this turn */
-	uint64_t offered_ns;          /* when connections were last offered for closing */
-	bool pressed;                 /* others wait, and no worker has room for them */
-	bool look;                    /* at the queue: the bell was rung or a connection ended */
+	uint64_t offered_ns;          /* when it last offered to close connections for others */
+	bool saturated;               /* connections wait, and no worker has room for them */
+	bool must_take;               /* queue_take() comes before the next sleep */
 };
 
 static inline uint32_t tuned(const atomic_uint *number)
@@ -50,33 +49,33 @@ static inline uint32_t tuned(const atomic_uint *number)
 /* Makes an arrival a connection of this worker. */
 void worker_adopt(struct worker *w, struct arrival *a);
 
-/* Takes over the connections of workers that left. */
+/* Takes over the connections of workers that left, in the state in which they are. */
 void worker_adopt_handed(struct worker *w, struct queue_link *links);
 
-/* Hands all that it holds to the workers that stay. */
+/* Hands everything that it holds to the workers that stay. */
 void worker_hand_over(struct worker *w);
 
-/* Gives a connection its turn. */
+/* Gives a connection one turn. */
 void worker_serve(struct worker *w, struct conn *c);
 
-/* Ends a connection that the worker holds. */
-void worker_close_conn(struct worker *w, struct conn *c, enum conn_end end);
+/* Closes a connection that it holds. */
+void worker_close(struct worker *w, struct conn *c, enum conn_end end);
 
-/* Ends all connections, as the server stops. */
+/* Closes everything that it holds, as the server stops. */
 void worker_close_all(struct worker *w);
 
 /* timeouts.c */
 
-/* How many connections could be closed for others that wait. */
+/* How many connections have been silent for so long that they may be closed for others. */
 uint32_t timeouts_count_evictable(const struct worker *w);
 
-/* Closes up to count connections for others that wait: those silent for longest. */
+/* Closes up to count of them, the longest silent first. */
 void timeouts_evict(struct worker *w, uint32_t count);
 
-/* When the next connection may have to be closed; DEADLINE_NEVER for none. */
+/* When timeouts_apply() has something to do; DEADLINE_NEVER for never. */
 uint64_t timeouts_next_ns(const struct worker *w);
 
-/* Closes the connections whose time has come. */
+/* Closes the connections whose time has come, and goes to the queue if it may evict some. */
 void timeouts_apply(struct worker *w);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Figures. Each worker writes its own, on cache lines of its own; the main thread reads them all at
- * any moment. They are single counts that nothing else depends on, so relaxed order suffices; one
- * writer each makes a load and a store enough where a locked add would cost a bus cycle.
+ * The figures of each worker. A worker writes its own, on its own cache lines; the main thread
+ * reads all of them at any moment. Nothing depends on a single count, so relaxed order suffices.
+ * Each has one writer, so a load and a store suffice where a locked add would cost a bus cycle.
  */
 #ifndef ECHOPOOL_POOL_WORKER_STATS_H
 #define ECHOPOOL_POOL_WORKER_STATS_H
@@ -33,13 +33,13 @@ enum conn_end {
 	CONN_END_ERROR,          /* the network or the system ended it */
 	CONN_END_IDLE,           /* nothing came for timeouts.idle */
 	CONN_END_IDLE_WHEN_FULL, /* nothing came for timeouts.idle_when_full, and others waited */
-	CONN_END_WRITE,          /* nothing owed could be written for timeouts.write */
+	CONN_END_WRITE,          /* nothing pending could be written for timeouts.write */
 	CONN_END_DRAIN,          /* it was still open when the server stopped */
 	CONN_END_COUNT
 };
 
+/* Only the worker's thread writes it, or for a sum the thread that makes the sum; any reads it. */
 struct worker_stats {
-	/* All are written by their worker only; in a sum, by the thread that makes it. */
 	alignas(CACHE_LINE_BYTES) _Atomic uint64_t taken; /* connections, from the queue */
 	_Atomic uint64_t handed_in;                       /* connections, from workers that left */
 	_Atomic uint64_t handed_out;                      /* connections, to others as it left */

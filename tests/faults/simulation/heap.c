@@ -31,28 +31,28 @@ static void *counted(void *block)
 	return block;
 }
 
-static void *keep_owed(struct sim_socket *s, size_t bytes)
+static void *allocate_pending(struct sim_socket *s, size_t bytes)
 {
 	if (bytes != s->received - s->echoed || bytes > sim.buffer_bytes)
-		sim_fail(s, "keeps %zu bytes; it owes %u, and the buffer has %u", bytes,
+		sim_fail(s, "keeps %zu bytes; %u are pending, and the buffer has %u", bytes,
 			 s->received - s->echoed, sim.buffer_bytes);
-	if (fault(EVENT_NO_OWED_MEMORY)) {
+	if (fault(EVENT_NO_PENDING_MEMORY)) {
 		doom(s, CONN_END_ERROR);
-		return no_memory("what is owed");
+		return no_memory("pending bytes");
 	}
-	s->owed_block = true;
+	s->pending_block = true;
 	return counted(__real_malloc(bytes));
 }
 
-/* What is owed, or the buffer of the worker. */
+/* Pending bytes, or the buffer of the worker. */
 void *__wrap_malloc(size_t bytes)
 {
 	struct sim_socket *s = sim.turn;
 
 	if (!sim.running)
 		return __real_malloc(bytes);
-	if (s && is_owing(s) && !s->owed_block && !s->doomed)
-		return keep_owed(s, bytes);
+	if (s && has_pending(s) && !s->pending_block && !s->doomed)
+		return allocate_pending(s, bytes);
 	if (bytes != sim.tuning.buffer_bytes)
 		sim_fail(s, "a block of %zu bytes is for nothing that is known", bytes);
 	if (fault(EVENT_NO_BUFFER_MEMORY))

@@ -1,5 +1,5 @@
 /*
- * Runs the simulation for one seed after the other, and tells the seed of the first failure:
+ * Runs the simulation for one seed after the other, and prints the seed of the first failure:
  *
  *     simulation [--seed N] [--count N] [--verbose]
  */
@@ -32,12 +32,12 @@ static const char *const event_names[EVENT_COUNT] = {
 	[EVENT_SEND_ERROR] = "send-error",
 	[EVENT_EPOLL_ERROR] = "epoll-error",
 	[EVENT_NO_CONN_MEMORY] = "no-memory-conn",
-	[EVENT_NO_OWED_MEMORY] = "no-memory-owed",
+	[EVENT_NO_PENDING_MEMORY] = "no-memory-pending",
 	[EVENT_NO_BUFFER_MEMORY] = "no-memory-buffer",
 	[EVENT_BUFFER_CHANGED] = "buffer-changed",
 	[EVENT_HANDED_READING] = "handed-reading",
-	[EVENT_HANDED_OWING] = "handed-owing",
-	[EVENT_PRESSED] = "pressed",
+	[EVENT_HANDED_WRITING] = "handed-writing",
+	[EVENT_SATURATED] = "saturated",
 };
 
 static void print_line(FILE *out, const struct sim_socket *s, const char *format, va_list arguments)
@@ -85,7 +85,7 @@ static void on_report(void)
 /* There when a sanitizer is. */
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
-/* The seed is told when the worker itself crashes, too. */
+/* The seed is printed also when the worker itself crashes. */
 static void watch_for_crashes(void)
 {
 	if (__sanitizer_set_death_callback) {
@@ -118,7 +118,7 @@ static void run_worker(unsigned int index)
 	sim.taken = 0;
 	sim.leaving = false;
 	sim.has_ended = false;
-	sim.pressed = false;
+	sim.saturated = false;
 	sim.must_take = true;
 	sim.starting = true;
 	sim.worker = worker_new(index, &options);
@@ -126,7 +126,7 @@ static void run_worker(unsigned int index)
 	worker_start(sim.worker);
 	oracle_settled();
 	if (!sim.has_ended)
-		sim_fail(NULL, "the worker does not tell its end");
+		sim_fail(NULL, "the worker does not report its end");
 	worker_join(sim.worker);
 	worker_free(sim.worker);
 }

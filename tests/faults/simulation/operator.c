@@ -1,18 +1,18 @@
 /*
  * The rest of the server, as a worker sees it: the queue, the pool, the settings.
  */
-#include "echopool/pool/access.h"
 #include "echopool/base/clock.h"
 #include "echopool/base/thread.h"
+#include "echopool/pool/access.h"
 #include "simulation.h"
 
-void __wrap_queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
-			    const struct bell *bell);
-void __wrap_queue_clear_place(struct queue *q, unsigned int place);
-void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+void __wrap_queue_set_slot(struct queue *q, unsigned int slot, uint32_t worker_connections,
+			   const struct bell *bell);
+void __wrap_queue_clear_slot(struct queue *q, unsigned int slot);
+void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
 		       struct queue_batch *batch);
-void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links);
-bool __wrap_queue_is_rung(const struct queue *q, unsigned int place);
+void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links);
+bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot);
 void __wrap_access_release(struct access *access, const union address *peer);
 int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 void __wrap_thread_join(pthread_t thread);
@@ -134,7 +134,7 @@ static uint32_t give_handed(struct queue_batch *batch)
 		if (s->stage != STAGE_HANDED)
 			continue;
 		s->stage = STAGE_HELD;
-		totals.events[is_owing(s) ? EVENT_HANDED_OWING : EVENT_HANDED_READING]++;
+		totals.events[has_pending(s) ? EVENT_HANDED_WRITING : EVENT_HANDED_READING]++;
 		count++;
 	}
 	return count;
@@ -163,10 +163,10 @@ static void give_waiting(struct queue_batch *batch, uint32_t held, uint32_t offe
 	}
 	const uint32_t waiting = operator_waiting();
 
-	batch->pressed = waiting > 0;
+	batch->saturated = waiting > 0;
 	batch->evict = offered < waiting ? offered : waiting;
-	if (batch->pressed)
-		totals.events[EVENT_PRESSED]++;
+	if (batch->saturated)
+		totals.events[EVENT_SATURATED]++;
 }
 
 /* A worker that holds nothing sleeps until there is something for it. */
@@ -181,42 +181,42 @@ static void sleep_in_queue(uint32_t held)
 		sim.now_ns = operator_next_arrival();
 }
 
-void __wrap_queue_take(struct queue *q, unsigned int place, uint32_t held, uint32_t offered,
+void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
 		       struct queue_batch *batch)
 {
 	(void)q;
-	(void)place;
+	(void)slot;
 	oracle_settled();
 	if (held != count_held())
 		sim_fail(NULL, "says that it holds %u of %u", held, count_held());
 	if (offered != oracle_offer())
 		sim_fail(NULL, "offers %u instead of %u", offered, oracle_offer());
 	if (sim.taking && held > 0)
-		sim_fail(NULL, "looks again and has served nobody in between");
+		sim_fail(NULL, "takes again and has served nobody in between");
 	sleep_in_queue(held);
 	*batch = (struct queue_batch){.leaving = sim.leaving, .stopped = sim.stopped};
 	held += give_handed(batch);
 	if (!sim.leaving && !sim.stopped)
 		give_waiting(batch, held, offered);
 	batch->ended = operator_waiting() == 0 && operator_next_arrival() == UINT64_MAX;
-	sim.told_stop = sim.stopped;
+	sim.knows_stop = sim.stopped;
 	sim.took_ns = sim.now_ns;
 	sim.must_take = false;
 	sim.taking = true;
-	sim.owes_look = batch->evict > 0;
+	sim.take_due = batch->evict > 0;
 	sim.rung = false;
 	sim.woke_for_time = false;
-	sim.pressed = batch->pressed;
+	sim.saturated = batch->saturated;
 	sim.evict = batch->evict;
 	trace(NULL, "queue: %u arrive, close %u%s%s%s", batch->count, batch->evict,
-	      batch->pressed ? ", pressed" : "", batch->leaving ? ", leave" : "",
+	      batch->saturated ? ", saturated" : "", batch->leaving ? ", leave" : "",
 	      batch->stopped ? ", stop" : "");
 }
 
-void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_link *links)
+void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links)
 {
 	(void)q;
-	(void)place;
+	(void)slot;
 	if (!sim.leaving || sim.stopped)
 		sim_fail(NULL, "hands over though nobody asked for it");
 	sim.handed = links;
@@ -232,10 +232,10 @@ void __wrap_queue_hand_over(struct queue *q, unsigned int place, struct queue_li
 		sim_fail(NULL, "leaves and keeps %u connections", count_held());
 }
 
-bool __wrap_queue_is_rung(const struct queue *q, unsigned int place)
+bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot)
 {
 	(void)q;
-	(void)place;
+	(void)slot;
 	return sim.rung;
 }
 
@@ -245,23 +245,23 @@ void __wrap_access_release(struct access *access, const union address *peer)
 
 	(void)access;
 	if (!s || s->released || (s->stage != STAGE_HELD && s->stage != STAGE_CLOSED))
-		sim_fail(s, "its place is freed twice, or though it is not held");
+		sim_fail(s, "released twice, or while it is not held");
 	s->released = true;
 }
 
-void __wrap_queue_set_place(struct queue *q, unsigned int place, uint32_t worker_connections,
-			    const struct bell *bell)
+void __wrap_queue_set_slot(struct queue *q, unsigned int slot, uint32_t worker_connections,
+			   const struct bell *bell)
 {
 	(void)q;
-	(void)place;
+	(void)slot;
 	(void)worker_connections;
 	(void)bell;
 }
 
-void __wrap_queue_clear_place(struct queue *q, unsigned int place)
+void __wrap_queue_clear_slot(struct queue *q, unsigned int slot)
 {
 	(void)q;
-	(void)place;
+	(void)slot;
 }
 
 /* The worker's thread is this one. */

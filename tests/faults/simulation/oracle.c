@@ -1,6 +1,6 @@
 /*
  * What must hold at each wake-up, worked out from the sockets alone: the worker's own lists and
- * flags are not looked at, only what it calls and counts.
+ * flags are not read, only what it calls and counts.
  */
 #include <inttypes.h>
 #include <sys/epoll.h>
@@ -10,13 +10,13 @@
 
 static uint64_t deadline_of(const struct sim_socket *s)
 {
-	const uint32_t limit_ms = is_owing(s) ? sim.tuning.write_ms : sim.tuning.idle_ms;
+	const uint32_t limit_ms = has_pending(s) ? sim.tuning.write_ms : sim.tuning.idle_ms;
 
 	return limit_ms ? s->since_ns + limit_ms * NS_PER_MS : UINT64_MAX;
 }
 
 /* How long a connection that waits for its client may stay while others wait for the worker. */
-static uint32_t pressed_ms(void)
+static uint32_t evict_ms(void)
 {
 	const uint32_t idle_ms = sim.tuning.idle_ms;
 	const uint32_t when_full_ms = sim.tuning.idle_when_full_ms;
@@ -28,8 +28,8 @@ static uint32_t pressed_ms(void)
 
 static bool may_be_evicted(const struct sim_socket *s)
 {
-	return s->stage == STAGE_HELD && !is_owing(s) && pressed_ms() &&
-	       s->since_ns + pressed_ms() * NS_PER_MS <= sim.now_ns;
+	return s->stage == STAGE_HELD && !has_pending(s) && evict_ms() &&
+	       s->since_ns + evict_ms() * NS_PER_MS <= sim.now_ns;
 }
 
 uint32_t oracle_offer(void)
@@ -47,7 +47,8 @@ static bool is_oldest_reading(const struct sim_socket *s)
 {
 	FOR_EACH_SOCKET(other)
 	{
-		if (other->stage == STAGE_HELD && !is_owing(other) && other->since_ns < s->since_ns)
+		if (other->stage == STAGE_HELD && !has_pending(other) &&
+		    other->since_ns < s->since_ns)
 			return false;
 	}
 	return true;
@@ -61,16 +62,16 @@ enum conn_end oracle_reason(struct sim_socket *s)
 		sim.calloc_failed = false;
 		return CONN_END_ERROR;
 	}
-	if (sim.told_stop)
+	if (sim.knows_stop)
 		return CONN_END_DRAIN;
-	if (s->evicting && s->since_ns == s->since_at_last_look)
+	if (s->evicting && s->since_ns == s->since_at_last_check)
 		return CONN_END_IDLE_WHEN_FULL;
 	if (deadline_of(s) <= sim.now_ns)
-		return is_owing(s) ? CONN_END_WRITE : CONN_END_IDLE;
+		return has_pending(s) ? CONN_END_WRITE : CONN_END_IDLE;
 	sim_fail(s, "closed without a reason");
 }
 
-/* A turn: one recv and the send of it, or one send of what was owed. */
+/* A turn: one recv and the send of it, or one send of pending bytes. */
 static void check_turn(struct sim_socket *s)
 {
 	if (!s->reported)
@@ -78,26 +79,26 @@ static void check_turn(struct sim_socket *s)
 	s->reported = false;
 	if (!s->acted)
 		sim_fail(s, "was reported, and nothing was done");
-	if (s->owed_at_start && s->receives > 0)
-		sim_fail(s, "reads in the turn in which it paid");
-	if (is_owing(s) && s->sends == 0)
+	if (s->pending_at_start && s->receives > 0)
+		sim_fail(s, "reads in the turn in which it flushed");
+	if (has_pending(s) && s->sends == 0)
 		sim_fail(s, "read and did not try to write");
 }
 
 /*
- * A turn without an event: before a connection is closed for its silence it is asked once more, as
- * something may have happened that no event has told.
+ * A turn without an event: before a connection is closed for its silence it is polled once more, as
+ * something may have happened that epoll has not reported.
  */
-void oracle_last_look(struct sim_socket *s)
+void oracle_last_check(struct sim_socket *s)
 {
-	const bool evicting = sim.evict > 0 && !is_owing(s) && is_oldest_reading(s);
+	const bool evicting = sim.evict > 0 && !has_pending(s) && is_oldest_reading(s);
 
 	if (!evicting && deadline_of(s) > sim.now_ns)
-		sim_fail(s, "a last look before its time");
+		sim_fail(s, "a last check before its time");
 	check_turn(s);
 	sim.evict -= evicting;
 	s->evicting = evicting;
-	s->since_at_last_look = s->since_ns;
+	s->since_at_last_check = s->since_ns;
 	s->acted = false;
 	s->receives = 0;
 	s->sends = 0;
@@ -106,26 +107,27 @@ void oracle_last_look(struct sim_socket *s)
 
 static void check_held(struct sim_socket *s)
 {
-	const uint32_t right = is_owing(s) ? EPOLLOUT : EPOLLIN;
+	const uint32_t right = has_pending(s) ? EPOLLOUT : EPOLLIN;
 
 	if (s->doomed)
 		sim_fail(s, "has ended and is not closed");
 	if (!s->watched || s->interest != right)
-		sim_fail(s, "owes %u bytes and is watched for 0x%x", s->received - s->echoed,
+		sim_fail(s, "has %u pending bytes and is watched for 0x%x", s->received - s->echoed,
 			 s->watched ? s->interest : 0);
 	if (deadline_of(s) <= sim.woke_ns && s->since_ns < sim.woke_ns)
 		sim_fail(s, "is silent since %" PRIu64 " and not closed", s->since_ns);
-	if (!is_owing(s))
-		s->owed_block = false; /* which the number of blocks proves */
+	if (!has_pending(s))
+		s->pending_block = false; /* which the number of blocks proves */
 }
 
-/* Blocks: the worker, its buffer, one for each connection, one for each that owes. */
-static void check_heap(int64_t connections, int64_t owing)
+/* Blocks: the worker, its buffer, one for each connection, one for each with pending bytes. */
+static void check_heap(int64_t connections, int64_t pending)
 {
-	if (sim.blocks != 2 + connections + owing)
+	if (sim.blocks != 2 + connections + pending)
 		sim_fail(NULL,
-			 "%" PRId64 " blocks for %" PRId64 " connections, of which %" PRId64 " owe",
-			 sim.blocks, connections, owing);
+			 "%" PRId64 " blocks for %" PRId64 " connections, %" PRId64
+			 " with pending bytes",
+			 sim.blocks, connections, pending);
 }
 
 /* The worker counts what it did. */
@@ -150,7 +152,7 @@ static void check_figures(void)
 
 void oracle_settled(void)
 {
-	int64_t connections = 0, owing = 0;
+	int64_t connections = 0, pending = 0;
 
 	sim.turn = NULL;
 	FOR_EACH_SOCKET(s)
@@ -159,9 +161,9 @@ void oracle_settled(void)
 		if (s->stage == STAGE_HELD)
 			check_held(s);
 		connections += s->stage == STAGE_HELD || s->stage == STAGE_HANDED;
-		owing += (s->stage == STAGE_HELD || s->stage == STAGE_HANDED) && is_owing(s);
+		pending += (s->stage == STAGE_HELD || s->stage == STAGE_HANDED) && has_pending(s);
 	}
-	check_heap(connections, owing);
+	check_heap(connections, pending);
 	check_figures();
 	if (sim.evict > 0)
 		sim_fail(NULL, "did not close %u for those that wait", sim.evict);
@@ -174,12 +176,12 @@ static uint64_t offer_by_ns(void)
 
 	FOR_EACH_SOCKET(s)
 	{
-		if (s->stage == STAGE_HELD && !is_owing(s) && s->since_ns < oldest)
+		if (s->stage == STAGE_HELD && !has_pending(s) && s->since_ns < oldest)
 			oldest = s->since_ns;
 	}
-	if (!sim.pressed || oldest == UINT64_MAX || pressed_ms() == 0)
+	if (!sim.saturated || oldest == UINT64_MAX || evict_ms() == 0)
 		return UINT64_MAX;
-	oldest += pressed_ms() * NS_PER_MS;
+	oldest += evict_ms() * NS_PER_MS;
 	if (oldest < sim.took_ns + OFFER_PERIOD_MS * NS_PER_MS)
 		return sim.took_ns + OFFER_PERIOD_MS * NS_PER_MS;
 	return oldest;
@@ -193,7 +195,7 @@ static void check_timeout(int timeout_ms, uint64_t deadline)
 
 	if (timeout_ms >= 0 && (uint64_t)timeout_ms == right)
 		return;
-	if (timeout_ms < 0 || (uint64_t)timeout_ms > right || !sim.pressed)
+	if (timeout_ms < 0 || (uint64_t)timeout_ms > right || !sim.saturated)
 		sim_fail(NULL, "waits %d ms; the next deadline is in %" PRIu64, timeout_ms, right);
 }
 
@@ -202,12 +204,12 @@ void oracle_timeout(int timeout_ms)
 	uint64_t deadline = offer_by_ns();
 
 	if (sim.must_take)
-		sim_fail(NULL, "did not look at the queue");
+		sim_fail(NULL, "did not go to the queue");
 	if (sim.woke_for_time)
 		sim_fail(NULL, "woke in time for a deadline, and did nothing");
-	if (sim.owes_look) {
+	if (sim.take_due) {
 		if (timeout_ms != 0)
-			sim_fail(NULL, "sleeps for %d ms with room untold", timeout_ms);
+			sim_fail(NULL, "sleeps for %d ms with room unreported", timeout_ms);
 		return;
 	}
 	FOR_EACH_SOCKET(s)

@@ -35,7 +35,7 @@ int __wrap_eventfd(unsigned int count, int flags)
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 {
 	if (clock != CLOCK_MONOTONIC)
-		sim_fail(NULL, "looks at a clock that can be set back");
+		sim_fail(NULL, "reads a clock that can be set back");
 	now->tv_sec = (time_t)(sim.now_ns / NS_PER_S);
 	now->tv_nsec = (long)(sim.now_ns % NS_PER_S);
 	return 0;
@@ -58,7 +58,7 @@ int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *ev
 		return watched ? 0 : -1;
 	}
 	if (s->stage != STAGE_HELD || s->doomed || s->watched == (operation == EPOLL_CTL_ADD))
-		sim_fail(s, "epoll_ctl %d out of place", operation);
+		sim_fail(s, "epoll_ctl %d at the wrong time", operation);
 	if (fault(EVENT_EPOLL_ERROR)) {
 		doom(s, CONN_END_ERROR);
 		errno = dice_chance(&sim.dice, 500) ? ENOMEM : ENOSPC;
@@ -88,19 +88,19 @@ static uint32_t readiness(const struct sim_socket *s)
 	return ready & (s->interest | EPOLLERR | EPOLLHUP);
 }
 
-/* The last look at a connection whose time has come; it may find what no event has told. */
+/* The last check of a connection whose time has come; it may find what epoll has not reported. */
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
 	struct sim_socket *s = count == 1 ? socket_of(fds->fd) : NULL;
 	uint32_t ready;
 
 	if (!s || timeout_ms != 0 || s->stage != STAGE_HELD)
-		sim_fail(s, "poll out of place");
-	if (!s->watched || fds->events != (is_owing(s) ? POLLOUT : POLLIN))
+		sim_fail(s, "poll at the wrong time");
+	if (!s->watched || fds->events != (has_pending(s) ? POLLOUT : POLLIN))
 		sim_fail(s, "poll for 0x%x", (unsigned int)fds->events);
-	oracle_last_look(s);
+	oracle_last_check(s);
 	ready = readiness(s);
-	trace(s, "last look: 0x%x", ready);
+	trace(s, "last check: 0x%x", ready);
 	fds->revents = (short)ready;
 	s->reported = ready != 0;
 	return ready != 0;
@@ -199,7 +199,7 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int ti
 	if (timeout_ms >= 0)
 		deadline_ns = sim.now_ns + (uint64_t)timeout_ms * NS_PER_MS;
 	sim.taking = false;
-	sim.must_take = sim.owes_look || sim.rung;
+	sim.must_take = sim.take_due || sim.rung;
 	if (fault(EVENT_EINTR)) {
 		sim.woke_ns = sim.now_ns;
 		errno = EINTR;

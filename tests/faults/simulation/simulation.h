@@ -1,11 +1,12 @@
 /*
- * A worker, with its connections, in a simulated world: the real worker.c, conn.c and deadline_list.c run on
- * system calls, a clock, a heap and a queue that are all made up from one 64-bit seed. The linker
- * puts the __wrap_ functions of these files in the place of the real ones. All of it is one thread.
+ * A worker, with its connections, in a simulated world: the real worker.c, worker_conns.c,
+ * timeouts.c, conn.c and deadline_list.c run on system calls, a clock, a heap and a queue that are
+ * all made up from one 64-bit seed. The linker replaces the real functions by the __wrap_ functions
+ * of these files. All of it is one thread.
  *
  * sockets.c   recv, send, close: what the kernel answers
  * peers.c     what the clients do
- * polling.c   epoll_wait and its kin, the clock; the place where time passes
+ * polling.c   epoll_wait and its kin, and the clock: time passes here
  * heap.c      malloc and its kin
  * operator.c  the queue, and what the rest of the server does to a worker
  * oracle.c    what must hold at each wake-up
@@ -67,17 +68,17 @@ struct sim_socket {
 	void *data;
 
 	bool reported; /* by the last epoll_wait, or asked once more before it is closed */
-	bool evicting; /* the last look was for one that waits */
-	uint64_t since_at_last_look;
+	bool evicting; /* the last check was for one that waits */
+	uint64_t since_at_last_check;
 	bool acted; /* with recv or send, since */
-	bool owed_at_start;
+	bool pending_at_start;
 	uint32_t receives; /* in this turn, without EINTR */
 	uint32_t sends;
 
-	bool owed_block; /* the worker keeps a block of what it owes */
-	bool doomed;     /* must be closed in this turn */
+	bool pending_block; /* the worker keeps a block for its pending bytes */
+	bool doomed;        /* must be closed in this turn */
 	enum conn_end end;
-	bool released;     /* its place among those of its address is free */
+	bool released;     /* access_release() was called for it */
 	uint64_t since_ns; /* when a byte last moved */
 };
 
@@ -93,25 +94,25 @@ enum event {
 	EVENT_SEND_ERROR,
 	EVENT_EPOLL_ERROR,
 	EVENT_NO_CONN_MEMORY,
-	EVENT_NO_OWED_MEMORY,
+	EVENT_NO_PENDING_MEMORY,
 	EVENT_NO_BUFFER_MEMORY,
 	EVENT_BUFFER_CHANGED,
 	EVENT_HANDED_READING,
-	EVENT_HANDED_OWING,
-	EVENT_PRESSED,
+	EVENT_HANDED_WRITING,
+	EVENT_SATURATED,
 	EVENT_COUNT
 };
 
 struct simulation {
 	uint64_t seed;
 	bool verbose;
-	bool running; /* else the heap is the real one: the C library's own use of it */
+	bool running; /* otherwise the heap is the real one: the C library's own use of it */
 	struct dice dice;
 
 	uint64_t now_ns;
 	uint64_t step_max_ns; /* how far the clock goes at once */
 	uint64_t woke_ns;     /* when epoll_wait last returned */
-	uint64_t took_ns;     /* when the worker last looked at the queue */
+	uint64_t took_ns;     /* when the worker last went to the queue */
 	uint32_t wake_ups;
 	uint32_t fault_permille; /* of each call */
 
@@ -129,12 +130,12 @@ struct simulation {
 	uint64_t taken;
 	uint32_t buffer_bytes; /* of the block that it has */
 	bool starting;         /* no faults: worker_new() is another test's */
-	bool must_take;        /* it has to look at the queue */
+	bool must_take;        /* it must go to the queue */
 	bool taking;           /* it was in the queue, and has not waited for events since */
-	bool owes_look;        /* it closed one, or was to: no sleep before it looks */
+	bool take_due;         /* it closed one, or was to: no sleep before it takes */
 	bool rung;             /* what queue_is_rung() answers */
 	bool woke_for_time;    /* nothing was reported: a deadline has to have passed */
-	bool pressed;
+	bool saturated;
 	uint32_t evict;
 	bool calloc_failed;
 	bool has_ended;
@@ -146,7 +147,7 @@ struct simulation {
 	uint32_t leave_after; /* wake-ups, while leaves are left */
 	uint32_t leaves_left;
 	bool stopped;
-	bool told_stop; /* the worker was told */
+	bool knows_stop; /* the worker knows of it */
 	bool leaving;
 	struct queue_link *handed;
 
@@ -187,7 +188,7 @@ static inline bool fault(enum event event)
 	return true;
 }
 
-static inline bool is_owing(const struct sim_socket *s)
+static inline bool has_pending(const struct sim_socket *s)
 {
 	return s->received > s->echoed;
 }
@@ -218,15 +219,14 @@ uint32_t operator_waiting(void);
 uint64_t operator_next_arrival(void);
 
 /* oracle.c */
-/* Checks all that must hold when the worker is done with what epoll_wait told. */
+/* Checks all that must hold when the worker is done with what epoll_wait reported. */
 void oracle_settled(void);
 void oracle_timeout(int timeout_ms);
 /* Why the worker may close s now; fails when it may not. */
 enum conn_end oracle_reason(struct sim_socket *s);
 
-/* The worker looks at a connection once more before it closes it: right only when its time has
- * come. */
-void oracle_last_look(struct sim_socket *s);
+/* The worker polls a connection before it closes it, which is right only when its time has come. */
+void oracle_last_check(struct sim_socket *s);
 uint32_t oracle_offer(void);
 void oracle_ended(void);
 

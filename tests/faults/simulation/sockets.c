@@ -51,7 +51,7 @@ static struct sim_socket *enter(int fd, const char *call)
 	if (s->doomed)
 		sim_fail(s, "%s after the end", call);
 	if (!s->acted)
-		s->owed_at_start = is_owing(s);
+		s->pending_at_start = has_pending(s);
 	s->acted = true;
 	sim.turn = s;
 	return s;
@@ -89,8 +89,8 @@ ssize_t __wrap_recv(int fd, void *buffer, size_t count, int flags)
 	struct sim_socket *s = enter(fd, "recv");
 	const bool empty = s->received == s->sent;
 
-	if (is_owing(s))
-		sim_fail(s, "reads while it owes %u bytes", s->received - s->echoed);
+	if (has_pending(s))
+		sim_fail(s, "reads while %u bytes are pending", s->received - s->echoed);
 	if (count != sim.buffer_bytes || flags != 0)
 		sim_fail(s, "recv of %zu bytes with flags %d; the buffer has %u", count, flags,
 			 sim.buffer_bytes);
@@ -134,7 +134,7 @@ ssize_t __wrap_send(int fd, const void *buffer, size_t count, int flags)
 	struct sim_socket *s = enter(fd, "send");
 
 	if (count == 0 || count != s->received - s->echoed)
-		sim_fail(s, "sends %zu bytes; it owes %u", count, s->received - s->echoed);
+		sim_fail(s, "sends %zu bytes; %u are pending", count, s->received - s->echoed);
 	if (flags != MSG_NOSIGNAL)
 		sim_fail(s, "send with flags %d", flags);
 	if (fault(EVENT_EINTR))
@@ -167,9 +167,10 @@ int __wrap_close(int fd)
 	s->end = oracle_reason(s);
 	sim.expected_ended[s->end]++;
 	s->stage = STAGE_CLOSED;
-	/* What is closed while it takes makes room too: one turn for the others, and it looks. */
+	/* What is closed while it takes makes room too: it takes again after one turn for the
+	 * others. */
 	if (sim.taking)
-		sim.owes_look = true;
+		sim.take_due = true;
 	else
 		sim.must_take = true;
 	sim.woke_for_time = false;
