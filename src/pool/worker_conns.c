@@ -14,6 +14,11 @@ static bool logs_connections(const struct worker *w)
 	return atomic_load_explicit(&w->options.tuning->log_connections, memory_order_relaxed);
 }
 
+static struct deadline_list *list_of(struct worker *w, const struct conn *c)
+{
+	return c->pending ? &w->writing : &w->reading;
+}
+
 /* Has epoll watch for what the connection wants; operation is EPOLL_CTL_ADD or EPOLL_CTL_MOD. */
 static bool watch(struct worker *w, int operation, struct conn *c)
 {
@@ -71,42 +76,23 @@ void worker_adopt(struct worker *w, struct arrival *a)
 }
 
 /* The connections of one worker come newest first, which is quick to insert. */
-static void insert_handed(struct worker *w, struct queue_link *links)
+void worker_adopt_handed(struct worker *w, struct queue_link *links)
 {
 	struct deadline_entry *near_reading = NULL, *near_writing = NULL;
 
 	while (links) {
 		struct conn *c = conn_of_link(links);
+		struct deadline_entry **near = c->pending ? &near_writing : &near_reading;
 
 		links = links->next;
 		w->held++;
 		stat_add(&w->stats.handed_in, 1);
-		if (c->pending) {
-			deadline_list_insert(&w->writing, &c->deadline, near_writing);
-			near_writing = &c->deadline;
-		} else {
-			deadline_list_insert(&w->reading, &c->deadline, near_reading);
-			near_reading = &c->deadline;
-		}
-	}
-}
-
-/* A second pass, because a connection that cannot be watched must not be near the next one. */
-static void watch_handed(struct worker *w, struct queue_link *links)
-{
-	while (links) {
-		struct conn *c = conn_of_link(links);
-
-		links = links->next;
-		if (!watch(w, EPOLL_CTL_ADD, c))
+		deadline_list_insert(list_of(w, c), &c->deadline, *near);
+		if (watch(w, EPOLL_CTL_ADD, c))
+			*near = &c->deadline;
+		else
 			worker_close(w, c, CONN_END_ERROR);
 	}
-}
-
-void worker_adopt_handed(struct worker *w, struct queue_link *links)
-{
-	insert_handed(w, links);
-	watch_handed(w, links);
 }
 
 /*
@@ -142,21 +128,18 @@ void worker_hand_over(struct worker *w)
 
 void worker_serve(struct worker *w, struct conn *c)
 {
-	const bool pending = c->pending != NULL;
+	struct deadline_list *const list = list_of(w, c);
 	const uint64_t sent_bytes = c->sent_bytes;
-	const enum conn_want want = conn_serve(c, w->buffer, w->buffer_bytes, &w->stats);
 
-	if (want == CONN_WANT_CLOSE) {
+	if (conn_serve(c, w->buffer, w->buffer_bytes, &w->stats) == CONN_WANT_CLOSE) {
 		worker_close(w, c, c->end);
-	} else if (pending == (want == CONN_WANT_WRITE)) {
-		if (c->sent_bytes != sent_bytes)
-			deadline_list_touch(pending ? &w->writing : &w->reading, &c->deadline,
-					    w->now_ns);
-	} else {
+	} else if (list_of(w, c) != list) {
 		deadline_list_remove(&c->deadline);
-		deadline_list_append(pending ? &w->reading : &w->writing, &c->deadline, w->now_ns);
+		deadline_list_append(list_of(w, c), &c->deadline, w->now_ns);
 		if (!watch(w, EPOLL_CTL_MOD, c))
 			worker_close(w, c, CONN_END_ERROR);
+	} else if (c->sent_bytes != sent_bytes) {
+		deadline_list_touch(list, &c->deadline, w->now_ns);
 	}
 }
 
