@@ -130,8 +130,7 @@ void access_free(struct access *a)
 	free(a);
 }
 
-static enum access_verdict judge(struct access *a, const struct address_key *k) REQUIRES(a->lock);
-static enum access_verdict judge(struct access *a, const struct address_key *k)
+static enum access_verdict judge(struct access *a, const struct address_key *k) REQUIRES(a->lock)
 {
 	if (!rules_match(&a->allow, k) || rules_match(&a->deny, k))
 		return ACCESS_DENIED;

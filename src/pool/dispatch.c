@@ -40,28 +40,24 @@
  * Whether one more may be served, whoever serves it. The bound of each worker does not suffice:
  * while the pool is resized, and after a hand-over, some hold more than theirs.
  */
-static bool has_capacity(const struct queue *q) REQUIRES(q->lock);
-static bool has_capacity(const struct queue *q)
+static bool has_capacity(const struct queue *q) REQUIRES(q->lock)
 {
 	return q->held < q->capacity;
 }
 
-static bool has_room(const struct queue *q, const struct slot *s) REQUIRES(q->lock);
-static bool has_room(const struct queue *q, const struct slot *s)
+static bool has_room(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
 {
 	return s->bell && !s->leaving && s->held < s->worker_connections && has_capacity(q);
 }
 
-static void set_held(struct queue *q, struct slot *s, uint32_t held) REQUIRES(q->lock);
-static void set_held(struct queue *q, struct slot *s, uint32_t held)
+static void set_held(struct queue *q, struct slot *s, uint32_t held) REQUIRES(q->lock)
 {
 	q->held = q->held - s->held + held;
 	s->held = held;
 }
 
 /* The worker with room that holds fewest, other than except; or NULL. */
-static struct slot *least_loaded(struct queue *q, const struct slot *except) REQUIRES(q->lock);
-static struct slot *least_loaded(struct queue *q, const struct slot *except)
+static struct slot *least_loaded(struct queue *q, const struct slot *except) REQUIRES(q->lock)
 {
 	struct slot *best = NULL;
 
@@ -95,8 +91,7 @@ void queue_ring_all(struct queue *q)
 }
 
 /* Wakes the worker that should take next. False: none has room. */
-static bool wake_one(struct queue *q) REQUIRES(q->lock);
-static bool wake_one(struct queue *q)
+static bool wake_one(struct queue *q) REQUIRES(q->lock)
 {
 	struct slot *s;
 
@@ -131,8 +126,7 @@ struct arrival queue_pop(struct queue *q)
 }
 
 /* The slot's worker may have been woken for an arrival that it did not take: wakes another. */
-static void clear_slot(struct queue *q, unsigned int slot) REQUIRES(q->lock);
-static void clear_slot(struct queue *q, unsigned int slot)
+static void clear_slot(struct queue *q, unsigned int slot) REQUIRES(q->lock)
 {
 	set_held(q, &q->slots[slot], 0);
 	q->slots[slot] = (struct slot){0};
@@ -174,8 +168,7 @@ void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_c
  * holds, and an eighth. So a few connections spread over all workers, and workers that hold many do
  * not wake each other for small differences.
  */
-static uint32_t fair_share(struct queue *q, const struct slot *s) REQUIRES(q->lock);
-static uint32_t fair_share(struct queue *q, const struct slot *s)
+static uint32_t fair_share(struct queue *q, const struct slot *s) REQUIRES(q->lock)
 {
 	const struct slot *other;
 
@@ -186,9 +179,7 @@ static uint32_t fair_share(struct queue *q, const struct slot *s)
 	return other ? other->held + other->held / 8 : UINT32_MAX;
 }
 
-static void take_share(struct queue *q, struct slot *s, struct queue_batch *batch)
-	REQUIRES(q->lock);
-static void take_share(struct queue *q, struct slot *s, struct queue_batch *batch)
+static void take_share(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock)
 {
 	const uint32_t share = q->ring.count ? fair_share(q, s) : 0;
 
@@ -204,9 +195,7 @@ static void take_share(struct queue *q, struct slot *s, struct queue_batch *batc
  * is making room already. Nothing is closed while a worker has room: that one has been woken.
  */
 static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
-			 struct queue_batch *batch) REQUIRES(q->lock);
-static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
-			 struct queue_batch *batch)
+			 struct queue_batch *batch) REQUIRES(q->lock)
 {
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
@@ -220,8 +209,7 @@ static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
 }
 
 /* Whether a worker that holds nothing gets nothing now and need not end. */
-static bool must_sleep(const struct queue *q, const struct slot *s) REQUIRES(q->lock);
-static bool must_sleep(const struct queue *q, const struct slot *s)
+static bool must_sleep(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
 {
 	const bool takes = q->ring.count && has_room(q, s);
 	const bool ends = q->stopped || (q->closed && q->ring.count == 0);
@@ -229,8 +217,7 @@ static bool must_sleep(const struct queue *q, const struct slot *s)
 	return !takes && !ends && !s->handed && !s->leaving;
 }
 
-static void sleep_until_needed(struct queue *q, struct slot *s) REQUIRES(q->lock);
-static void sleep_until_needed(struct queue *q, struct slot *s)
+static void sleep_until_needed(struct queue *q, struct slot *s) REQUIRES(q->lock)
 {
 	while (must_sleep(q, s)) {
 		q->sleepers++;
@@ -242,8 +229,7 @@ static void sleep_until_needed(struct queue *q, struct slot *s)
 }
 
 /* Gives a worker what is meant for it alone, and forgets what it was woken and asked for. */
-static void give_own(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock);
-static void give_own(struct queue *q, struct slot *s, struct queue_batch *batch)
+static void give_own(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock)
 {
 	atomic_store_explicit(&s->rung, false, memory_order_relaxed);
 	s->knows_saturated = false;
@@ -279,8 +265,7 @@ void queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offe
 }
 
 /* Wakes a certain worker, wherever it sleeps. */
-static void wake(struct queue *q, struct slot *s) REQUIRES(q->lock);
-static void wake(struct queue *q, struct slot *s)
+static void wake(struct queue *q, struct slot *s) REQUIRES(q->lock)
 {
 	if (s->asleep)
 		condition_broadcast(&q->not_empty);
@@ -297,8 +282,7 @@ void queue_dismiss(struct queue *q, unsigned int slot)
 }
 
 /* The worker that stays and holds fewest, with or without room. */
-static struct slot *hand_over_target(struct queue *q) REQUIRES(q->lock);
-static struct slot *hand_over_target(struct queue *q)
+static struct slot *hand_over_target(struct queue *q) REQUIRES(q->lock)
 {
 	struct slot *best = NULL;
 

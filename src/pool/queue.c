@@ -147,8 +147,7 @@ bool queue_take_back(struct queue *q, struct arrival *a)
 	return any;
 }
 
-static void end(struct queue *q) REQUIRES(q->lock);
-static void end(struct queue *q)
+static void end(struct queue *q) REQUIRES(q->lock)
 {
 	q->closed = true;
 	condition_broadcast(&q->not_empty);
