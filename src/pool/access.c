@@ -1,5 +1,5 @@
 /*
- * Who may connect; see the header. The acceptor asks, workers release, the main thread updates.
+ * Access control; see the header. The acceptor asks, workers release, the main thread updates.
  *
  * All connections are counted, also while there is no limit, so that a limit set by a reload counts
  * those that are already there.

@@ -3,9 +3,9 @@
  * workers take and hand over. The main thread fills and empties their slots, dismisses them and
  * sets the capacity.
  *
- * WHY NO WAKE-UP IS LOST. Who must be woken depends on the ring, on who sleeps, on what each worker
- * holds and on what was handed to it. All of this changes only under the lock, and the thread that
- * changes it wakes whom it must before it releases the lock.
+ * WHY NO WAKE-UP IS LOST. Which worker must be woken depends on the ring, on which workers sleep,
+ * on what each holds and on what was handed to it. All of this changes only under the lock, and the
+ * thread that changes it does the wake-up that this calls for before it releases the lock.
  *
  * A worker that holds nothing sleeps on not_empty. It sleeps until there is an arrival that it may
  * take, a connection handed to it, its dismissal, or the end of the queue, and it checks all four
@@ -14,7 +14,7 @@
  *
  * A worker that holds connections sleeps in epoll_wait, and its bell wakes it. `rung` says that the
  * bell was rung and that the worker has not been in queue_take() since; so a worker hears the bell
- * also if it was not asleep. queue_take() clears `rung` under the lock before it checks anything: a
+ * also if it was not asleep. queue_take() clears `rung` under the lock under which it then takes: a
  * later push rings again. A busy worker reads `rung` itself after each turn, because epoll reports
  * the bell only after all connections that were ready before it.
  *
@@ -27,10 +27,10 @@
  *
  * One wake-up for each push is not enough, because two pushes may ring the same worker, which takes
  * only its share. So a worker that leaves arrivals behind in queue_take(), and one that leaves for
- * good, wakes the next by the same rule. Whenever the lock is free this holds: if arrivals wait and
- * some worker has room, then a worker has been woken that has not been in queue_take() since, and
- * there it will take one or wake the next. This comes to an end: a worker that takes nothing wakes
- * one that holds fewer, and the one that holds fewest takes.
+ * good, wakes the next by the same rule; so does a change of the capacity. Whenever the lock is
+ * free this holds: if arrivals wait and some worker has room, then a worker has been woken that has
+ * not been in queue_take() since, and there it will take one or wake the next. This comes to an
+ * end: a worker that takes nothing wakes one that holds fewer, and the one that holds fewest takes.
  *
  * tests/model checks all of it with spin.
  */

@@ -1,5 +1,5 @@
 /*
- * Who may connect, and how many of one address.
+ * Access control: who may connect, and how many of one address.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /*
- * Who may connect: allow and deny lists, and a limit on the connections of each address. Any thread
+ * Access control: allow and deny lists, and a limit on the connections of each address. Any thread
  * may call these functions. There is one lock, which is never held together with another.
  */
 #ifndef ECHOPOOL_POOL_ACCESS_H

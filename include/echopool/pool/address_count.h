@@ -27,15 +27,11 @@ struct address_counts {
 	struct address_count *buckets[ADDRESS_COUNT_BUCKETS];
 };
 
-/* The key of an in_addr (AF_INET) or an in6_addr (AF_INET6). Any thread. */
+/* The key of an in_addr (AF_INET) or an in6_addr (AF_INET6), and of a peer. Any thread. */
 struct address_key address_key_make(sa_family_t family, const void *bytes);
-
-/* The key of a peer, whatever its port. Any thread. */
 struct address_key address_key_of(const union address *peer);
 
-/* Makes an empty table. */
 void address_counts_init(struct address_counts *counts);
-
 void address_counts_free(struct address_counts *counts);
 
 /* How many connections the address has. */

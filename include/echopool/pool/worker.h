@@ -1,6 +1,6 @@
 /*
  * One worker of the pool: a thread that takes connections from the queue and echoes for those it
- * holds. How it waits for them (epoll) is nobody else's business.
+ * holds. The main thread calls these functions.
  */
 #ifndef ECHOPOOL_POOL_WORKER_H
 #define ECHOPOOL_POOL_WORKER_H
@@ -41,26 +41,23 @@ struct worker;
 
 /*
  * Makes the worker and its slot in the queue (number index); no thread runs yet. Returns NULL with
- * errno set. Main thread.
+ * errno set.
  */
 struct worker *worker_new(unsigned int index, const struct worker_options *options);
 
 /*
  * Starts its thread, which runs until the queue ends, is stopped, or dismisses it. Returns 0 or an
- * errno value. Main thread.
+ * errno value.
  */
 int worker_start(struct worker *w);
 
-/*
- * Waits for the thread that worker_start() began; the queue must have ended or dismissed it. Main
- * thread.
- */
+/* Waits for the thread that worker_start() began; the queue must have ended or dismissed it. */
 void worker_join(struct worker *w);
 
-/* Frees a worker whose thread never started or has been joined. Main thread. */
+/* Frees a worker whose thread never started or has been joined. */
 void worker_free(struct worker *w);
 
-/* Its figures; any thread may read them while the worker exists. */
+/* Its figures, which any thread may read while the worker exists. */
 const struct worker_stats *worker_stats(const struct worker *w);
 
 #endif

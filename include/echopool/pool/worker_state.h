@@ -44,27 +44,18 @@ static inline uint32_t tuned(const atomic_uint *number)
 	return atomic_load_explicit(number, memory_order_relaxed);
 }
 
-/* worker_conns.c */
-
-/* Makes an arrival a connection of this worker. */
+/* Takes over an arrival, and connections of workers that left, with all that is pending. */
 void worker_adopt(struct worker *w, struct arrival *a);
-
-/* Takes over the connections of workers that left, in the state in which they are. */
 void worker_adopt_handed(struct worker *w, struct queue_link *links);
 
 /* Hands everything that it holds to the workers that stay. */
 void worker_hand_over(struct worker *w);
 
-/* Gives a connection one turn. */
+/* Gives a connection one turn, which may close it. */
 void worker_serve(struct worker *w, struct conn *c);
 
-/* Closes a connection that it holds. */
 void worker_close(struct worker *w, struct conn *c, enum conn_end end);
-
-/* Closes everything that it holds, as the server stops. */
 void worker_close_all(struct worker *w);
-
-/* timeouts.c */
 
 /* How many connections have been silent for so long that they may be closed for others. */
 uint32_t timeouts_count_evictable(const struct worker *w);
