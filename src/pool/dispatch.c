@@ -56,15 +56,19 @@ static void set_held(struct queue *q, struct slot *s, uint32_t held) REQUIRES(q-
 	s->held = held;
 }
 
-/* The worker with room that holds fewest, other than except; or NULL. */
-static struct slot *least_loaded(struct queue *q, const struct slot *except) REQUIRES(q->lock)
+enum room { WITH_ROOM, WITH_OR_WITHOUT_ROOM };
+
+/* The worker that holds fewest, except one and those that leave; NULL if there is none. */
+static struct slot *least_loaded(struct queue *q, enum room room, const struct slot *except)
+	REQUIRES(q->lock)
 {
 	struct slot *best = NULL;
 
 	for (unsigned int i = 0; i < q->slots_end; i++) {
 		struct slot *s = &q->slots[i];
+		const bool fits = room == WITH_ROOM ? has_room(q, s) : s->bell && !s->leaving;
 
-		if (s != except && has_room(q, s) && (!best || s->held < best->held))
+		if (s != except && fits && (!best || s->held < best->held))
 			best = s;
 	}
 	return best;
@@ -99,7 +103,7 @@ static bool wake_one(struct queue *q) REQUIRES(q->lock)
 		condition_signal(&q->not_empty);
 		return true;
 	}
-	s = least_loaded(q, NULL);
+	s = least_loaded(q, WITH_ROOM, NULL);
 	if (s)
 		ring_bell(s);
 	return s != NULL;
@@ -175,7 +179,7 @@ static uint32_t fair_share(struct queue *q, const struct slot *s) REQUIRES(q->lo
 	/* Sleepers hold nothing. In a large pool this saves the search. */
 	if (q->sleepers)
 		return 0;
-	other = least_loaded(q, s);
+	other = least_loaded(q, WITH_ROOM, s);
 	return other ? other->held + other->held / 8 : UINT32_MAX;
 }
 
@@ -199,7 +203,7 @@ static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
 {
 	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
 
-	batch->saturated = q->ring.count && !least_loaded(q, NULL);
+	batch->saturated = q->ring.count && !least_loaded(q, WITH_ROOM, NULL);
 	s->knows_saturated = batch->saturated;
 	if (!batch->saturated)
 		return;
@@ -281,26 +285,12 @@ void queue_dismiss(struct queue *q, unsigned int slot)
 	lock_release(&q->lock);
 }
 
-/* The worker that stays and holds fewest, with or without room. */
-static struct slot *hand_over_target(struct queue *q) REQUIRES(q->lock)
-{
-	struct slot *best = NULL;
-
-	for (unsigned int i = 0; i < q->slots_end; i++) {
-		struct slot *s = &q->slots[i];
-
-		if (s->bell && !s->leaving && (!best || s->held < best->held))
-			best = s;
-	}
-	return best;
-}
-
 void queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links)
 {
 	lock_acquire(&q->lock);
 	while (links) {
 		struct queue_link *link = links;
-		struct slot *s = hand_over_target(q);
+		struct slot *s = least_loaded(q, WITH_OR_WITHOUT_ROOM, NULL);
 
 		links = link->next;
 		link->next = s->handed;

@@ -18,7 +18,8 @@
  *   edge[]                        a bell's edge that epoll has not reported yet
  *   has_room() ..                 the functions of the same name; wake_next() and ring_all() have a
  *     hand_over_target()          queue_ before it there. wake_next() is wake_one(), and if no
- *                                 worker has room, a bell for all that do not know it
+ *                                 worker has room, a bell for all that do not know it.
+ *                                 hand_over_target() is least_loaded(), with or without room
  *   proctype worker               worker_run(): take(), wait_and_serve(), worker_hand_over()
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
  *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),

@@ -39,13 +39,12 @@ struct conn {
 	struct queue_link link;         /* on the way from a worker that leaves to another */
 };
 
-/* The connection that has this entry. */
+/* The connection that has this entry, or this link. */
 static inline struct conn *conn_of_deadline(struct deadline_entry *deadline)
 {
 	return (struct conn *)((char *)deadline - offsetof(struct conn, deadline));
 }
 
-/* The connection that has this link. */
 static inline struct conn *conn_of_link(struct queue_link *link)
 {
 	return (struct conn *)((char *)link - offsetof(struct conn, link));
