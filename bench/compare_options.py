@@ -73,7 +73,7 @@ def some_of(known, what):
         for word in words:
             if word not in known:
                 raise argparse.ArgumentTypeError(
-                    f"{word}: there is no such {what}; right are {', '.join(known)}")
+                    f"{word}: there is no such {what}; expected one of {', '.join(known)}")
         return [key for key in known if key in words]
     return parse
 
@@ -87,7 +87,7 @@ def pool_sizes(text):
         key, _, size = word.partition("=")
         if key not in known or not re.fullmatch(r"\d{1,4}", size) or not 1 <= int(size) <= 1024:
             raise argparse.ArgumentTypeError(
-                f"{text}: right is a number from 1 to 1024, or LOAD=N,LOAD=N as 50=1,1000=2")
+                f"{text}: expected a number from 1 to 1024, or LOAD=N,LOAD=N as 50=1,1000=2")
         found[key] = int(size)
     return found
 

@@ -78,7 +78,7 @@ def whole_number(lowest, highest):
     def parse(text):
         if not re.fullmatch(r"\d{1,7}", text) or not lowest <= int(text) <= highest:
             raise argparse.ArgumentTypeError(
-                f"{text}: right is a whole number from {lowest} to {highest}")
+                f"{text}: expected a whole number from {lowest} to {highest}")
         return int(text)
     return parse
 
@@ -112,7 +112,7 @@ def pairs(text):
         connections, _, size = word.partition("x")
         count = int(connections) if re.fullmatch(r"\d{1,7}", connections) else 0
         if not 1 <= count <= MOST_CONNECTIONS or not tune_sweep.size_is_right(size):
-            raise argparse.ArgumentTypeError(f"{word}: right is CONNECTIONSxSIZE, as 50x64 or "
+            raise argparse.ArgumentTypeError(f"{word}: expected CONNECTIONSxSIZE, as 50x64 or "
                                              f"8x64k, up to {MOST_CONNECTIONS}x16M")
         found.append((count, size))
     return found

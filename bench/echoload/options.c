@@ -92,7 +92,7 @@ static const struct option longs[] = {
 /* Says that text is not right for the option, and what would be. Returns false. */
 static bool wrong(const char *option, const char *text, const char *right)
 {
-	fprintf(stderr, "echoload: --%s: found \"%s\"; right is %s\n", option, text, right);
+	fprintf(stderr, "echoload: --%s: found \"%s\"; expected %s\n", option, text, right);
 	return false;
 }
 

@@ -56,13 +56,13 @@ int target_find(const char *text, int family, union address *out)
 
 	if ((size_t)snprintf(copy, sizeof(copy), "%s", text) >= sizeof(copy) ||
 	    !split(copy, &host, &port)) {
-		fprintf(stderr, "echoload: found \"%s\"; right is HOST, HOST:PORT or [HOST]:PORT\n",
+		fprintf(stderr, "echoload: found \"%s\"; expected HOST, HOST:PORT or [HOST]:PORT\n",
 			text);
 		return 2;
 	}
 	if (!is_port(port)) {
 		fprintf(stderr,
-			"echoload: %s: found the port \"%s\"; right is a number from 1 to 65535\n",
+			"echoload: %s: found the port \"%s\"; expected a number from 1 to 65535\n",
 			text, port);
 		return 2;
 	}
@@ -120,7 +120,7 @@ bool sources_parse(const char *text, const union address *server, struct sources
 	if (!address_parse(first, 0, &out->first) ||
 	    !address_parse(dash ? dash + 1 : first, 0, &last)) {
 		fprintf(stderr,
-			"echoload: --source: found \"%s\"; right is an address, or two with "
+			"echoload: --source: found \"%s\"; expected an address, or two with "
 			"a dash between them\n",
 			text);
 		return false;

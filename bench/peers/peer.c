@@ -30,7 +30,7 @@ long peer_number(const char *text, const char *what, long max)
 	errno = 0;
 	number = strtol(text, &end, 10);
 	if (errno || end == text || *end || number < 1 || number > max) {
-		fprintf(stderr, "%s: %s: found \"%s\"; right is a whole number from 1 to %ld\n",
+		fprintf(stderr, "%s: %s: found \"%s\"; expected a whole number from 1 to %ld\n",
 			program_invocation_short_name, what, text, max);
 		exit(2);
 	}
@@ -43,7 +43,7 @@ double peer_seconds(const char *text)
 	const double seconds = strtod(text, &end);
 
 	if (end == text || *end || !(seconds > 0 && seconds <= 86400)) {
-		fprintf(stderr, "%s: SECONDS: found \"%s\"; right is a number above 0, to 86400\n",
+		fprintf(stderr, "%s: SECONDS: found \"%s\"; expected a number above 0, to 86400\n",
 			program_invocation_short_name, text);
 		exit(2);
 	}

@@ -42,7 +42,7 @@ static void tell_unknown(struct loader *l, const char *path, struct origin where
 			     (int)length, near);
 	else
 		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
-			     "found an unknown %s; right is one of those in echopool.conf(5)",
+			     "found an unknown %s; expected one of those in echopool.conf(5)",
 			     group ? "group" : "setting");
 }
 
@@ -66,7 +66,7 @@ static bool apply_item(struct loader *l, const struct outline_item *item)
 	if (settings_is_group(item->path)) {
 		if (!group && !item->value.told)
 			findings_add(&l->findings, LOG_LEVEL_ERROR, item->value.where, item->path,
-				     "found %s; right is a group, as %s: { ... };",
+				     "found %s; expected a group, as %s: { ... };",
 				     value_found(&item->value, found), item->path);
 		return true;
 	}
@@ -130,7 +130,7 @@ static void apply_override(struct loader *l, const char *text, size_t index)
 		else if (settings_is_group(o.path))
 			findings_add(
 				&l->findings, LOG_LEVEL_ERROR, o.value.where, o.path,
-				"found a group; right is one setting of it, as pool.workers=8");
+				"found a group; expected one setting of it, as pool.workers=8");
 		else
 			tell_unknown(l, o.path, o.value.where, false);
 	}
@@ -153,7 +153,7 @@ static void check_idle(struct loader *l)
 		return;
 	findings_add(&l->findings, LOG_LEVEL_ERROR, l->written[when_full - settings_table],
 		     when_full->path,
-		     "found %.10g seconds; right is at most timeouts.idle, which is %.10g",
+		     "found %.10g seconds; expected at most timeouts.idle, which is %.10g",
 		     when_full_ms / 1000.0, idle_ms / 1000.0);
 }
 

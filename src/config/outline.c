@@ -101,7 +101,7 @@ static bool check_single(struct reader *d, const struct outline_item *item)
 		if (strcmp(other->path, item->path) != 0)
 			continue;
 		findings_add(d->scan.findings, LOG_LEVEL_ERROR, item->value.where, item->path,
-			     "found a second time; right is once (the first is in line %u)",
+			     "found a second time; expected once (the first is in line %u)",
 			     other->value.where.line);
 		return false;
 	}
@@ -189,7 +189,7 @@ static bool read_setting(struct reader *d)
 	d->scan.subject = NULL;
 	if (d->outline->count == OUTLINE_ITEMS_MAX) {
 		findings_add(d->scan.findings, LOG_LEVEL_ERROR, scan_origin(&d->scan, &name), NULL,
-			     "found more than %d settings; right is each setting once",
+			     "found more than %d settings; expected each setting once",
 			     OUTLINE_ITEMS_MAX);
 		scan_cut(&d->scan);
 		return false;
@@ -235,7 +235,7 @@ static void tell_open_groups(struct reader *d)
 		const struct outline_item *group = open_group(d, i);
 
 		findings_add(d->scan.findings, LOG_LEVEL_ERROR, group->value.where, group->path,
-			     "found a group that is not closed; right is \"}\" at its end");
+			     "found a group that is not closed; expected \"}\" at its end");
 	}
 }
 

@@ -67,7 +67,7 @@ bool override_parse(struct override *o, const char *text, size_t index, struct f
 	char *equals = strchr(o->path, '=');
 	if (equals == NULL || equals == o->path) {
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found no setting and value; right is path=value, as pool.workers=8");
+			     "found no setting and value; expected path=value, as pool.workers=8");
 		return false;
 	}
 	*equals = '\0';

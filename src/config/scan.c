@@ -63,7 +63,7 @@ void scan_tell(const struct scanner *s, const struct token *t, const char *subje
 	/* A mark on its own is easily taken for the message's own. */
 	const char *quote = t->length == 1 && ispunct((unsigned char)t->start[0]) ? "\"" : "";
 	findings_add(s->findings, LOG_LEVEL_ERROR, scan_origin(s, t), subject,
-		     "found %s%s%s; right is %s", quote, found, quote, right);
+		     "found %s%s%s; expected %s", quote, found, quote, right);
 }
 
 /* Tells an error at the current position, for a token that is not complete yet. */
@@ -88,7 +88,7 @@ static void skip_block_comment(struct scanner *s)
 	const char *end = memmem(s->text + s->at + 2, s->length - s->at - 2, "*/", 2);
 
 	if (end == NULL) {
-		tell_here(s, s->at, NULL, "found a comment that is not closed; right is \"*/\"");
+		tell_here(s, s->at, NULL, "found a comment that is not closed; expected \"*/\"");
 		s->cut = true;
 		pass_over(s, s->length);
 	} else {
@@ -102,7 +102,7 @@ static void skip_include(struct scanner *s)
 	size_t end = s->at + strlen(INCLUDE);
 	size_t limit = line_end(s, s->at);
 
-	tell_here(s, s->at, INCLUDE, "found an include; right is all settings in one file");
+	tell_here(s, s->at, INCLUDE, "found an include; expected all settings in one file");
 	while (end < limit && (s->text[end] == ' ' || s->text[end] == '\t'))
 		end++;
 	if (byte_at(s, end) == '"') {
@@ -154,11 +154,11 @@ static void tell_escape(struct scanner *s, size_t at)
 {
 	if (starts_with(s, at, "\\x00"))
 		tell_here(s, at, s->subject,
-			  "found \"\\x00\" in a string; right is text without NUL");
+			  "found \"\\x00\" in a string; expected text without NUL");
 	else
 		tell_here(s, at, s->subject,
 			  "found an unknown escape in a string; "
-			  "right is one of \\\\ \\\" \\f \\n \\r \\t and \\xNN");
+			  "expected one of \\\\ \\\" \\f \\n \\r \\t and \\xNN");
 	s->token.told = true;
 }
 
@@ -202,7 +202,7 @@ static size_t string_end(struct scanner *s)
 	s->unclosed_end = limit;
 	if (!s->token.told)
 		tell_here(s, s->at, s->subject,
-			  "found a string that is not closed in its line; right is a closing '\"'");
+			  "found a string that is not closed in its line; expected a closing '\"'");
 	s->token.told = true;
 	return guess_string_end(s, s->at);
 }

@@ -9,14 +9,14 @@
 
 #include <string.h>
 
-/* Tells "found 70000; right is a whole number from 0 to 1024"; odd adds to what was found. */
+/* Tells "found 70000; expected a whole number from 0 to 1024"; odd adds to what was found. */
 static bool refuse(const struct setting *setting, const struct value *v, const char *odd,
 		   struct findings *f)
 {
 	char found[QUOTE_BYTES];
 	char range[SETTING_RANGE_BYTES];
 
-	findings_add(f, LOG_LEVEL_ERROR, v->where, setting->path, "found %s%s; right is %s",
+	findings_add(f, LOG_LEVEL_ERROR, v->where, setting->path, "found %s%s; expected %s",
 		     v->raw_length == 0 && v->kind == VALUE_STRING ? "nothing"
 								   : value_found(v, found),
 		     odd, setting_range(setting, range));
@@ -116,14 +116,14 @@ static bool check_address(const struct setting *setting, const struct value *arr
 
 	if (!parse_listen_address(element, &address)) {
 		findings_add(f, LOG_LEVEL_ERROR, element->where, setting->path,
-			     "found %s; right is a numeric address, as \"127.0.0.1\" or \"::1\"",
+			     "found %s; expected a numeric address, as \"127.0.0.1\" or \"::1\"",
 			     value_found(element, found));
 		return false;
 	}
 	before = excluded_by(array, element, &address);
 	if (before != NULL) {
 		findings_add(f, LOG_LEVEL_ERROR, element->where, setting->path,
-			     "found %s beside %s; right is each address once, and \"0.0.0.0\" or "
+			     "found %s beside %s; expected each address once, and \"0.0.0.0\" or "
 			     "\"::\" without others of its family",
 			     value_found(element, found), value_found(before, other));
 		return false;
@@ -141,7 +141,7 @@ static bool check_rule(const struct setting *setting, const struct value *elemen
 		return true;
 	findings_add(
 		f, LOG_LEVEL_ERROR, element->where, setting->path,
-		"found %s; right is an address, or a range with no bits set behind its prefix, "
+		"found %s; expected an address, or a range with no bits set behind its prefix, "
 		"as \"10.0.0.0/8\"",
 		value_found(element, found));
 	return false;
@@ -169,7 +169,7 @@ static bool check_list(const struct setting *setting, const struct value *v, str
 	/* Too many are not looked at one by one. */
 	if (v->count < setting->min || v->count > setting->max) {
 		findings_add(f, LOG_LEVEL_ERROR, v->where, setting->path,
-			     "found %zu entries; right is %s", v->count,
+			     "found %zu entries; expected %s", v->count,
 			     setting_range(setting, range));
 		return false;
 	}

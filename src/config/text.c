@@ -66,15 +66,15 @@ static void tell_byte(struct findings *f, struct origin where, unsigned char byt
 {
 	if (byte == 0)
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found a NUL byte; right is UTF-8 text without control bytes");
+			     "found a NUL byte; expected UTF-8 text without control bytes");
 	else if (byte < 0x20 || byte == 0x7f)
 		findings_add(
 			f, LOG_LEVEL_ERROR, where, NULL,
-			"found the control byte 0x%02x; right is UTF-8 text without control bytes",
+			"found the control byte 0x%02x; expected UTF-8 text without control bytes",
 			byte);
 	else
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found the byte 0x%02x, which is not UTF-8 here; right is UTF-8 text",
+			     "found the byte 0x%02x, which is not UTF-8 here; expected UTF-8 text",
 			     byte);
 }
 
@@ -83,12 +83,12 @@ static bool check_start(char *text, size_t length, struct origin where, struct f
 {
 	if (length >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found UTF-16 text; right is UTF-8 text");
+			     "found UTF-16 text; expected UTF-8 text");
 		return false;
 	}
 	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found a byte order mark; right is UTF-8 text without one");
+			     "found a byte order mark; expected UTF-8 text without one");
 		memset(text, ' ', 3);
 	}
 	return true;

@@ -20,7 +20,7 @@ static void tell_unreadable(struct findings *f, int error)
 	const char *right = error == ENOENT ? "the path of an existing file"
 					    : "a file that echopool may read";
 
-	findings_add(f, LOG_LEVEL_ERROR, whole_file, NULL, "cannot be read: %s; right is %s",
+	findings_add(f, LOG_LEVEL_ERROR, whole_file, NULL, "cannot be read: %s; expected %s",
 		     strerror(error), right);
 }
 
@@ -46,12 +46,12 @@ static bool check_file(int fd, struct findings *f)
 	}
 	if (!S_ISREG(st.st_mode)) {
 		findings_add(f, LOG_LEVEL_ERROR, whole_file, NULL,
-			     "found %s; right is a regular file", kind_of_file(st.st_mode));
+			     "found %s; expected a regular file", kind_of_file(st.st_mode));
 		return false;
 	}
 	if ((st.st_mode & S_IWOTH) != 0)
 		findings_add(f, LOG_LEVEL_WARNING, whole_file, NULL,
-			     "found that others may write to it (mode %04o); right is mode 0644",
+			     "found that others may write to it (mode %04o); expected mode 0644",
 			     (unsigned int)(st.st_mode & 07777));
 	return true;
 }
@@ -86,7 +86,7 @@ static bool read_checked(int fd, char *buffer, size_t *length, struct findings *
 	}
 	if ((size_t)n > TEXTFILE_BYTES_MAX) {
 		findings_add(f, LOG_LEVEL_ERROR, whole_file, NULL,
-			     "found more than %zu KiB; right is a file of at most that",
+			     "found more than %zu KiB; expected a file of at most that",
 			     TEXTFILE_BYTES_MAX / 1024);
 		return false;
 	}

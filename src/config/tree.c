@@ -73,7 +73,7 @@ static void compare_items(const config_t *config, const struct outline *o, struc
 		if (setting == NULL || !same_value(setting, &item->value, f))
 			findings_add(f, LOG_LEVEL_ERROR, item->value.where, item->path,
 				     "found what libconfig reads otherwise; "
-				     "right is a plain value as in echopool.conf(5)");
+				     "expected a plain value as in echopool.conf(5)");
 	}
 }
 
@@ -85,7 +85,7 @@ static void tell_refused(const config_t *config, struct findings *f)
 		f->no_memory = true;
 	else
 		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found what libconfig refuses (%s); right is name = value;",
+			     "found what libconfig refuses (%s); expected name = value;",
 			     config_error_text(config));
 }
 

@@ -131,7 +131,7 @@ static bool is_closer(const struct scanner *s)
 static void tell_nesting(struct scanner *s, const char *subject)
 {
 	findings_add(s->findings, LOG_LEVEL_ERROR, scan_origin(s, &s->token), subject,
-		     "found more than %d levels of nesting; right is a setting within its group",
+		     "found more than %d levels of nesting; expected a setting within its group",
 		     VALUE_NESTING_MAX);
 	scan_cut(s);
 }

@@ -147,7 +147,7 @@ def check_told(lines, file, fault):
     place = re.escape(str(file)) + (f":{fault.line}: " if fault.line else ": ")
     assert any(re.search(f"{place}.*{fault.said}", line) for line in lines), lines
     for line in lines:
-        assert "right is" in line or "did you mean" in line or "more errors" in line, line
+        assert "expected" in line or "did you mean" in line or "more errors" in line, line
 
 
 def on_free_port(**more):
@@ -290,7 +290,7 @@ def test_03_an_unreadable_file(nobodys, public_program):
     nobodys.file.chmod(0o600)
     before = state(nobodys)
     errors = check_refused(nobodys, nobodys.reload())
-    assert f"reload: {nobodys.file}: cannot be read: Permission denied; right is" in errors[0]
+    assert f"reload: {nobodys.file}: cannot be read: Permission denied; expected" in errors[0]
     assert state(nobodys) == before
     nobodys.connect().echo()
     result = run_program("-c", nobodys.file, program=public_program, user=NOBODY, group=NOBODY,
@@ -387,7 +387,7 @@ def test_54_a_file_that_others_may_write_is_a_warning(start):
     server.configure({"pool.workers": 2})
     server.file.chmod(0o666)
     lines = server.reload()
-    warning = rf"{server.file}: .*others may write to it \(mode 0666\); right is mode 0644$"
+    warning = rf"{server.file}: .*others may write to it \(mode 0666\); expected mode 0644$"
     assert any(re.match(f"warning: reload: {warning}", line) for line in lines), lines
     assert server.limits["workers"] == 2
     result = run_program("-t", "-c", server.file)

@@ -148,7 +148,7 @@ def test_a_wrong_file_is_told_in_echopools_own_words(tmp_path):
     path.write_text("pool: { workers = 70000; };\n", encoding="ascii")
     done = tune(tmp_path, "-c", path)
     assert done.returncode == 2
-    assert done.stderr == (f"script/bench: {path}:1: pool.workers: found 70000; right is a whole "
+    assert done.stderr == (f"script/bench: {path}:1: pool.workers: found 70000; expected a whole "
                            "number from 0 to 1024\n")
 
 

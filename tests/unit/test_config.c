@@ -85,18 +85,18 @@ static void errors_come_in_the_order_of_the_file(void **state)
 	(void)state;
 	write_text(text);
 	expect_load(&s, FILE_NAME, overrides, 2,
-		    F ":1: pool.workers: found 70000; right is a whole number from 0 to 1024\n" F
+		    F ":1: pool.workers: found 70000; expected a whole number from 0 to 1024\n" F
 		      ":2: found the control byte 0x1b; "
-		      "right is UTF-8 text without control bytes\n" F
+		      "expected UTF-8 text without control bytes\n" F
 		      ":3: pool.queue_limit: found a second time; "
-		      "right is once (the first is in line 2)\n" F
+		      "expected once (the first is in line 2)\n" F
 		      ":4: pool.colour: found an unknown setting; "
-		      "right is one of those in echopool.conf(5)\n" F
-		      ":6: @include: found an include; right is all settings in one file\n" F
-		      ":7: tcp.nodelay: found 1; right is true or false\n"
+		      "expected one of those in echopool.conf(5)\n" F
+		      ":6: @include: found an include; expected all settings in one file\n" F
+		      ":7: tcp.nodelay: found 1; expected true or false\n"
 		      "E -o log.level=loud: log.level: found loud; "
-		      "right is \"error\", \"warning\", \"info\" or \"debug\"\n"
-		      "E -o log.connections=2: log.connections: found 2; right is true or false\n");
+		      "expected \"error\", \"warning\", \"info\" or \"debug\"\n"
+		      "E -o log.connections=2: log.connections: found 2; expected true or false\n");
 }
 
 static void only_so_many_errors_are_listed(void **state)
@@ -113,7 +113,7 @@ static void only_so_many_errors_are_listed(void **state)
 	assert_int_equal(messages.count, 51);
 	assert_string_equal(messages.items[49].text,
 			    FILE_NAME ":34: a33: found an unknown setting; "
-				      "right is one of those in echopool.conf(5)");
+				      "expected one of those in echopool.conf(5)");
 	assert_string_equal(messages.items[50].text, "and 130 more errors");
 	config_messages_free(&messages);
 	for (size_t i = 0; i < 300; i++)
@@ -131,7 +131,7 @@ static void only_so_many_errors_are_listed(void **state)
 	assert_false(config_load(&s, FILE_NAME, NULL, 0, &messages));
 	assert_string_equal(messages.items[0].text,
 			    FILE_NAME ":1: pool: found a group that is not closed; "
-				      "right is \"}\" at its end");
+				      "expected \"}\" at its end");
 	assert_string_equal(messages.items[50].text, "and 11 more errors");
 	config_messages_free(&messages);
 }
@@ -162,33 +162,33 @@ static void wrong_overrides_are_refused(void **state)
 		const char *said; /* behind "-o text: " */
 	} faults[] = {
 		{"pool.workers",
-		 "found no setting and value; right is path=value, as pool.workers=8"},
-		{"=8", "found no setting and value; right is path=value, as pool.workers=8"},
+		 "found no setting and value; expected path=value, as pool.workers=8"},
+		{"=8", "found no setting and value; expected path=value, as pool.workers=8"},
 		{"pool.workers=",
-		 "pool.workers: found nothing; right is a whole number from 0 to 1024"},
+		 "pool.workers: found nothing; expected a whole number from 0 to 1024"},
 		{"pool.workers=70000",
-		 "pool.workers: found 70000; right is a whole number from 0 to 1024"},
+		 "pool.workers: found 70000; expected a whole number from 0 to 1024"},
 		{"pool.workers=8 9",
-		 "pool.workers: found 8 9; right is a whole number from 0 to 1024"},
+		 "pool.workers: found 8 9; expected a whole number from 0 to 1024"},
 		{"pool.workers={ x = 1; }",
-		 "pool.workers: found a group; right is a whole number from 0 to 1024"},
+		 "pool.workers: found a group; expected a whole number from 0 to 1024"},
 		{"pool.wrokers=8",
 		 "pool.wrokers: found an unknown setting; did you mean pool.workers?"},
-		{"pool=8", "pool: found a group; right is one setting of it, as pool.workers=8"},
-		{"log.level=\"info\" x", "log.level: found x; right is nothing behind the value"},
+		{"pool=8", "pool: found a group; expected one setting of it, as pool.workers=8"},
+		{"log.level=\"info\" x", "log.level: found x; expected nothing behind the value"},
 		{"log.level=\"info",
-		 "log.level: found a string that is not closed in its line; right is a closing '\"'"},
-		{"log.level=\"in\" \"fo\"", "log.level: found \"fo\"; right is one string"},
+		 "log.level: found a string that is not closed in its line; expected a closing '\"'"},
+		{"log.level=\"in\" \"fo\"", "log.level: found \"fo\"; expected one string"},
 		{"pool.workers= 8 9 ",
-		 "pool.workers: found 8 9; right is a whole number from 0 to 1024"},
+		 "pool.workers: found 8 9; expected a whole number from 0 to 1024"},
 		{"log.level= \t", "log.level: found nothing; "
-				  "right is \"error\", \"warning\", \"info\" or \"debug\""},
-		{"access.deny=[\"::1\"", "access.deny: found the end; right is \",\" or \"]\""},
+				  "expected \"error\", \"warning\", \"info\" or \"debug\""},
+		{"access.deny=[\"::1\"", "access.deny: found the end; expected \",\" or \"]\""},
 		{"log.level=in\xff"
 		 "fo",
-		 "found the byte 0xff, which is not UTF-8 here; right is UTF-8 text"},
+		 "found the byte 0xff, which is not UTF-8 here; expected UTF-8 text"},
 		{"log.level=info\x01",
-		 "found the control byte 0x01; right is UTF-8 text without control bytes"},
+		 "found the control byte 0x01; expected UTF-8 text without control bytes"},
 	};
 
 	(void)state;
@@ -215,9 +215,9 @@ static void an_override_is_not_nested_deep_either(void **state)
 	(void)state;
 	expect_load(&s, NULL, &override, 1,
 		    "E -o access.deny=[[[[[[[[[[: access.deny: "
-		    "found \"[\"; right is a value of the array, or \"]\"\n"
+		    "found \"[\"; expected a value of the array, or \"]\"\n"
 		    "E -o access.deny=[[[[[[[[[[: access.deny: "
-		    "found more than 8 levels of nesting; right is a setting within its group\n");
+		    "found more than 8 levels of nesting; expected a setting within its group\n");
 }
 
 static void idle_when_full_may_not_be_longer_than_idle(void **state)
@@ -228,14 +228,14 @@ static void idle_when_full_may_not_be_longer_than_idle(void **state)
 	(void)state;
 	expect_said("timeouts: { idle = 2; idle_when_full = 3.5; };",
 		    F ":1: timeouts.idle_when_full: found 3.5 seconds; "
-		      "right is at most timeouts.idle, which is 2\n");
+		      "expected at most timeouts.idle, which is 2\n");
 	write_text("timeouts: { idle = 2; };");
 	/* The default of idle_when_full is longer, but nobody wrote it. */
 	expect_load(&s, FILE_NAME, NULL, 0, "");
 	settings_free(&s);
 	expect_load(&s, FILE_NAME, when_full, 1,
 		    "E -o timeouts.idle_when_full=3.5: timeouts.idle_when_full: "
-		    "found 3.5 seconds; right is at most timeouts.idle, which is 2\n");
+		    "found 3.5 seconds; expected at most timeouts.idle, which is 2\n");
 	expect_said("timeouts: { idle_when_full = 301; };", "");
 	/* So the defaults may be written down, as -T does. */
 	expect_said("timeouts: { idle_when_full = 301; idle = 300; };", "");
@@ -253,7 +253,7 @@ static void a_file_that_others_may_write_is_a_warning(void **state)
 	assert_int_equal(chmod(FILE_NAME, 0666), 0);
 	expect_load(&s, FILE_NAME, NULL, 0,
 		    "W " FILE_NAME ": found that others may write to it (mode 0666); "
-		    "right is mode 0644\n");
+		    "expected mode 0644\n");
 	assert_int_equal(s.pool.workers, 2);
 	settings_free(&s);
 }
@@ -265,7 +265,7 @@ static void a_name_with_control_bytes_is_shown_without_them(void **state)
 	(void)state;
 	expect_load(&s, "a\x1b\x7f", NULL, 0,
 		    "E a??: cannot be read: No such file or directory; "
-		    "right is the path of an existing file\n");
+		    "expected the path of an existing file\n");
 }
 
 static void a_long_name_leaves_room_for_the_reason(void **state)
@@ -281,7 +281,7 @@ static void a_long_name_leaves_room_for_the_reason(void **state)
 	path[2999] = '\0';
 	sprintf(expected,
 		"E ...%s: cannot be read: File name too long; "
-		"right is a file that echopool may read\n",
+		"expected a file that echopool may read\n",
 		path + 2999 - 255);
 	expect_load(&s, path, NULL, 0, expected);
 }
@@ -337,13 +337,13 @@ static void libconfig_must_read_the_same(void **state)
 		assert_string_equal(text, cases[i].same ? ""
 							: F
 						  ":1: a: found what libconfig reads otherwise; "
-						  "right is a plain value as in "
+						  "expected a plain value as in "
 						  "echopool.conf(5)\n");
 		free(text);
 	}
 	char *text = compare_with("", "\na = ;");
 	assert_string_equal(text, F ":2: found what libconfig refuses (syntax error); "
-				    "right is name = value;\n");
+				    "expected name = value;\n");
 	free(text);
 }
 

@@ -4,8 +4,8 @@
 #include "config_loading.h"
 
 #define F          "E " FILE_NAME
-#define WORKERS    "right is a whole number from 0 to 1024\n"
-#define BACKLOG    "right is a whole number from 1 to 65535\n"
+#define WORKERS    "expected a whole number from 0 to 1024\n"
+#define BACKLOG    "expected a whole number from 1 to 65535\n"
 #define IN_POOL(x) "pool: { " x " };"
 
 /* A text; the bytes that it has when it holds a NUL; what is said. */
@@ -33,21 +33,21 @@ static void wrong_files_are_refused_by_their_kind(void **state)
 	(void)state;
 	expect_load(&s, "missing.conf", NULL, 0,
 		    "E missing.conf: cannot be read: No such file or directory; "
-		    "right is the path of an existing file\n");
-	expect_load(&s, ".", NULL, 0, "E .: found a directory; right is a regular file\n");
+		    "expected the path of an existing file\n");
+	expect_load(&s, ".", NULL, 0, "E .: found a directory; expected a regular file\n");
 	assert_int_equal(symlink("loop", "loop"), 0);
 	expect_load(&s, "loop", NULL, 0,
 		    "E loop: cannot be read: Too many levels of symbolic links; "
-		    "right is a file that echopool may read\n");
+		    "expected a file that echopool may read\n");
 	assert_int_equal(unlink("loop"), 0);
 	assert_int_equal(mkfifo("fifo", 0600), 0);
-	expect_load(&s, "fifo", NULL, 0, "E fifo: found a FIFO; right is a regular file\n");
+	expect_load(&s, "fifo", NULL, 0, "E fifo: found a FIFO; expected a regular file\n");
 	assert_int_equal(unlink("fifo"), 0);
 	expect_load(&s, "/dev/zero", NULL, 0,
-		    "E /dev/zero: found a device; right is a regular file\n");
+		    "E /dev/zero: found a device; expected a regular file\n");
 	expect_load(&s, "", NULL, 0,
 		    "E '': cannot be read: No such file or directory; "
-		    "right is the path of an existing file\n");
+		    "expected the path of an existing file\n");
 }
 
 static void an_unreadable_file_is_refused(void **state)
@@ -66,7 +66,7 @@ static void an_unreadable_file_is_refused(void **state)
 	}
 	expect_load(&s, FILE_NAME, NULL, 0,
 		    F ": cannot be read: Permission denied; "
-		      "right is a file that echopool may read\n");
+		      "expected a file that echopool may read\n");
 	assert_int_equal(seteuid(user), 0);
 }
 
@@ -88,7 +88,7 @@ static void expect_filled(const char *start, const char *repeated, size_t size, 
 static void too_much_is_refused(void **state)
 {
 	static const char *const too_large = F
-		": found more than 64 KiB; right is a file of at most that\n";
+		": found more than 64 KiB; expected a file of at most that\n";
 
 	(void)state;
 	expect_filled("", "\n", 65536, "");
@@ -98,62 +98,62 @@ static void too_much_is_refused(void **state)
 	expect_filled("access: { deny = [ ", "\"::1\",", 1000000, too_large);
 	expect_filled("a = \"", "x", 60000,
 		      F ":1: a: found a string that is not closed in its line; "
-			"right is a closing '\"'\n");
+			"expected a closing '\"'\n");
 	/* The last element is cut off in its middle. */
 	expect_filled("access: { deny = [ ", "\"::1\",", 60000,
 		      F
-		      ":1: access: found a group that is not closed; right is \"}\" at its end\n" F
-		      ":1: access.deny: found the end; right is \",\" or \"]\"\n");
+		      ":1: access: found a group that is not closed; expected \"}\" at its end\n" F
+		      ":1: access.deny: found the end; expected \",\" or \"]\"\n");
 }
 
 static void bytes_that_are_no_text_are_refused(void **state)
 {
 	static const struct fault faults[] = {
 		{"# x\n/* pool: {\n workers = 70000;\n", 0,
-		 F ":2: found a comment that is not closed; right is \"*/\"\n"},
+		 F ":2: found a comment that is not closed; expected \"*/\"\n"},
 		{"log: {\nlevel = \"info;\nconnections = 1; };", 0,
 		 F ":2: log.level: found a string that is not closed in its line; "
-		   "right is a closing '\"'\n" F
-		   ":3: log.connections: found 1; right is true or false\n"},
+		   "expected a closing '\"'\n" F
+		   ":3: log.connections: found 1; expected true or false\n"},
 		{"log: { level = \"in\nfo\"; };", 0,
 		 F ":1: log.level: found a string that is not closed in its line; "
-		   "right is a closing '\"'\n" F
-		   ":2: found a string that is not closed in its line; right is a closing '\"'\n"},
+		   "expected a closing '\"'\n" F
+		   ":2: found a string that is not closed in its line; expected a closing '\"'\n"},
 		{"]]] %&!\n" IN_POOL("workers = 70000;"), 0,
-		 F ":1: found \"]\"; right is a setting, as name = value;\n" F
+		 F ":1: found \"]\"; expected a setting, as name = value;\n" F
 		   ":2: pool.workers: found 70000; " WORKERS},
 		{"\xef\xbb\xbfpool: { workers = 2000; };", 0,
-		 F ":1: found a byte order mark; right is UTF-8 text without one\n" F
+		 F ":1: found a byte order mark; expected UTF-8 text without one\n" F
 		   ":1: pool.workers: found 2000; " WORKERS},
-		{"\xff\xfep\0o\0", 6, F ":1: found UTF-16 text; right is UTF-8 text\n"},
-		{"\xfe\xff\0p\0o", 6, F ":1: found UTF-16 text; right is UTF-8 text\n"},
+		{"\xff\xfep\0o\0", 6, F ":1: found UTF-16 text; expected UTF-8 text\n"},
+		{"\xfe\xff\0p\0o", 6, F ":1: found UTF-16 text; expected UTF-8 text\n"},
 		{"\n# \x1b[31m\n", 0,
 		 F ":2: found the control byte 0x1b; "
-		   "right is UTF-8 text without control bytes\n"},
+		   "expected UTF-8 text without control bytes\n"},
 		{"# a\rb\n", 0,
 		 F ":1: found the control byte 0x0d; "
-		   "right is UTF-8 text without control bytes\n"},
+		   "expected UTF-8 text without control bytes\n"},
 		{"pool: { workers\0 = 2000; };", 27,
-		 F ":1: found a NUL byte; right is UTF-8 text without control bytes\n"},
+		 F ":1: found a NUL byte; expected UTF-8 text without control bytes\n"},
 		{"log: { level = \"in\0fo\"; target = \"x\"; };", 41,
-		 F ":1: found a NUL byte; right is UTF-8 text without control bytes\n" F
-		   ":1: log.target: found \"x\"; right is \"stderr\" or \"syslog\"\n"},
+		 F ":1: found a NUL byte; expected UTF-8 text without control bytes\n" F
+		   ":1: log.target: found \"x\"; expected \"stderr\" or \"syslog\"\n"},
 		{"log: { level = \"info\\x00\"; };", 0,
-		 F ":1: log.level: found \"\\x00\" in a string; right is text without NUL\n"},
+		 F ":1: log.level: found \"\\x00\" in a string; expected text without NUL\n"},
 		{"# caf\xe9\n", 0,
-		 F ":1: found the byte 0xe9, which is not UTF-8 here; right is UTF-8 text\n"},
+		 F ":1: found the byte 0xe9, which is not UTF-8 here; expected UTF-8 text\n"},
 		{"# \xc0\xaf\n# \xed\xa0\x80\n", 0,
-		 F ":1: found the byte 0xc0, which is not UTF-8 here; right is UTF-8 text\n" F
-		   ":2: found the byte 0xed, which is not UTF-8 here; right is UTF-8 text\n"},
+		 F ":1: found the byte 0xc0, which is not UTF-8 here; expected UTF-8 text\n" F
+		   ":2: found the byte 0xed, which is not UTF-8 here; expected UTF-8 text\n"},
 		{"log: { level = \"\\\";\\\"; };", 0,
 		 F
 		 ":1: log.level: found a string that is not closed in its line; "
-		 "right is a closing '\"'\n" F
-		 ":1: log.\\: found \"\\\"; right is a setting's name, of letters, digits, \"_\" and "
+		 "expected a closing '\"'\n" F
+		 ":1: log.\\: found \"\\\"; expected a setting's name, of letters, digits, \"_\" and "
 		 "\"-\"\n"},
 		{"log: { level = \"\\info\"; };", 0,
 		 F ":1: log.level: found an unknown escape in a string; "
-		   "right is one of \\\\ \\\" \\f \\n \\r \\t and \\xNN\n"},
+		   "expected one of \\\\ \\\" \\f \\n \\r \\t and \\xNN\n"},
 	};
 
 	(void)state;
@@ -167,7 +167,7 @@ static void numbers_are_taken_for_what_they_are(void **state)
 		 F ":1: pool.workers: found 2147483648; " WORKERS},
 		{"listen: { port = 4294974996; };", 0,
 		 F ":1: listen.port: found 4294974996, which is more than 32 bits; "
-		   "right is a whole number from 0 to 65535\n"},
+		   "expected a whole number from 0 to 65535\n"},
 		{IN_POOL("workers = 4294967312;"), 0,
 		 F ":1: pool.workers: found 4294967312, which is more than 32 bits; " WORKERS},
 		{IN_POOL("workers = 9223372036854775807;"), 0,
@@ -184,7 +184,7 @@ static void numbers_are_taken_for_what_they_are(void **state)
 		 F ":1: pool.workers: found 010 with a leading zero; " WORKERS},
 		{IN_POOL("workers = -1;"), 0, F ":1: pool.workers: found -1; " WORKERS},
 		{IN_POOL("queue_limit = 0;"), 0,
-		 F ":1: pool.queue_limit: found 0; right is a whole number from 1 to 1000000\n"},
+		 F ":1: pool.queue_limit: found 0; expected a whole number from 1 to 1000000\n"},
 		{IN_POOL("workers = 1025;"), 0, F ":1: pool.workers: found 1025; " WORKERS},
 		{IN_POOL("workers = 16.0;"), 0, F ":1: pool.workers: found 16.0; " WORKERS},
 		{IN_POOL("workers = \"16\";"), 0, F ":1: pool.workers: found \"16\"; " WORKERS},
@@ -196,12 +196,12 @@ static void numbers_are_taken_for_what_they_are(void **state)
 		{IN_POOL("workers = eight;"), 0, F ":1: pool.workers: found eight; " WORKERS},
 		{"timeouts: { drain = 1e999; };", 0,
 		 F ":1: timeouts.drain: found 1e999; "
-		   "right is a number of seconds, 0 or from 0.001 to 86400\n"},
+		   "expected a number of seconds, 0 or from 0.001 to 86400\n"},
 		{"timeouts: { drain = -1.0; };", 0,
 		 F ":1: timeouts.drain: found -1.0; "
-		   "right is a number of seconds, 0 or from 0.001 to 86400\n"},
+		   "expected a number of seconds, 0 or from 0.001 to 86400\n"},
 		{"listen: { port = 70000; };", 0,
-		 F ":1: listen.port: found 70000; right is a whole number from 0 to 65535\n"},
+		 F ":1: listen.port: found 70000; expected a whole number from 0 to 65535\n"},
 		{"listen: { backlog = 0; };", 0, F ":1: listen.backlog: found 0; " BACKLOG},
 	};
 
@@ -214,67 +214,67 @@ static void wrong_words_and_lists_are_refused(void **state)
 	static const struct fault faults[] = {
 		{"log: { level = info; target = 1; connections = \"true\"; };", 0,
 		 F ":1: log.level: found info without quotes; "
-		   "right is \"error\", \"warning\", \"info\" or \"debug\"\n" F
-		   ":1: log.target: found 1; right is \"stderr\" or \"syslog\"\n" F
-		   ":1: log.connections: found \"true\"; right is true or false\n"},
+		   "expected \"error\", \"warning\", \"info\" or \"debug\"\n" F
+		   ":1: log.target: found 1; expected \"stderr\" or \"syslog\"\n" F
+		   ":1: log.connections: found \"true\"; expected true or false\n"},
 		{"listen: { addresses = [ \"127.0.0.1\", 5,\n\"::1\" ]; };", 0,
 		 F ":1: listen.addresses: found 5; "
-		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
+		   "expected a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
 		{"listen: { addresses = [ \"::1\",\n\"localhost\",\n\"0::1\" ]; };", 0,
 		 F ":2: listen.addresses: found \"localhost\"; "
-		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n" F
-		   ":3: listen.addresses: found \"0::1\" beside \"::1\"; right is each address "
+		   "expected a numeric address, as \"127.0.0.1\" or \"::1\"\n" F
+		   ":3: listen.addresses: found \"0::1\" beside \"::1\"; expected each address "
 		   "once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
 		{"listen: { addresses = [ \"::\", \"0.0.0.0\" ]; };", 0, ""},
 		{"listen: { addresses = [ \"127.0.0.1\", \"::1\", \"0.0.0.0\" ]; };", 0,
-		 F ":1: listen.addresses: found \"0.0.0.0\" beside \"127.0.0.1\"; right is each "
+		 F ":1: listen.addresses: found \"0.0.0.0\" beside \"127.0.0.1\"; expected each "
 		   "address once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
 		{"listen: { addresses = [ \"::1%lo\" ]; };", 0,
 		 F ":1: listen.addresses: found \"::1%lo\"; "
-		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
+		   "expected a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
 		{"listen: { addresses = [ \"::ffff:127.0.0.1\" ]; };", 0,
 		 F ":1: listen.addresses: found \"::ffff:127.0.0.1\"; "
-		   "right is a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
+		   "expected a numeric address, as \"127.0.0.1\" or \"::1\"\n"},
 		{"listen: { addresses = \"::1\"; };", 0,
-		 F ":1: listen.addresses: found \"::1\"; right is an array of 1 to 16 numeric "
+		 F ":1: listen.addresses: found \"::1\"; expected an array of 1 to 16 numeric "
 		   "addresses, as [ \"127.0.0.1\", \"::1\" ]\n"},
 		{"listen: { addresses = [ \"::1\" \"0.0.0.0\" ]; };", 0,
-		 F ":1: listen.addresses: found \"0.0.0.0\"; right is \",\" or \"]\"\n"},
+		 F ":1: listen.addresses: found \"0.0.0.0\"; expected \",\" or \"]\"\n"},
 		{"listen: { addresses = [ \"0.0\"\n\".0.0\" ]; port = 70000; };", 0,
-		 F ":2: listen.addresses: found \".0.0\"; right is \",\" or \"]\"\n" F
-		   ":2: listen.port: found 70000; right is a whole number from 0 to 65535\n"},
+		 F ":2: listen.addresses: found \".0.0\"; expected \",\" or \"]\"\n" F
+		   ":2: listen.port: found 70000; expected a whole number from 0 to 65535\n"},
 		{"log: { level = \"in\"\n \"fo\" \"\"; target = 1; };", 0,
-		 F ":2: log.level: found \"fo\"; right is one string\n" F
-		   ":2: log.target: found 1; right is \"stderr\" or \"syslog\"\n"},
+		 F ":2: log.level: found \"fo\"; expected one string\n" F
+		   ":2: log.target: found 1; expected \"stderr\" or \"syslog\"\n"},
 		{"listen: { addresses = [ \"::1\", \"::2\", ]; };", 0,
 		 F ":1: listen.addresses: found \"]\"; "
-		   "right is a value after the comma, or no comma\n"},
+		   "expected a value after the comma, or no comma\n"},
 		{"listen: { addresses = [ , ]; };", 0,
 		 F ":1: listen.addresses: found \",\"; "
-		   "right is a value of the array, or \"]\"\n"},
+		   "expected a value of the array, or \"]\"\n"},
 		{"listen: { addresses = [ \"fe80::1%eth8\", \"fe80::1%eth9\" ]; };", 0, ""},
 		{"listen: { addresses = [ \"fe80::1%eth9\", \"fe80::1%eth9\", \"::\" ]; };", 0,
-		 F ":1: listen.addresses: found \"fe80::1%eth9\" beside \"fe80::1%eth9\"; right "
-		   "is each address once, and \"0.0.0.0\" or \"::\" without others of its "
+		 F ":1: listen.addresses: found \"fe80::1%eth9\" beside \"fe80::1%eth9\"; expected "
+		   "each address once, and \"0.0.0.0\" or \"::\" without others of its "
 		   "family\n" F
-		   ":1: listen.addresses: found \"::\" beside \"fe80::1%eth9\"; right is each "
+		   ":1: listen.addresses: found \"::\" beside \"fe80::1%eth9\"; expected each "
 		   "address once, and \"0.0.0.0\" or \"::\" without others of its family\n"},
 		{"listen: { addresses = [ \"::1\", [ \"::2\" ] ]; port = 70000; };", 0,
 		 F ":1: listen.addresses: found \"[\"; "
-		   "right is a value after the comma, or no comma\n" F
-		   ":1: listen.port: found 70000; right is a whole number from 0 to 65535\n"},
+		   "expected a value after the comma, or no comma\n" F
+		   ":1: listen.port: found 70000; expected a whole number from 0 to 65535\n"},
 		{"listen: { addresses = [ \"::1\", 5 \"::2\"; port = 70000; };", 0,
-		 F ":1: listen.addresses: found \"::2\"; right is \",\" or \"]\"\n" F
-		   ":1: listen.port: found 70000; right is a whole number from 0 to 65535\n"},
+		 F ":1: listen.addresses: found \"::2\"; expected \",\" or \"]\"\n" F
+		   ":1: listen.port: found 70000; expected a whole number from 0 to 65535\n"},
 		{"listen: { addresses = [ \"::\", \"::1\", \"::2\", \"::3\", \"::4\", \"::5\", \"::6\",\n"
 		 "\"::7\", \"::8\", \"::9\", \"::a\", \"::b\", \"::c\", \"::d\", \"::e\", \"::f\", \"::10\" ]; };",
 		 0,
-		 F ":1: listen.addresses: found 17 entries; right is an array of 1 to 16 numeric "
+		 F ":1: listen.addresses: found 17 entries; expected an array of 1 to 16 numeric "
 		   "addresses, as [ \"127.0.0.1\", \"::1\" ]\n"},
 		{"access: { allow = [ ]; deny = [ \"10.0.0.1/8\" ]; };", 0,
-		 F ":1: access.allow: found 0 entries; right is an array of 1 to 1024 address "
+		 F ":1: access.allow: found 0 entries; expected an array of 1 to 1024 address "
 		   "ranges, as [ \"10.0.0.0/8\", \"::1\" ]\n" F
-		   ":1: access.deny: found \"10.0.0.1/8\"; right is an address, or a range with "
+		   ":1: access.deny: found \"10.0.0.1/8\"; expected an address, or a range with "
 		   "no bits set behind its prefix, as \"10.0.0.0/8\"\n"},
 	};
 
@@ -293,32 +293,32 @@ static void wrong_keys_are_refused(void **state)
 		 F ":1: workers: found an unknown setting; did you mean pool.workers?\n"},
 		{"colour = 8;", 0,
 		 F ":1: colour: found an unknown setting; "
-		   "right is one of those in echopool.conf(5)\n"},
+		   "expected one of those in echopool.conf(5)\n"},
 		{"timeout: { idle = 1; drian = 1; };", 0,
 		 F ":1: timeout: found an unknown group; did you mean timeouts?\n"},
-		{"pool = 8;", 0, F ":1: pool: found 8; right is a group, as pool: { ... };\n"},
+		{"pool = 8;", 0, F ":1: pool: found 8; expected a group, as pool: { ... };\n"},
 		{"pool.workers = 8;", 0,
 		 F ":1: pool.workers: found pool.workers; "
-		   "right is a name within its group, as pool: { workers = 8; };\n"},
+		   "expected a name within its group, as pool: { workers = 8; };\n"},
 		{IN_POOL("workers = 1;\nworkers = 2000;"), 0,
 		 F ":2: pool.workers: found a second time; "
-		   "right is once (the first is in line 1)\n"},
+		   "expected once (the first is in line 1)\n"},
 		{IN_POOL("workers = 1;") "\n" IN_POOL("queue_limit = 0;"), 0,
-		 F ":2: pool: found a second time; right is once (the first is in line 1)\n" F
-		   ":2: pool.queue_limit: found 0; right is a whole number from 1 to 1000000\n"},
+		 F ":2: pool: found a second time; expected once (the first is in line 1)\n" F
+		   ":2: pool.queue_limit: found 0; expected a whole number from 1 to 1000000\n"},
 		{"pool: { workers 8; queue_limit = 0; };", 0,
-		 F ":1: pool.workers: found 8; right is \"=\" or \":\" after the name\n" F
-		   ":1: pool.queue_limit: found 0; right is a whole number from 1 to 1000000\n"},
+		 F ":1: pool.workers: found 8; expected \"=\" or \":\" after the name\n" F
+		   ":1: pool.queue_limit: found 0; expected a whole number from 1 to 1000000\n"},
 		{"pool { workers = 70000; };", 0,
-		 F ":1: pool: found \"{\"; right is \"=\" or \":\" after the name\n" F
+		 F ":1: pool: found \"{\"; expected \"=\" or \":\" after the name\n" F
 		   ":1: pool.workers: found 70000; " WORKERS},
 		{"pool: {\nworkers = ; };\ntrue = 1;", 0,
-		 F ":2: pool.workers: found \";\"; right is a value\n" F ":3: true: found true; "
-		   "right is a setting's name, of letters, digits, \"_\" and \"-\"\n"},
+		 F ":2: pool.workers: found \";\"; expected a value\n" F ":3: true: found true; "
+		   "expected a setting's name, of letters, digits, \"_\" and \"-\"\n"},
 		{"pool: {\nworkers = 1;\n", 0,
-		 F ":1: pool: found a group that is not closed; right is \"}\" at its end\n"},
+		 F ":1: pool: found a group that is not closed; expected \"}\" at its end\n"},
 		{"pool: { workers = 2; }; };", 0,
-		 F ":1: found \"}\"; right is a setting, as name = value;\n"},
+		 F ":1: found \"}\"; expected a setting, as name = value;\n"},
 	};
 
 	(void)state;
@@ -327,10 +327,10 @@ static void wrong_keys_are_refused(void **state)
 
 static void deep_nesting_is_refused(void **state)
 {
-#define UNKNOWN_A F ":1: a: found an unknown group; right is one of those in echopool.conf(5)\n"
+#define UNKNOWN_A F ":1: a: found an unknown group; expected one of those in echopool.conf(5)\n"
 #define TOO_DEEP(path)                                          \
 	F ":1: " path ": found more than 8 levels of nesting; " \
-	  "right is a setting within its group\n"
+	  "expected a setting within its group\n"
 	static const struct fault faults[] = {
 		{"a:{a:{a:{a:{a:{a:{a:{a:{ a = 1; }}}}}}}}", 0, UNKNOWN_A},
 		{"a:{a:{a:{a:{a:{a:{a:{a:{ a:{ }}}}}}}}}", 0,
@@ -345,13 +345,13 @@ static void deep_nesting_is_refused(void **state)
 	expect_filled(
 		IN_POOL("workers = 70000;") "a = ", "[", 65536,
 		F ":1: pool.workers: found 70000; " WORKERS F
-		  ":1: a: found \"[\"; right is a value of the array, or \"]\"\n" TOO_DEEP("a"));
+		  ":1: a: found \"[\"; expected a value of the array, or \"]\"\n" TOO_DEEP("a"));
 }
 
 static void every_include_is_refused(void **state)
 {
 #define INCLUDE_IN(line) \
-	F ":" line ": @include: found an include; right is all settings in one file\n"
+	F ":" line ": @include: found an include; expected all settings in one file\n"
 	static const struct fault faults[] = {
 		{"@include \"" FILE_NAME "\"\n" IN_POOL("workers = 70000;"), 0,
 		 INCLUDE_IN("1") F ":2: pool.workers: found 70000; " WORKERS},

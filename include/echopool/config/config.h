@@ -12,7 +12,7 @@
 struct config_messages {
 	struct config_message {
 		enum log_level level; /* LOG_LEVEL_ERROR or LOG_LEVEL_WARNING */
-		char *text;           /* "file:line: setting: found; right", "file: warning: ..." */
+		char *text;           /* "file:line: setting: found X; expected Y" */
 	} * items;
 	size_t count;
 };
