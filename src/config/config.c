@@ -1,18 +1,14 @@
 /*
  * A configuration file and the overrides into checked settings. Called by main.c, in the main
- * thread, before any other thread exists.
+ * thread, before any other thread exists, and by reload_child.c for what its child has printed.
  *
- * The file goes through passes that each tell all their errors: its bytes (text.c), its form
- * (outline.c), its values against the table (setting_store.c). libconfig's opinion (tree.c) is
- * asked last, of a file without any.
+ * The file is read once (read_file.c); its bytes are checked (text.c), then what libconfig would
+ * hide (guard.c); libconfig reads it (tree.c), and each value goes against the table (store.c).
+ * Each of them tells all the errors that it sees.
  */
-#include "echopool/config/config.h"
-
-#include "echopool/config/nearest.h"
-#include "echopool/config/override.h"
-#include "echopool/config/setting_store.h"
-#include "echopool/config/textfile.h"
-#include "echopool/config/tree.h"
+#include "echopool/config/loading.h"
+#include "echopool/config/read_file.h"
+#include "echopool/config/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,128 +16,24 @@
 /* At most so many bytes of the file's path are shown. */
 #define PATH_SHOWN 256
 
-struct loader {
-	struct settings *settings;
-	struct findings findings;
-	struct origin written[SETTINGS_COUNT]; /* where each was, rightly, for the last time */
-};
-
-static void tell_unknown(struct loader *l, const char *path, struct origin where, bool group)
+static void load_file(struct loading *l, const char *path)
 {
-	const char *near;
-	size_t length;
-
-	if (!findings_want_errors(&l->findings)) {
-		l->findings.errors++;
-		return;
-	}
-	near = nearest_setting(path, group, &length);
-	if (near != NULL)
-		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
-			     "found an unknown %s; did you mean %.*s?", group ? "group" : "setting",
-			     (int)length, near);
-	else
-		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
-			     "found an unknown %s; expected one of those in echopool.conf(5)",
-			     group ? "group" : "setting");
-}
-
-static void store(struct loader *l, const struct setting *setting, const struct value *v)
-{
-	if (!v->told && setting_store(setting, l->settings, v, &l->findings))
-		l->written[setting - settings_table] = v->where;
-}
-
-/* Applies one item. False: its members, if it is a group, are not worth looking at. */
-static bool apply_item(struct loader *l, const struct outline_item *item)
-{
-	const struct setting *setting = settings_find(item->path);
-	bool group = item->value.kind == VALUE_GROUP;
-	char found[QUOTE_BYTES];
-
-	if (setting != NULL) {
-		store(l, setting, &item->value);
-		return false;
-	}
-	if (settings_is_group(item->path)) {
-		if (!group && !item->value.told)
-			findings_add(&l->findings, LOG_LEVEL_ERROR, item->value.where, item->path,
-				     "found %s; expected a group, as %s: { ... };",
-				     value_found(&item->value, found), item->path);
-		return true;
-	}
-	if (!item->value.told)
-		tell_unknown(l, item->path, item->value.where, group);
-	return false;
-}
-
-static bool is_member(const char *path, const char *group)
-{
-	size_t length = strlen(group);
-
-	return strncmp(path, group, length) == 0 && path[length] == '.';
-}
-
-static void apply_outline(struct loader *l, const struct outline *o)
-{
-	const char *refused_group = NULL;
-
-	for (size_t i = 0; i < o->count; i++) {
-		const struct outline_item *item = &o->items[i];
-
-		if (refused_group != NULL && is_member(item->path, refused_group))
-			continue;
-		refused_group = NULL;
-		if (!apply_item(l, item) && item->value.kind == VALUE_GROUP)
-			refused_group = item->path;
-	}
-}
-
-static void load_file(struct loader *l, const char *path)
-{
-	struct outline outline = {0};
 	size_t length = 0;
-	char *text = textfile_read(path, &length, &l->findings);
+	char *text = read_file(path, &length, &l->findings);
 
 	if (text == NULL)
 		return;
-	if (!text_check(text, length, (struct origin){.line = 1}, &l->findings))
-		goto out;
-	findings_pass(&l->findings);
-	outline_read(&outline, text, length, &l->findings);
-	findings_pass(&l->findings);
-	apply_outline(l, &outline);
-	if (!findings_failed(&l->findings))
-		tree_compare(&outline, text, &l->findings);
-	outline_free(&outline);
-out:
+	text_check(text, length, (struct origin){.line = 1}, &l->findings);
+	uint32_t broken_line = guard_check(l, text);
+	tree_load(l, text, broken_line);
 	free(text);
-}
-
-static void apply_override(struct loader *l, const char *text, size_t index)
-{
-	struct override o;
-
-	if (override_parse(&o, text, index, &l->findings)) {
-		const struct setting *setting = settings_find(o.path);
-
-		if (setting != NULL)
-			store(l, setting, &o.value);
-		else if (settings_is_group(o.path))
-			findings_add(
-				&l->findings, LOG_LEVEL_ERROR, o.value.where, o.path,
-				"found a group; expected one setting of it, as pool.workers=8");
-		else
-			tell_unknown(l, o.path, o.value.where, false);
-	}
-	override_free(&o);
 }
 
 /*
  * An idle_when_full longer than idle can only be a mistake, unless one of them is the default. That
  * the other is written down too does not count, so that what -T prints can be read back.
  */
-static void check_idle(struct loader *l)
+static void check_idle(struct loading *l)
 {
 	const struct setting *idle = settings_find("timeouts.idle");
 	const struct setting *when_full = settings_find("timeouts.idle_when_full");
@@ -184,23 +76,20 @@ static char *shown_path(const char *path)
 bool config_load(struct settings *s, const char *path, char *const overrides[],
 		 size_t override_count, struct config_messages *messages)
 {
-	struct loader l = {.settings = s};
+	struct loading l = {.settings = s};
 	char *shown = shown_path(path == NULL ? "" : path);
 
 	l.findings.file = shown;
-	if (shown == NULL || !settings_init(s)) {
+	if (shown != NULL && settings_init(s)) {
+		if (path != NULL)
+			load_file(&l, path);
+		for (size_t i = 0; i < override_count; i++)
+			override_apply(&l, overrides[i], (uint32_t)i + 1);
+		check_idle(&l);
+	} else {
 		*s = (struct settings){0};
 		l.findings.no_memory = true;
-		goto out;
 	}
-	if (path != NULL)
-		load_file(&l, path);
-	findings_pass(&l.findings);
-	for (size_t i = 0; i < override_count; i++)
-		apply_override(&l, overrides[i], i);
-	findings_pass(&l.findings);
-	check_idle(&l);
-out:;
 	bool good = findings_finish(&l.findings, messages);
 	if (!good)
 		settings_free(s);

@@ -1,6 +1,6 @@
 /*
- * The errors and warnings of a configuration: kept with the place where each belongs, sorted at the
- * end. Called by the readers of the configuration, in the one thread that reads it.
+ * The errors and warnings of a configuration, each kept at the place where it belongs. Called by
+ * the readers of the configuration, in the one thread that reads it.
  */
 #include "echopool/config/findings.h"
 
@@ -10,28 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void findings_pass(struct findings *f)
-{
-	f->pass_errors = 0;
-}
-
-bool findings_want_errors(const struct findings *f)
-{
-	return f->pass_errors < FINDINGS_ERRORS_MAX;
-}
-
-static void write_origin(FILE *out, const struct findings *f, struct origin where)
-{
-	char quoted[QUOTE_BYTES];
-
-	if (where.override != NULL)
-		fprintf(out, "-o %s: ", text_quote(where.override, strlen(where.override), quoted));
-	else if (where.line != 0)
-		fprintf(out, "%s:%u: ", f->file, where.line);
-	else
-		fprintf(out, "%s: ", f->file);
-}
 
 /* Returns the whole message, or NULL when memory is short. */
 static char *compose(const struct findings *f, struct origin where, const char *subject,
@@ -44,39 +22,39 @@ static char *compose(const struct findings *f, struct origin where, const char *
 
 	if (out == NULL)
 		return NULL;
-	write_origin(out, f, where);
+	if (where.override != NULL)
+		fprintf(out, "-o %s: ", text_quote(where.override, strlen(where.override), quoted));
+	else if (where.line != 0)
+		fprintf(out, "%s:%u: ", f->file, where.line);
+	else
+		fprintf(out, "%s: ", f->file);
 	if (subject != NULL)
 		fprintf(out, "%s: ", text_quote(subject, strlen(subject), quoted));
 	vfprintf(out, format, arguments);
 	bool failed = ferror(out) != 0;
-	if (fclose(out) != 0 || failed) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	if (fclose(out) == 0 && !failed)
+		return text;
+	free(text);
+	return NULL;
 }
 
-/* Takes over text; NULL stands for one that could not be stored. */
-static void keep(struct findings *f, enum log_level level, size_t order, char *text)
+static bool is_before(struct origin a, struct origin b)
 {
-	if (text != NULL && f->count == f->capacity) {
-		size_t capacity = f->capacity == 0 ? 16 : f->capacity * 2;
-		struct finding *items = reallocarray(f->items, capacity, sizeof(*items));
+	if ((a.override != NULL) != (b.override != NULL))
+		return b.override != NULL;
+	return a.line < b.line;
+}
 
-		if (items == NULL) {
-			free(text);
-			text = NULL;
-		} else {
-			f->items = items;
-			f->capacity = capacity;
-		}
-	}
-	if (text == NULL) {
-		f->no_memory = true;
-		return;
-	}
-	f->items[f->count] = (struct finding){order, f->count, level, text};
-	f->count++;
+/* Puts a message in its place; one too many, which is an error, falls out at the end. */
+static void keep(struct findings *f, struct finding message)
+{
+	size_t i = f->count++;
+
+	for (; i > 0 && is_before(message.where, f->items[i - 1].where); i--)
+		f->items[i] = f->items[i - 1];
+	f->items[i] = message;
+	if (f->count > FINDINGS_ERRORS_MAX + (f->items[0].level == LOG_LEVEL_WARNING))
+		free(f->items[--f->count].text);
 }
 
 void findings_add(struct findings *f, enum log_level level, struct origin where,
@@ -84,79 +62,37 @@ void findings_add(struct findings *f, enum log_level level, struct origin where,
 {
 	va_list arguments;
 
-	if (level == LOG_LEVEL_ERROR) {
-		f->errors++;
-		if (!findings_want_errors(f))
-			return;
-		f->pass_errors++;
-	}
+	f->errors += level == LOG_LEVEL_ERROR;
 	va_start(arguments, format);
-	keep(f, level, where.order, compose(f, where, subject, format, arguments));
+	char *text = compose(f, where, subject, format, arguments);
 	va_end(arguments);
-}
-
-bool findings_failed(const struct findings *f)
-{
-	return f->errors > 0 || f->no_memory;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const struct finding *x = a;
-	const struct finding *y = b;
-
-	if (x->order != y->order)
-		return x->order < y->order ? -1 : 1;
-	return x->sequence < y->sequence ? -1 : 1;
-}
-
-/* Frees the errors past the first ones of the sorted findings. */
-static void drop_errors(struct findings *f)
-{
-	size_t errors = 0;
-	size_t kept = 0;
-
-	for (size_t i = 0; i < f->count; i++) {
-		if (f->items[i].level == LOG_LEVEL_ERROR && ++errors > FINDINGS_ERRORS_MAX)
-			free(f->items[i].text);
-		else
-			f->items[kept++] = f->items[i];
-	}
-	f->count = kept;
-}
-
-/* Says, as the last line, how many errors were left out. */
-static void add_last_line(struct findings *f)
-{
-	char *text = NULL;
-
-	if (f->errors <= FINDINGS_ERRORS_MAX)
-		return;
-	if (asprintf(&text, "and %zu more errors", f->errors - FINDINGS_ERRORS_MAX) < 0)
-		text = NULL;
-	keep(f, LOG_LEVEL_ERROR, SIZE_MAX, text);
+	if (text == NULL)
+		f->no_memory = true;
+	else
+		keep(f, (struct finding){where, level, text});
 }
 
 bool findings_finish(struct findings *f, struct config_messages *out)
 {
-	*out = (struct config_messages){0};
-	if (f->count > 0)
-		qsort(f->items, f->count, sizeof(*f->items), compare);
-	drop_errors(f);
-	add_last_line(f);
-	if (f->count > 0 && !f->no_memory) {
-		out->items = calloc(f->count, sizeof(*out->items));
-		f->no_memory = out->items == NULL;
+	*out = (struct config_messages){.items = calloc(f->count + 1, sizeof(*out->items))};
+	if (f->errors > FINDINGS_ERRORS_MAX) {
+		struct finding *last = &f->items[f->count++];
+
+		last->level = LOG_LEVEL_ERROR;
+		if (asprintf(&last->text, "and %zu more errors", f->errors - FINDINGS_ERRORS_MAX) <
+		    0) {
+			last->text = NULL;
+			f->no_memory = true;
+		}
 	}
-	for (size_t i = 0; i < f->count; i++) {
+	f->no_memory = f->no_memory || out->items == NULL;
+	for (const struct finding *m = f->items; m < f->items + f->count; m++) {
 		if (f->no_memory)
-			free(f->items[i].text);
+			free(m->text);
 		else
-			out->items[out->count++] =
-				(struct config_message){f->items[i].level, f->items[i].text};
+			out->items[out->count++] = (struct config_message){m->level, m->text};
 	}
-	bool good = !findings_failed(f);
-	free(f->items);
-	*f = (struct findings){0};
-	return good;
+	if (f->no_memory)
+		config_messages_free(out);
+	return f->errors == 0 && !f->no_memory;
 }

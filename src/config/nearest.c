@@ -1,8 +1,8 @@
 /*
- * The known setting nearest to an unknown one. Called by config.c for its messages, in the one
- * thread that reads the configuration.
+ * The known setting nearest to an unknown one. Called by tree.c and override.c, in the one thread
+ * that reads the configuration.
  */
-#include "echopool/config/nearest.h"
+#include "echopool/config/loading.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -26,29 +26,24 @@ static bool same_letter(char a, char b)
  */
 static size_t distance(const char *a, const char *b, size_t width)
 {
-	size_t rows[3][PATH_LENGTH_MAX + 1];
-	size_t *before = rows[0];
-	size_t *above = rows[1];
-	size_t *row = rows[2];
+	size_t d[PATH_LENGTH_MAX + 1][PATH_LENGTH_MAX + 1];
+	const size_t height = strlen(a);
 
-	for (size_t j = 0; j <= width; j++)
-		above[j] = j;
-	for (size_t i = 1; a[i - 1] != '\0'; i++) {
-		row[0] = i;
-		for (size_t j = 1; j <= width; j++) {
+	for (size_t i = 0; i <= height; i++)
+		d[i][0] = i;
+	for (size_t j = 1; j <= width; j++) {
+		d[0][j] = j;
+		for (size_t i = 1; i <= height; i++) {
 			size_t changed = same_letter(a[i - 1], b[j - 1]) ? 0 : 1;
 
-			row[j] = smaller(smaller(above[j], row[j - 1]) + 1, above[j - 1] + changed);
+			d[i][j] = smaller(smaller(d[i - 1][j], d[i][j - 1]) + 1,
+					  d[i - 1][j - 1] + changed);
 			if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) &&
 			    same_letter(a[i - 2], b[j - 1]))
-				row[j] = smaller(row[j], before[j - 2] + 1);
+				d[i][j] = smaller(d[i][j], d[i - 2][j - 2] + 1);
 		}
-		size_t *free_row = before;
-		before = above;
-		above = row;
-		row = free_row;
 	}
-	return above[width];
+	return d[height][width];
 }
 
 /* The part behind the last dot. */
@@ -59,16 +54,11 @@ static const char *last_name(const char *path)
 	return dot == NULL ? path : dot + 1;
 }
 
-/* A third of the letters may differ, but one always may. */
-static bool is_near(size_t differences, const char *path)
-{
-	size_t third = strlen(last_name(path)) / 3;
-
-	return differences <= (third > 1 ? third : 1);
-}
-
 const char *nearest_setting(const char *path, bool group, size_t *length)
 {
+	/* A third of the letters may differ, but one always may. */
+	const size_t third = strlen(last_name(path)) / 3;
+	const size_t most = third > 1 ? third : 1;
 	const char *best = NULL;
 	size_t least = PATH_LENGTH_MAX;
 
@@ -84,11 +74,26 @@ const char *nearest_setting(const char *path, bool group, size_t *length)
 		/* The same name in another group is one difference more. */
 		size_t differences = smaller(whole, name + 1);
 
-		if (differences < least && is_near(smaller(whole, name), path)) {
+		if (differences < least && smaller(whole, name) <= most) {
 			least = differences;
 			best = known;
 			*length = width;
 		}
 	}
 	return best;
+}
+
+void nearest_tell(struct loading *l, struct origin where, const char *path, bool group)
+{
+	const char *kind = group ? "group" : "setting";
+	size_t length;
+	const char *near = nearest_setting(path, group, &length);
+
+	if (near != NULL)
+		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
+			     "found an unknown %s; did you mean %.*s?", kind, (int)length, near);
+	else
+		findings_add(&l->findings, LOG_LEVEL_ERROR, where, path,
+			     "found an unknown %s; expected one of those in echopool.conf(5)",
+			     kind);
 }

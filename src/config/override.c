@@ -2,87 +2,125 @@
  * One "path=value" from the command line. Called by config.c, in the one thread that reads the
  * configuration.
  */
-#include "echopool/config/override.h"
+#include "echopool/config/loading.h"
+
+#include "echopool/config/text.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define BLANKS " \t\r\n"
 
-/* Parses what starts with a quote or a bracket, and must end with it. */
-static bool parse_quoted(struct override *o, char *text, struct scanner *s)
+/* Ends the string that starts at *at, and moves to what is behind it. NULL: it is none. */
+static const char *parse_string(char **at)
 {
-	s->text = text;
-	s->length = strlen(text);
-	s->subject = o->path;
-	scan_start(s);
-	if (!value_parse(s, o->path, 0, &o->value))
-		return false;
-	if (!o->value.told && s->token.kind != TOKEN_END) {
-		scan_tell(s, &s->token, o->path, "nothing behind the value");
-		o->value.told = true;
+	char *string = *at + 1;
+	char *end = **at == '"' ? strpbrk(string, "\"\\") : NULL;
+
+	if (end == NULL || *end != '"')
+		return NULL;
+	*end = '\0';
+	*at = end + 1 + strspn(end + 1, BLANKS);
+	return string;
+}
+
+/* Parses strings with commas between them, up to the bracket. False: that is not what they are. */
+static bool parse_elements(char *at, struct value *v)
+{
+	if (*at == ']')
+		return at[1] == '\0';
+	for (;; at += 1 + strspn(at + 1, BLANKS)) {
+		struct value *element = &v->elements[v->count];
+
+		*element = (struct value){.type = CONFIG_TYPE_STRING, .where = v->where};
+		element->string = parse_string(&at);
+		if (element->string == NULL)
+			return false;
+		v->count++;
+		if (*at != ',')
+			return strcmp(at, "]") == 0;
 	}
-	return !o->value.told;
 }
 
-/* Takes all of the text: there is nothing in an override that a bare word must be kept from. */
-static bool parse_bare(struct override *o, const char *text, struct findings *f)
+static void parse_array(struct loading *l, char *text, struct value *v)
 {
-	size_t length = strlen(text);
-
-	value_set_word(&o->value, text, length);
-	if (o->value.kind != VALUE_WORD)
-		return true;
-	o->value.kind = VALUE_STRING;
-	o->value.string = strndup(text, length);
-	if (o->value.string == NULL)
-		f->no_memory = true;
-	return o->value.string != NULL;
+	/* Each element takes two quotes. */
+	v->elements = calloc(strlen(text) / 2 + 1, sizeof(*v->elements));
+	if (v->elements == NULL)
+		l->findings.no_memory = true;
+	else if (parse_elements(text + 1 + strspn(text + 1, BLANKS), v))
+		v->type = CONFIG_TYPE_ARRAY;
 }
 
-/* Cuts the blanks at the end, as those before a value are passed. */
-static void cut_blanks(char *text)
+/* Sets the type and value that text, which is changed, is of; CONFIG_TYPE_NONE: of none. */
+static void parse(struct loading *l, char *text, struct value *v)
+{
+	char *at = text;
+
+	if (*text == '[') {
+		parse_array(l, text, v);
+	} else if (*text == '"') {
+		v->string = parse_string(&at);
+		if (v->string != NULL && *at == '\0')
+			v->type = CONFIG_TYPE_STRING;
+	} else if (!text_means_number(text)) {
+		v->string = text;
+		v->integer = strcasecmp(text, "true") == 0;
+		v->type = v->integer != 0 || strcasecmp(text, "false") == 0 ? CONFIG_TYPE_BOOL
+									    : CONFIG_TYPE_STRING;
+	} else if (text_is_number(text, strlen(text), &v->odd)) {
+		v->type = strchr(text, '.') != NULL ? CONFIG_TYPE_FLOAT : CONFIG_TYPE_INT;
+		v->hexadecimal = strpbrk(text, "xX") != NULL;
+		v->integer = (int)strtol(text, NULL, 0);
+		v->decimal = strtod(text, NULL);
+	}
+}
+
+static void apply(struct loading *l, const char *path, struct value *v, char *text)
+{
+	const struct setting *setting = settings_find(path);
+
+	if (setting != NULL) {
+		parse(l, text, v);
+		store_value(l, setting, v);
+		free(v->elements);
+	} else if (settings_is_group(path)) {
+		findings_add(&l->findings, LOG_LEVEL_ERROR, v->where, path,
+			     "found a group; expected one setting of it, as pool.workers=8");
+	} else {
+		nearest_tell(l, v->where, path, false);
+	}
+}
+
+/* Cuts the blanks at both ends of text. */
+static char *trim(char *text)
 {
 	size_t length = strlen(text);
 
 	while (length > 0 && strchr(BLANKS, text[length - 1]) != NULL)
 		length--;
 	text[length] = '\0';
+	return text + strspn(text, BLANKS);
 }
 
-bool override_parse(struct override *o, const char *text, size_t index, struct findings *f)
+void override_apply(struct loading *l, const char *text, uint32_t number)
 {
-	struct origin where = {.order = ORIGIN_ORDER_OVERRIDES + index, .override = text};
-	size_t errors = f->errors;
+	struct value v = {.type = CONFIG_TYPE_NONE, .where = {number, text}};
+	char *path = strdup(text);
+	char *copy = strdup(text);
+	const size_t length = strcspn(text, "=");
 
-	*o = (struct override){0};
-	o->path = strdup(text);
-	if (o->path == NULL) {
-		f->no_memory = true;
-		return false;
-	}
-	text_check(o->path, strlen(o->path), where, f);
-	if (f->errors > errors)
-		return false;
-	char *equals = strchr(o->path, '=');
-	if (equals == NULL || equals == o->path) {
-		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
+	if (path == NULL || copy == NULL) {
+		l->findings.no_memory = true;
+	} else if (length == 0 || text[length] == '\0') {
+		findings_add(&l->findings, LOG_LEVEL_ERROR, v.where, NULL,
 			     "found no setting and value; expected path=value, as pool.workers=8");
-		return false;
+	} else if (text_check(path, strlen(path), v.where, &l->findings)) {
+		path[length] = '\0';
+		v.raw = trim(path + length + 1);
+		apply(l, path, &v, trim(copy + length + 1));
 	}
-	*equals = '\0';
-	char *value = equals + 1 + strspn(equals + 1, BLANKS);
-	cut_blanks(value);
-	struct scanner s = {.override = text, .order = where.order, .findings = f};
-	bool good = *value != '\0' && strchr("\"[({", *value) != NULL ? parse_quoted(o, value, &s)
-								      : parse_bare(o, value, f);
-	o->value.where = where;
-	return good;
-}
-
-void override_free(struct override *o)
-{
-	value_free(&o->value);
-	free(o->path);
-	*o = (struct override){0};
+	free(copy);
+	free(path);
 }

@@ -26,49 +26,34 @@ static const char *const log_level_words[] = {"error", "warning", "info", "debug
 
 #define AT(field) offsetof(struct settings, field)
 
-#define INTEGER(path, field, preset, min, max)                           \
-	{                                                                \
-		path, SETTING_INTEGER, AT(field), preset, min, max, NULL \
-	}
-#define SECONDS(path, field, preset)                                        \
-	{                                                                   \
-		path, SETTING_SECONDS, AT(field), (preset)*1000, 0, 0, NULL \
-	}
-#define BOOL(path, field, preset)                                 \
-	{                                                         \
-		path, SETTING_BOOL, AT(field), preset, 0, 0, NULL \
-	}
-#define WORD(path, field, preset, words)                           \
-	{                                                          \
-		path, SETTING_WORD, AT(field), preset, 0, 0, words \
-	}
-#define LIST(kind, path, field, preset, min, max)          \
-	{                                                  \
-		path, kind, AT(field), 0, min, max, preset \
-	}
-
+/* The path, the kind, the field, the default, the least, the most, the words. */
 const struct setting settings_table[SETTINGS_COUNT] = {
-	LIST(SETTING_ADDRESSES, "listen.addresses", listen.addresses, default_addresses, 1, 16),
-	INTEGER("listen.port", listen.port, 7007, 0, 65535),
-	INTEGER("listen.backlog", listen.backlog, 1024, 1, 65535),
-	INTEGER("pool.workers", pool.workers, 0, 0, 1024),
-	INTEGER("pool.worker_connections", pool.worker_connections, 4096, 1, 1000000),
-	INTEGER("pool.queue_limit", pool.queue_limit, 1024, 1, 1000000),
-	WORD("pool.queue_full", pool.queue_full, QUEUE_FULL_WAIT, queue_full_words),
-	INTEGER("limits.buffer_bytes", limits.buffer_bytes, 65536, 1024, 16777216),
-	INTEGER("limits.connections_per_ip", limits.connections_per_ip, 0, 0, 1000000),
-	SECONDS("timeouts.idle", timeouts.idle_ms, 300),
-	SECONDS("timeouts.idle_when_full", timeouts.idle_when_full_ms, 5),
-	SECONDS("timeouts.queue", timeouts.queue_ms, 30),
-	SECONDS("timeouts.write", timeouts.write_ms, 30),
-	SECONDS("timeouts.drain", timeouts.drain_ms, 10),
-	BOOL("tcp.nodelay", tcp.nodelay, true),
-	BOOL("tcp.keepalive", tcp.keepalive, true),
-	LIST(SETTING_RULES, "access.allow", access.allow, default_allow, 1, 1024),
-	LIST(SETTING_RULES, "access.deny", access.deny, default_deny, 0, 1024),
-	WORD("log.target", log.target, LOG_TARGET_STDERR, log_target_words),
-	WORD("log.level", log.level, LOG_LEVEL_INFO, log_level_words),
-	BOOL("log.connections", log.connections, false),
+	{"listen.addresses", SETTING_ADDRESSES, AT(listen.addresses), 0, 1, 16, default_addresses},
+	{"listen.port", SETTING_INTEGER, AT(listen.port), 7007, 0, 65535, NULL},
+	{"listen.backlog", SETTING_INTEGER, AT(listen.backlog), 1024, 1, 65535, NULL},
+	{"pool.workers", SETTING_INTEGER, AT(pool.workers), 0, 0, 1024, NULL},
+	{"pool.worker_connections", SETTING_INTEGER, AT(pool.worker_connections), 4096, 1, 1000000,
+	 NULL},
+	{"pool.queue_limit", SETTING_INTEGER, AT(pool.queue_limit), 1024, 1, 1000000, NULL},
+	{"pool.queue_full", SETTING_WORD, AT(pool.queue_full), QUEUE_FULL_WAIT, 0, 0,
+	 queue_full_words},
+	{"limits.buffer_bytes", SETTING_INTEGER, AT(limits.buffer_bytes), 65536, 1024, 16777216,
+	 NULL},
+	{"limits.connections_per_ip", SETTING_INTEGER, AT(limits.connections_per_ip), 0, 0, 1000000,
+	 NULL},
+	{"timeouts.idle", SETTING_SECONDS, AT(timeouts.idle_ms), 300 * 1000, 0, 0, NULL},
+	{"timeouts.idle_when_full", SETTING_SECONDS, AT(timeouts.idle_when_full_ms), 5 * 1000, 0, 0,
+	 NULL},
+	{"timeouts.queue", SETTING_SECONDS, AT(timeouts.queue_ms), 30 * 1000, 0, 0, NULL},
+	{"timeouts.write", SETTING_SECONDS, AT(timeouts.write_ms), 30 * 1000, 0, 0, NULL},
+	{"timeouts.drain", SETTING_SECONDS, AT(timeouts.drain_ms), 10 * 1000, 0, 0, NULL},
+	{"tcp.nodelay", SETTING_BOOL, AT(tcp.nodelay), true, 0, 0, NULL},
+	{"tcp.keepalive", SETTING_BOOL, AT(tcp.keepalive), true, 0, 0, NULL},
+	{"access.allow", SETTING_RULES, AT(access.allow), 0, 1, 1024, default_allow},
+	{"access.deny", SETTING_RULES, AT(access.deny), 0, 0, 1024, default_deny},
+	{"log.target", SETTING_WORD, AT(log.target), LOG_TARGET_STDERR, 0, 0, log_target_words},
+	{"log.level", SETTING_WORD, AT(log.level), LOG_LEVEL_INFO, 0, 0, log_level_words},
+	{"log.connections", SETTING_BOOL, AT(log.connections), false, 0, 0, NULL},
 };
 
 const struct setting *settings_find(const char *path)
@@ -92,7 +77,7 @@ bool settings_is_group(const char *path)
 	return false;
 }
 
-static bool is_list(const struct setting *setting)
+bool setting_is_list(const struct setting *setting)
 {
 	return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_RULES;
 }
@@ -154,26 +139,17 @@ void string_list_free(struct string_list *list)
 	*list = (struct string_list){0};
 }
 
-static bool set_default(const struct setting *setting, struct settings *s)
-{
-	if (!is_list(setting)) {
-		setting_set_number(setting, s, setting->preset);
-		return true;
-	}
-	for (size_t i = 0; setting->words[i] != NULL; i++) {
-		if (!string_list_add(setting_list(setting, s), setting->words[i]))
-			return false;
-	}
-	return true;
-}
-
 bool settings_init(struct settings *s)
 {
 	*s = (struct settings){0};
-	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
-		if (!set_default(&settings_table[i], s)) {
-			settings_free(s);
-			return false;
+	for (const struct setting *t = settings_table; t < settings_table + SETTINGS_COUNT; t++) {
+		if (!setting_is_list(t))
+			setting_set_number(t, s, t->preset);
+		for (size_t i = 0; setting_is_list(t) && t->words[i] != NULL; i++) {
+			if (!string_list_add(setting_list(t, s), t->words[i])) {
+				settings_free(s);
+				return false;
+			}
 		}
 	}
 	return true;
@@ -182,7 +158,7 @@ bool settings_init(struct settings *s)
 void settings_free(struct settings *s)
 {
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
-		if (is_list(&settings_table[i]))
+		if (setting_is_list(&settings_table[i]))
 			string_list_free(setting_list(&settings_table[i], s));
 	}
 	*s = (struct settings){0};
@@ -210,23 +186,19 @@ const char *setting_range(const struct setting *setting, char out[static SETTING
 			 setting->max);
 		break;
 	case SETTING_SECONDS:
-		snprintf(out, SETTING_RANGE_BYTES, "a number of seconds, 0 or from 0.001 to 86400");
-		break;
+		return "a number of seconds, 0 or from 0.001 to 86400";
 	case SETTING_BOOL:
-		snprintf(out, SETTING_RANGE_BYTES, "true or false");
-		break;
+		return "true or false";
 	case SETTING_WORD:
 		write_words(setting->words, out);
 		break;
 	case SETTING_ADDRESSES:
-		snprintf(out, SETTING_RANGE_BYTES,
-			 "an array of %u to %u numeric addresses, as [ \"127.0.0.1\", \"::1\" ]",
-			 setting->min, setting->max);
-		break;
 	case SETTING_RULES:
-		snprintf(out, SETTING_RANGE_BYTES,
-			 "an array of %u to %u address ranges, as [ \"10.0.0.0/8\", \"::1\" ]",
-			 setting->min, setting->max);
+		snprintf(out, SETTING_RANGE_BYTES, "an array of %u to %u %s", setting->min,
+			 setting->max,
+			 setting->kind == SETTING_ADDRESSES
+				 ? "numeric addresses, as [ \"127.0.0.1\", \"::1\" ]"
+				 : "address ranges, as [ \"10.0.0.0/8\", \"::1\" ]");
 		break;
 	}
 	return out;
@@ -279,7 +251,7 @@ bool setting_equal(const struct setting *setting, const struct settings *a,
 	const struct string_list *x = list_of(setting, a);
 	const struct string_list *y = list_of(setting, b);
 
-	if (!is_list(setting))
+	if (!setting_is_list(setting))
 		return number_of(setting, a) == number_of(setting, b);
 	for (size_t i = 0; i < x->count && i < y->count; i++) {
 		if (strcmp(x->items[i], y->items[i]) != 0)

@@ -1,122 +1,95 @@
 /*
- * The bytes of a configuration file, before anything reads them as settings, and text shown in
- * messages. Called by the readers of the configuration, in the one thread that reads it.
+ * The bytes of a configuration file, before anything reads them as settings, text shown in messages
+ * and numbers by their text. Called by the readers of the configuration, in the one thread that
+ * reads it.
  */
 #include "echopool/config/text.h"
 
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* One form of UTF-8 character: its length by the first byte, and the range of the second one. */
-struct utf8_form {
-	unsigned char first_min, first_max, second_min, second_max;
-	size_t length;
-};
-
-/* Unicode's table of well-formed sequences; C1 control characters (C2 80 to C2 9F) are left out. */
-static const struct utf8_form utf8_forms[] = {
-	{0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xc2, 0xa0, 0xbf, 2}, {0xc3, 0xdf, 0x80, 0xbf, 2},
-	{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-	{0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-	{0xf4, 0xf4, 0x80, 0x8f, 4},
-};
-
-static bool utf8_matches(const struct utf8_form *form, const unsigned char *b, size_t length)
+/* The length, 1 to 4, of the UTF-8 character at text, or 0; C1 control characters are none. */
+static size_t utf8_length(const char *text, size_t left)
 {
-	if (b[0] < form->first_min || b[0] > form->first_max || length < form->length)
-		return false;
-	if (form->length > 1 && (b[1] < form->second_min || b[1] > form->second_max))
-		return false;
-	for (size_t i = 2; i < form->length; i++) {
-		if (b[i] < 0x80 || b[i] > 0xbf)
-			return false;
+	static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000};
+	const unsigned char *b = (const unsigned char *)text;
+	size_t length = b[0] < 0x80 ? 1 : b[0] >> 5 == 6 ? 2 : b[0] >> 4 == 14 ? 3 : 4;
+	uint32_t code = length == 1 ? b[0] : b[0] & (0x7fU >> length);
+
+	if (length > left || (length == 4 && b[0] >> 3 != 30))
+		return 0;
+	for (size_t i = 1; i < length; i++) {
+		if (b[i] >> 6 != 2)
+			return 0;
+		code = code << 6 | (b[i] & 0x3f);
 	}
-	return true;
+	if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+		return 0;
+	return length;
 }
 
-/* The length, 1 to 4, of the UTF-8 character at text; 0 when there is none (length is at least 1).
- */
-static size_t utf8_length(const char *text, size_t length)
-{
-	for (size_t i = 0; i < sizeof(utf8_forms) / sizeof(utf8_forms[0]); i++) {
-		if (utf8_matches(&utf8_forms[i], (const unsigned char *)text, length))
-			return utf8_forms[i].length;
-	}
-	return 0;
-}
-
-/* True for the control bytes that a text may hold; CR only as part of CR LF. */
-static bool is_layout(const char *text, size_t left)
-{
-	return text[0] == '\t' || text[0] == '\n' ||
-	       (text[0] == '\r' && left > 1 && text[1] == '\n');
-}
-
-/* The length of the character at text if a file may hold it, else 0. */
+/* The length of the character at text if a file may hold it, else 0; CR only as part of CR LF. */
 static size_t accepted_length(const char *text, size_t left)
 {
-	unsigned char first = (unsigned char)text[0];
+	unsigned char c = (unsigned char)text[0];
+	bool layout = c == '\t' || c == '\n' || (c == '\r' && left > 1 && text[1] == '\n');
 
-	if ((first < 0x20 && !is_layout(text, left)) || first == 0x7f)
-		return 0;
-	return utf8_length(text, left);
+	return (c < 0x20 && !layout) || c == 0x7f ? 0 : utf8_length(text, left);
 }
 
 static void tell_byte(struct findings *f, struct origin where, unsigned char byte)
 {
+	char found[64];
+
 	if (byte == 0)
-		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found a NUL byte; expected UTF-8 text without control bytes");
+		strcpy(found, "a NUL byte");
 	else if (byte < 0x20 || byte == 0x7f)
-		findings_add(
-			f, LOG_LEVEL_ERROR, where, NULL,
-			"found the control byte 0x%02x; expected UTF-8 text without control bytes",
-			byte);
+		sprintf(found, "the control byte 0x%02x", byte);
 	else
-		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found the byte 0x%02x, which is not UTF-8 here; expected UTF-8 text",
-			     byte);
+		sprintf(found, "the byte 0x%02x, which is not UTF-8 here", byte);
+	findings_add(f, LOG_LEVEL_ERROR, where, NULL, "found %s; expected UTF-8 text%s", found,
+		     byte < 0x20 || byte == 0x7f ? " without control bytes" : "");
 }
 
-/* Refuses the marks with which other encodings begin. False: this is no UTF-8 at all. */
+/* Blanks the marks with which other encodings begin. False: there is one. */
 static bool check_start(char *text, size_t length, struct origin where, struct findings *f)
 {
-	if (length >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
-		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found UTF-16 text; expected UTF-8 text");
-		return false;
-	}
-	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found a byte order mark; expected UTF-8 text without one");
-		memset(text, ' ', 3);
-	}
-	return true;
+	bool utf16 = length >= 2 &&
+		     (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
+	bool marked = length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
+
+	if (!utf16 && !marked)
+		return true;
+	findings_add(f, LOG_LEVEL_ERROR, where, NULL, "found %s",
+		     utf16 ? "UTF-16 text; expected UTF-8 text"
+			   : "a byte order mark; expected UTF-8 text without one");
+	memset(text, ' ', utf16 ? length : 3);
+	return false;
 }
 
 bool text_check(char *text, size_t length, struct origin start, struct findings *f)
 {
+	bool good = check_start(text, length, start, f);
 	struct origin where = start;
 	uint32_t told_line = UINT32_MAX; /* no line yet */
 
-	if (!check_start(text, length, start, f))
-		return false;
 	for (size_t at = 0; at < length;) {
 		size_t step = accepted_length(text + at, length - at);
 
-		where.order = start.override == NULL ? at : start.order;
 		if (step == 0) {
 			if (where.line != told_line)
 				tell_byte(f, where, (unsigned char)text[at]);
 			told_line = where.line;
 			text[at] = TEXT_REFUSED;
 			step = 1;
-		} else if (text[at] == '\n') {
+		} else if (text[at] == '\n' && start.override == NULL) {
 			where.line++;
 		}
 		at += step;
 	}
-	return true;
+	return good && told_line == UINT32_MAX;
 }
 
 const char *text_quote(const char *text, size_t length, char out[static QUOTE_BYTES])
@@ -140,4 +113,45 @@ const char *text_quote(const char *text, size_t length, char out[static QUOTE_BY
 	}
 	snprintf(out + used, QUOTE_BYTES - used, "%s", shown < length ? "..." : "");
 	return out;
+}
+
+#define DIGITS           "0123456789"
+#define WHOLE_DIGITS_MAX 9
+
+bool text_means_number(const char *text)
+{
+	return text[0] != '\0' && strchr(DIGITS ".+-", text[0]) != NULL;
+}
+
+static bool is_plain_decimal(const char *text, size_t length)
+{
+	size_t whole = strspn(text, DIGITS);
+	size_t fraction = text[whole] == '.' ? strspn(text + whole + 1, DIGITS) : 0;
+
+	return text[whole] == '.' && whole + 1 + fraction == length && whole + fraction > 0 &&
+	       whole <= WHOLE_DIGITS_MAX;
+}
+
+bool text_is_number(const char *text, size_t length, const char **why)
+{
+	char *end;
+
+	*why = "";
+	if (text[0] == '+')
+		*why = " with a sign";
+	else if (text[length - 1] == 'L')
+		*why = " with an \"L\" behind it";
+	else if (text[0] == '0' && isdigit((unsigned char)text[1]))
+		*why = " with a leading zero";
+	if (**why != '\0' || text[0] == '-')
+		return false;
+	if (memchr(text, '.', length) != NULL)
+		return is_plain_decimal(text, length);
+	/* A number too large becomes the largest. */
+	unsigned long long value = strtoull(text, &end, 0);
+	if (end != text + length)
+		return false;
+	if (value > UINT32_MAX)
+		*why = ", which is more than 32 bits";
+	return value <= INT32_MAX;
 }

@@ -2,127 +2,182 @@
  * What libconfig makes of a file. Called by config.c, in the one thread that reads the
  * configuration.
  *
- * Values are taken from the text itself, because libconfig's integers wrap without a word and its
- * lookups turn a wrong type into a default. But libconfig defines the format: a file counts only if
- * libconfig accepts it and sees in it the settings, the types and the strings that we see.
+ * The tree is walked and each setting's type looked at: a lookup would take a wrong type for a
+ * setting that is not there. The lines are libconfig's; a string of an array has that of the token
+ * behind it.
  */
-#include "echopool/config/tree.h"
+#include "echopool/config/loading.h"
 
-#include <libconfig.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What bison's parser says of it; libconfig has no error type for it. */
-#define OUT_OF_MEMORY "memory exhausted"
+#define OUT_OF_MEMORY "memory exhausted" /* says bison's parser */
 
-/* More than libconfig makes of any file that we read. */
-#define TREE_BYTES ((size_t)2 * 1024 * 1024)
+#define TREE_BYTES ((size_t)4 * 1024 * 1024) /* more than libconfig takes for any file of ours */
+#define PATH_BYTES 128                       /* a longer path is unknown, cut or not */
 
-static bool same_string(const config_setting_t *setting, const struct value *v, struct findings *f)
+#if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
+/* libconfig 1.5 loses a few bytes at each syntax error, which no caller can free. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_options(void);
+
+const char *__lsan_default_suppressions(void)
 {
-	if (config_setting_type(setting) != CONFIG_TYPE_STRING)
-		return false;
-	const char *theirs = config_setting_get_string(setting);
-	/* Their copy of it could not be made. */
-	if (theirs == NULL)
-		f->no_memory = true;
-	return theirs == NULL || strcmp(theirs, v->string) == 0;
+	return "leak:libconfig\n";
 }
 
-static bool same_array(const config_setting_t *setting, const struct value *v, struct findings *f)
+const char *__lsan_default_options(void)
 {
-	if (config_setting_type(setting) != CONFIG_TYPE_ARRAY ||
-	    config_setting_length(setting) != (int)v->count)
-		return false;
-	for (size_t i = 0; i < v->count; i++) {
-		if (!same_string(config_setting_get_elem(setting, (unsigned int)i), &v->elements[i],
-				 f))
-			return false;
-	}
-	return true;
+	return "print_suppressions=0";
 }
+#endif
 
-static bool same_value(const config_setting_t *setting, const struct value *v, struct findings *f)
+static void read_scalar(struct loading *l, const config_setting_t *s, struct value *v)
 {
-	int type = config_setting_type(setting);
-
-	switch (v->kind) {
-	case VALUE_INTEGER:
-		return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
-	case VALUE_DECIMAL:
-		return type == CONFIG_TYPE_FLOAT;
-	case VALUE_BOOL:
-		return type == CONFIG_TYPE_BOOL && config_setting_get_bool(setting) == v->truth;
-	case VALUE_STRING:
-		return same_string(setting, v, f);
-	case VALUE_ARRAY:
-		return same_array(setting, v, f);
-	case VALUE_GROUP:
-		return type == CONFIG_TYPE_GROUP;
-	default:
-		return false;
+	*v = (struct value){
+		.type = config_setting_type(s),
+		.where.line = config_setting_source_line(s),
+		.hexadecimal = config_setting_get_format(s) == CONFIG_FORMAT_HEX,
+	};
+	if (v->type == CONFIG_TYPE_BOOL)
+		v->integer = config_setting_get_bool(s);
+	else if (v->type == CONFIG_TYPE_INT)
+		v->integer = config_setting_get_int(s);
+	else if (v->type == CONFIG_TYPE_FLOAT)
+		v->decimal = config_setting_get_float(s);
+	else if (v->type == CONFIG_TYPE_STRING)
+		v->string = config_setting_get_string(s);
+	/* libconfig's copy of it could not be made. */
+	if (v->type == CONFIG_TYPE_STRING && v->string == NULL) {
+		l->findings.no_memory = true;
+		v->string = "";
 	}
 }
 
-static void compare_items(const config_t *config, const struct outline *o, struct findings *f)
+static void load_value(struct loading *l, const struct setting *setting, const config_setting_t *s)
 {
-	for (size_t i = 0; i < o->count; i++) {
-		const struct outline_item *item = &o->items[i];
-		const config_setting_t *setting = config_lookup(config, item->path);
+	struct value v;
 
-		if (setting == NULL || !same_value(setting, &item->value, f))
-			findings_add(f, LOG_LEVEL_ERROR, item->value.where, item->path,
-				     "found what libconfig reads otherwise; "
-				     "expected a plain value as in echopool.conf(5)");
+	read_scalar(l, s, &v);
+	if (v.type == CONFIG_TYPE_ARRAY) {
+		v.count = (size_t)config_setting_length(s);
+		v.elements = calloc(v.count + 1, sizeof(*v.elements));
+	}
+	for (unsigned int i = 0; i < v.count && v.elements != NULL; i++)
+		read_scalar(l, config_setting_get_elem(s, i), &v.elements[i]);
+	if (v.type == CONFIG_TYPE_ARRAY && v.elements == NULL)
+		l->findings.no_memory = true;
+	else if (v.type != CONFIG_TYPE_ARRAY || v.count > 0 || !l->refused)
+		store_value(l, setting, &v); /* no array that lacks even its first element */
+	free(v.elements);
+}
+
+static void load_members(struct loading *l, const config_setting_t *group, const char *group_path);
+
+static void load_setting(struct loading *l, const config_setting_t *s, const char *path)
+{
+	const struct setting *setting = settings_find(path);
+	const int type = config_setting_type(s);
+	char expected[PATH_BYTES + 32];
+	struct value v;
+
+	read_scalar(l, s, &v);
+	l->unfinished = type == CONFIG_TYPE_NONE || type == CONFIG_TYPE_ARRAY ? setting : NULL;
+	/* Without a value it is the one that libconfig stopped at. */
+	if (type == CONFIG_TYPE_NONE || (setting != NULL && l->told[setting - settings_table]))
+		return;
+	if (setting != NULL) {
+		load_value(l, setting, s);
+	} else if (!settings_is_group(path)) {
+		nearest_tell(l, v.where, path, type == CONFIG_TYPE_GROUP);
+	} else if (type == CONFIG_TYPE_GROUP) {
+		load_members(l, s, path);
+	} else {
+		snprintf(expected, sizeof(expected), "a group, as %s: { ... };", path);
+		store_refuse(l, path, &v, expected);
 	}
 }
 
-static void tell_refused(const config_t *config, struct findings *f)
+/* No group of the table holds another, so this is not deep. */
+static void load_members(struct loading *l, const config_setting_t *group, const char *group_path)
 {
-	struct origin where = {.line = (uint32_t)config_error_line(config)};
+	const char *dot = group_path[0] != '\0' ? "." : "";
+	char path[PATH_BYTES];
+
+	for (int i = 0; i < config_setting_length(group); i++) {
+		const config_setting_t *s = config_setting_get_elem(group, (unsigned int)i);
+
+		snprintf(path, sizeof(path), "%s%s%s", group_path, dot, config_setting_name(s));
+		load_setting(l, s, path);
+	}
+}
+
+/* Tells libconfig's error, with the setting that it befell if that is unfinished. */
+static void tell_refused(struct loading *l, const config_t *config, uint32_t broken_line)
+{
+	const struct origin where = {.line = (uint32_t)config_error_line(config)};
+	const struct setting *setting = l->unfinished;
+	char range[SETTING_RANGE_BYTES];
 
 	if (strcmp(config_error_text(config), OUT_OF_MEMORY) == 0)
-		f->no_memory = true;
-	else
-		findings_add(f, LOG_LEVEL_ERROR, where, NULL,
-			     "found what libconfig refuses (%s); expected name = value;",
-			     config_error_text(config));
+		l->findings.no_memory = true;
+	if (where.line >= broken_line)
+		return;
+	findings_add(&l->findings, LOG_LEVEL_ERROR, where, setting != NULL ? setting->path : NULL,
+		     "found what libconfig refuses (%s); expected %s", config_error_text(config),
+		     setting != NULL ? setting_range(setting, range) : "name = value;");
+}
+
+/* When memory is short libconfig would crash or exit, so it is only asked when there is plenty. */
+static bool has_memory(void)
+{
+	void *most = malloc(TREE_BYTES);
+	void *least = most != NULL ? realloc(most, 1) : NULL;
+
+	free(least != NULL ? least : most);
+	return least != NULL;
 }
 
 /*
- * Returns text and a newline, to be freed, since to libconfig 1.5 a comment ends with its line and
- * never with the file. NULL: memory is short. Then libconfig would crash or exit, so it is only
- * asked when there is plenty left.
+ * Lets no file be included, even if the guard should miss one: libconfig 1.5 calls exit(2) for a
+ * directory. False: memory is short.
  */
-static char *prepare(const char *text)
+#ifdef HAVE_CONFIG_INCLUDE_FUNC
+static const char **refuse_include(config_t *config, const char *directory, const char *path,
+				   const char **error)
 {
-	size_t length = strlen(text);
-	char *most = malloc(length + 2 + TREE_BYTES);
-
-	if (most == NULL)
-		return NULL;
-	memcpy(most, text, length);
-	memcpy(most + length, "\n", 2);
-	char *lines = realloc(most, length + 2);
-	if (lines == NULL)
-		free(most);
-	return lines;
+	(void)config, (void)directory, (void)path;
+	*error = "cannot open include file";
+	return NULL;
 }
 
-void tree_compare(const struct outline *o, const char *text, struct findings *f)
+static bool refuse_includes(config_t *config)
 {
-	char *lines = prepare(text);
+	config_set_include_func(config, refuse_include);
+	return true;
+}
+#else
+static bool refuse_includes(config_t *config)
+{
+	/* It is put before absolute paths too. libconfig does not look whether its copy was made.
+	 */
+	config_set_include_dir(config, "/dev/null");
+	return config_get_include_dir(config) != NULL;
+}
+#endif
+
+void tree_load(struct loading *l, const char *text, uint32_t broken_line)
+{
 	config_t config;
 
-	if (lines == NULL) {
-		f->no_memory = true;
-		return;
-	}
 	config_init(&config);
-	if (config_read_string(&config, lines) == CONFIG_TRUE)
-		compare_items(&config, o, f);
-	else
-		tell_refused(&config, f);
+	if (has_memory() && refuse_includes(&config)) {
+		l->refused = config_read_string(&config, text) != CONFIG_TRUE;
+		load_members(l, config_root_setting(&config), "");
+		if (l->refused)
+			tell_refused(l, &config, broken_line);
+	} else {
+		l->findings.no_memory = true;
+	}
 	config_destroy(&config);
-	free(lines);
 }

@@ -201,7 +201,7 @@ SYMBOLS = {
     "getrandom": ("getrandom",),
     "getsockname": ("getsockname",),
     "getsockopt": ("getsockopt",),
-    "libconfig_alloc": ("config_read_string",),
+    "libconfig_alloc": ("config_read_string", "config_set_include_dir"),
     "listen": ("listen",),
     "malloc": ("malloc", "asprintf", "fmemopen", "open_memstream"),
     "open_file": ("open64",),
@@ -247,9 +247,9 @@ def _exceptions(*groups):
 EXCEPTIONS = _exceptions(
     ("works on memory alone and cannot fail",
      "__ctype_b_loc __ctype_tolower_loc __errno_location __sched_cpucount bcmp free memchr memcmp "
-     "memcpy memmem memmove memset qsort snprintf sprintf strchr strchrnul strcmp strcspn strerror "
-     "strftime strlen strncasecmp strncmp strrchr strsep strsignal strspn strstr strtol "
-     "strtoul strtoull "
+     "memcpy memmove memset snprintf sprintf strcasecmp strcat strchr strchrnul strcmp strcpy "
+     "strcspn strerror strftime strlen strncmp strpbrk strrchr strsep strsignal strspn strstr "
+     "strtod strtol strtoul strtoull "
      "vsnprintf inet_ntop inet_pton getenv getopt_long sigaddset sigemptyset localtime_r "
      "posix_spawn_file_actions_init posix_spawnattr_init posix_spawnattr_setflags "
      "posix_spawnattr_setsigdefault posix_spawnattr_setsigmask"),
@@ -273,10 +273,11 @@ EXCEPTIONS = _exceptions(
     ("writes the answer of -t, -T, -V and -h, which the service tests give to /dev/full, or a "
      "message to memory, whose growth is malloc's",
      "ferror fflush fprintf fputc fputs fwrite printf putchar puts vfprintf"),
-    ("reads the tree that libconfig has made; a string that is missing is told as an error",
-     "config_destroy config_error_line config_error_text config_init config_lookup "
-     "config_setting_get_bool config_setting_get_elem config_setting_get_string "
-     "config_setting_get_string_elem config_setting_length config_setting_type"),
+    ("reads the tree that libconfig has made; a string that is missing is told as short memory",
+     "config_destroy config_error_line config_error_text config_init config_set_include_func "
+     "config_setting_get_bool config_setting_get_elem config_setting_get_float "
+     "config_setting_get_format config_setting_get_int config_setting_get_string "
+     "config_setting_length config_setting_type"),
     ("names the interface of an address with a scope; unknown ones have their unit test",
      "if_nametoindex"),
     ("reads LISTEN_FDS; wrong contents have their service tests", "sd_listen_fds"),

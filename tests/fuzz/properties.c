@@ -1,7 +1,7 @@
 /*
  * What must hold for every configuration; see the header. The file's bytes are handed to the reader
  * in a block of just their size, so that a sanitizer sees any step outside: --wrap puts
- * __wrap_textfile_read() in the place of textfile_read().
+ * __wrap_read_file() in the place of read_file().
  */
 #include "properties.h"
 
@@ -11,7 +11,7 @@
 
 #include "echopool/config/config.h"
 #include "echopool/config/findings.h"
-#include "echopool/config/textfile.h"
+#include "echopool/config/read_file.h"
 
 /* Each setting can be told once or twice, the file's mode, and how many errors were left out. */
 #define MESSAGES_MAX (FINDINGS_ERRORS_MAX + 2 * SETTINGS_COUNT + 2)
@@ -22,7 +22,7 @@
 static const uint8_t *file_data;
 static size_t file_size;
 
-char *__wrap_textfile_read(const char *path, size_t *length, struct findings *f);
+char *__wrap_read_file(const char *path, size_t *length, struct findings *f);
 
 void set_file_text(const uint8_t *data, size_t size)
 {
@@ -38,16 +38,16 @@ static void require(bool holds, const char *what)
 	abort();
 }
 
-char *__wrap_textfile_read(const char *path, size_t *length, struct findings *f)
+char *__wrap_read_file(const char *path, size_t *length, struct findings *f)
 {
-	char *text = malloc(file_size + 1);
+	char *text = malloc(file_size + 2);
 
 	(void)f;
 	require(strcmp(path, TEXT_PATH) == 0, "only the given path is read");
 	require(text != NULL, "memory for the file");
 	if (file_size > 0)
 		memcpy(text, file_data, file_size);
-	text[file_size] = '\0';
+	memcpy(text + file_size, "\n", 2);
 	*length = file_size;
 	return text;
 }

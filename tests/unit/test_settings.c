@@ -1,13 +1,8 @@
 /*
  * The table of settings: defaults, printing, -o and back, numbers, and the nearest known setting.
  */
-#include <stdlib.h>
-#include <string.h>
-
-#include "cmocka_setup.h"
-#include "echopool/config/config.h"
-#include "echopool/config/nearest.h"
-#include "echopool/config/number.h"
+#include "config_loading.h"
+#include "echopool/config/loading.h"
 #include "echopool/config/text.h"
 
 #define LINES_MAX 64
@@ -183,54 +178,89 @@ static void the_range_names_every_word(void **state)
 			    "a whole number from 0 to 1024");
 }
 
+/* A number as it is written, and what it is; NULL-ended. */
+struct number_case {
+	const char *text;
+	bool good;
+	uint32_t value;
+};
+
+/* Writes each to a setting, in a file and with -o, and expects the same of both. */
+static void expect_numbers(const char *path, const struct number_case *cases)
+{
+	for (const struct number_case *c = cases; c->text != NULL; c++) {
+		const int group = (int)strcspn(path, ".");
+		char text[128];
+
+		snprintf(text, sizeof(text), "%.*s: { %s = %s; };", group, path, path + group + 1,
+			 c->text);
+		write_text(text);
+		snprintf(text, sizeof(text), "%s=%s", path, c->text);
+		for (size_t overrides = 0; overrides < 2; overrides++) {
+			struct config_messages messages;
+			struct settings s;
+			bool good = config_load(&s, overrides == 0 ? FILE_NAME : NULL,
+						(char *const[]){text}, overrides, &messages);
+			const char *field = (const char *)&s + settings_find(path)->offset;
+			uint32_t value = 0;
+
+			if (good)
+				memcpy(&value, field, sizeof(value));
+			if (good != c->good || value != c->value ||
+			    messages.count != (c->good ? 0 : 1))
+				fail_msg("%s: %d, %u, %zu messages", text, good, value,
+					 messages.count);
+			config_messages_free(&messages);
+			settings_free(&s);
+		}
+	}
+}
+
 static void whole_numbers_never_wrap(void **state)
 {
-	static const struct {
-		const char *text;
-		bool good;
-		uint32_t value;
-	} cases[] = {
+	static const struct number_case cases[] = {
 		{"0", true, 0},
 		{"7007", true, 7007},
-		{"4294967295", true, UINT32_MAX},
+		{"1000000", true, 1000000},
 		{"0x10", true, 16},
-		{"0xffffFFFF", true, UINT32_MAX},
+		{"0xF4240", true, 1000000},
+		{"0x00000000f4240", true, 1000000},
 		{"", false, 0},
+		{"1000001", false, 0},
+		{"2147483647", false, 0},
+		{"2147483648", false, 0},
+		{"4294967295", false, 0},
 		{"4294967296", false, 0},
 		{"4294967312", false, 0},
 		{"9223372036854775807", false, 0},
 		{"18446744073709551616", false, 0},
 		{"99999999999999999999", false, 0},
+		{"0xffffFFFF", false, 0},
 		{"0x100000000", false, 0},
+		{"0x100000010", false, 0},
 		{"0x10000000000000001", false, 0},
 		{"010", false, 0},
 		{"00", false, 0},
 		{"-1", false, 0},
+		{"-0", false, 0},
 		{"+1", false, 0},
 		{"5L", false, 0},
 		{"5LL", false, 0},
 		{"0x", false, 0},
 		{"1e3", false, 0},
+		{"0b11", false, 0},
+		{"0o17", false, 0},
+		{"5.0", false, 0},
+		{NULL, false, 0},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const char *why = NULL;
-		uint32_t value = 0;
-		bool good = number_parse(cases[i].text, strlen(cases[i].text), &value, &why);
-
-		if (good != cases[i].good || value != cases[i].value)
-			fail_msg("\"%s\": %d, %u", cases[i].text, good, value);
-	}
+	expect_numbers("limits.connections_per_ip", cases);
 }
 
 static void seconds_are_rounded_but_never_to_nothing(void **state)
 {
-	static const struct {
-		const char *text;
-		bool good;
-		uint32_t ms;
-	} cases[] = {
+	static const struct number_case cases[] = {
 		{"0", true, 0},
 		{"0.0", true, 0},
 		{"0.0000", true, 0},
@@ -240,35 +270,54 @@ static void seconds_are_rounded_but_never_to_nothing(void **state)
 		{"0.001", true, 1},
 		{"0.0014", true, 1},
 		{"0.0015", true, 2},
+		{"1.0005", true, 1001},
+		{"1.00049999", true, 1000},
 		{"1.9996", true, 2000},
 		{"0.25", true, 250},
+		{"0.250000000000000000000", true, 250},
 		{"86400", true, 86400000},
 		{"86400.0", true, 86400000},
 		{"0.0009", false, 0},
+		{"0.00099999999", false, 0},
 		{"0.0000001", false, 0},
 		{"86400.0001", false, 0},
+		{"86400.0000000001", false, 0},
 		{"86401", false, 0},
 		{"99999999999999999999", false, 0},
+		{"99999999999999999999.0", false, 0},
 		{".", false, 0},
 		{"", false, 0},
 		{"-1.0", false, 0},
+		{"-0.0", false, 0},
 		{"+1.0", false, 0},
 		{"1.0e3", false, 0},
+		{"1.0e0", false, 0},
 		{"01.5", false, 0},
 		{"0x10", false, 0},
 		{"5L", false, 0},
 		{"1.5.5", false, 0},
+		{NULL, false, 0},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const char *why = NULL;
-		uint32_t ms = 0;
-		bool good = number_parse_seconds(cases[i].text, strlen(cases[i].text), &ms, &why);
+	expect_numbers("timeouts.write", cases);
+}
 
-		if (good != cases[i].good || ms != cases[i].ms)
-			fail_msg("\"%s\": %d, %u", cases[i].text, good, ms);
-	}
+/* What is plain is what every libconfig reads without wrapping. */
+static void a_plain_number_is_below_two_to_the_31st(void **state)
+{
+	const char *why;
+
+	(void)state;
+	assert_true(text_is_number("2147483647", 10, &why));
+	assert_true(text_is_number("0x7fffffff", 10, &why));
+	assert_false(text_is_number("2147483648", 10, &why));
+	assert_string_equal(why, "");
+	assert_false(text_is_number("0x80000000", 10, &why));
+	assert_false(text_is_number("4294967296", 10, &why));
+	assert_string_equal(why, ", which is more than 32 bits");
+	assert_false(text_is_number("+1", 2, &why));
+	assert_string_equal(why, " with a sign");
 }
 
 static void the_nearest_setting_is_named(void **state)
@@ -364,10 +413,11 @@ int main(void)
 		cmocka_unit_test(the_range_names_every_word),
 		cmocka_unit_test(whole_numbers_never_wrap),
 		cmocka_unit_test(seconds_are_rounded_but_never_to_nothing),
+		cmocka_unit_test(a_plain_number_is_below_two_to_the_31st),
 		cmocka_unit_test(the_nearest_setting_is_named),
 		cmocka_unit_test(every_group_can_be_the_nearest),
 		cmocka_unit_test(quoted_text_is_cut_and_escaped),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }

@@ -102,11 +102,14 @@ const struct setting *settings_find(const char *path);
 /* True when path is a group of the table ("pool"). */
 bool settings_is_group(const char *path);
 
-/* Writes what may be written for a setting, "a whole number from 0 to 1024"; returns out. */
+/* What may be written for a setting, "a whole number from 0 to 1024"; may be in out. */
 const char *setting_range(const struct setting *setting, char out[static SETTING_RANGE_BYTES]);
 
 /* Stores a number, bool, enum or milliseconds; no check is made. Not for lists. */
 void setting_set_number(const struct setting *setting, struct settings *s, uint32_t number);
+
+/* Whether its value is a list of strings. */
+bool setting_is_list(const struct setting *setting);
 
 /* The setting's list within s. For lists only. */
 struct string_list *setting_list(const struct setting *setting, struct settings *s);
