@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "echopool/pool/worker_stats.h"
+#include "echopool/base/counter.h"
 
 static uint32_t bucket_of(uint64_t ns)
 {

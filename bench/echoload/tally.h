@@ -8,7 +8,7 @@
 #include <stdalign.h>
 #include <stdint.h>
 
-#include "echopool/pool/worker_stats.h"
+#include "echopool/base/counter.h"
 #include "histogram.h"
 
 /* What can go wrong. All count connections, but for FAULT_WRONG, which counts bytes. */

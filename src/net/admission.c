@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "echopool/base/clock.h"
+#include "echopool/base/counter.h"
 #include "echopool/base/log.h"
 #include "echopool/net/acceptor_state.h"
 #include "echopool/pool/conn.h"

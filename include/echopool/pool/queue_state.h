@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "echopool/base/counter.h"
 #include "echopool/base/thread.h"
 #include "echopool/pool/queue.h"
-#include "echopool/pool/worker_stats.h"
 
 /* A worker as the queue sees it. The queue's lock protects all fields except rung. */
 struct slot {

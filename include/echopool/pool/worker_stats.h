@@ -1,16 +1,14 @@
 /*
  * The figures of each worker. A worker writes its own, on its own cache lines; the main thread
- * reads all of them at any moment. Nothing depends on a single count, so relaxed order suffices.
- * Each has one writer, so a load and a store suffice where a locked add would cost a bus cycle.
+ * reads all of them at any moment.
  */
 #ifndef ECHOPOOL_POOL_WORKER_STATS_H
 #define ECHOPOOL_POOL_WORKER_STATS_H
 
 #include <stdalign.h>
-#include <stdatomic.h>
 #include <stdint.h>
 
-#define CACHE_LINE_BYTES 64
+#include "echopool/base/counter.h"
 
 /*
  * A histogram of microseconds in HdrHistogram's scheme
@@ -48,20 +46,6 @@ struct worker_stats {
 	_Atomic uint64_t sent_bytes;
 	_Atomic uint64_t wait_us[WAIT_BUCKETS]; /* from accept to the worker */
 };
-
-/* Adds n to a counter. Only the thread that owns the counter may call it. */
-static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
-{
-	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
-
-	atomic_store_explicit(counter, old + n, memory_order_relaxed);
-}
-
-/* Reads a counter; any thread. */
-static inline uint64_t stat_get(const _Atomic uint64_t *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
 
 /* One word for the log: "client", "reset", ... */
 const char *conn_end_name(enum conn_end end);
