@@ -42,17 +42,17 @@ static json_t *options_object(const struct options *o)
 }
 
 /* null where there was none: 0 would be a very good latency. */
-static json_t *microseconds(const struct histogram *h, double share)
+static json_t *microseconds(const struct latency *h, double share)
 {
-	return histogram_count(h) ? number((double)histogram_quantile_ns(h, share) / 1000)
-				  : json_null();
+	return latency_count(h) ? number((double)latency_quantile_ns(h, share) / 1000)
+				: json_null();
 }
 
-static json_t *latency_object(const struct histogram *h)
+static json_t *latency_object(const struct latency *h)
 {
-	return json_pack("{so so so so so so so}", "count", integer(histogram_count(h)), "mean",
-			 histogram_count(h) ? number(histogram_mean_ns(h) / 1000) : json_null(),
-			 "p50", microseconds(h, 0.5), "p90", microseconds(h, 0.9), "p99",
+	return json_pack("{so so so so so so so}", "count", integer(latency_count(h)), "mean",
+			 latency_count(h) ? number(latency_mean_ns(h) / 1000) : json_null(), "p50",
+			 microseconds(h, 0.5), "p90", microseconds(h, 0.9), "p99",
 			 microseconds(h, 0.99), "p99_9", microseconds(h, 0.999), "max",
 			 microseconds(h, 1));
 }
@@ -188,16 +188,16 @@ static bool write_csv(FILE *out, const struct result *r)
 
 static bool write_hist(FILE *out, const struct result *r)
 {
-	const struct histogram *h = &r->tally->latency;
-	const uint64_t all = histogram_count(h);
+	const struct latency *h = &r->tally->latency;
+	const uint64_t all = latency_count(h);
 	uint64_t seen = 0;
 
 	fprintf(out, "# latency of %" PRIu64 " messages, longest %.3f\n", all,
-		(double)histogram_quantile_ns(h, 1) / 1000);
+		(double)latency_quantile_ns(h, 1) / 1000);
 	fprintf(out, "# microseconds count share\n");
-	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+	for (uint32_t i = 0; i < LATENCY_BUCKETS; i++) {
 		uint64_t middle_ns;
-		const uint64_t count = histogram_bucket(h, i, &middle_ns);
+		const uint64_t count = latency_bucket(h, i, &middle_ns);
 
 		seen += count;
 		if (count)

@@ -48,7 +48,7 @@ static void show_measuring(struct live *live, const struct tally *t, uint64_t no
 	fprintf(stderr, LIVE_CLEAR "%.0f s left  %10.0f echoes/s  p99 %.0f us  %" PRIu64 " faults",
 		live->until_ns > now_ns ? (double)(live->until_ns - now_ns) / (double)NS_PER_S : 0,
 		(double)(echoes - live->echoes) / seconds,
-		(double)histogram_quantile_ns(&t->latency, 0.99) / 1000, tally_faults(t));
+		(double)latency_quantile_ns(&t->latency, 0.99) / 1000, tally_faults(t));
 	live->echoes = echoes;
 }
 

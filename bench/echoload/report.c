@@ -46,18 +46,18 @@ static void print_throughput(FILE *out, const struct result *r)
 			r->most_echoes ? (double)r->fewest_echoes / (double)r->most_echoes : 0);
 }
 
-static void print_latency(FILE *out, const char *name, const struct histogram *h)
+static void print_latency(FILE *out, const char *name, const struct latency *h)
 {
 	static const double shares[] = {0.5, 0.9, 0.99, 0.999, 1};
 
 	fprintf(out, "  %-12s", name);
-	if (!histogram_count(h)) {
+	if (!latency_count(h)) {
 		fprintf(out, " %10s\n", "none");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++)
-		fprintf(out, " %10.0f", (double)histogram_quantile_ns(h, shares[i]) / 1000);
-	fprintf(out, " %10.0f\n", histogram_mean_ns(h) / 1000);
+		fprintf(out, " %10.0f", (double)latency_quantile_ns(h, shares[i]) / 1000);
+	fprintf(out, " %10.0f\n", latency_mean_ns(h) / 1000);
 }
 
 static void print_schedule(FILE *out, const struct result *r)

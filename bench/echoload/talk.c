@@ -229,7 +229,7 @@ static void count_first_answer(struct load *l, struct client *c)
 	 * a schedule says when they first send, the wait for it says nothing of the server.
 	 */
 	if (options_churn(l->options) ? measured(l, c->wanted_ns) : l->options->rate <= 0)
-		histogram_record(&l->tally.connect, l->now_ns - c->wanted_ns);
+		latency_record(&l->tally.connect, l->now_ns - c->wanted_ns);
 }
 
 static void count_answers(struct load *l, struct client *c)
@@ -246,7 +246,7 @@ static void count_answers(struct load *l, struct client *c)
 			stat_add(&l->tally.bytes, bytes);
 		}
 		if (measured(l, due_ns))
-			histogram_record(&l->tally.latency, l->now_ns - due_ns);
+			latency_record(&l->tally.latency, l->now_ns - due_ns);
 	}
 }
 

@@ -86,6 +86,6 @@ void tally_add(struct tally *to, const struct tally *from)
 	add(&to->late, &from->late);
 	if (late_max_ns > stat_get(&to->late_max_ns))
 		atomic_store_explicit(&to->late_max_ns, late_max_ns, memory_order_relaxed);
-	histogram_add(&to->latency, &from->latency);
-	histogram_add(&to->connect, &from->connect);
+	latency_add(&to->latency, &from->latency);
+	latency_add(&to->connect, &from->connect);
 }

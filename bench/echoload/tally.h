@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "echopool/base/counter.h"
-#include "histogram.h"
+#include "latency.h"
 
 /* What can go wrong. All count connections, but for FAULT_WRONG, which counts bytes. */
 enum fault {
@@ -39,8 +39,8 @@ struct tally {
 	_Atomic uint64_t late;   /* and which over LATE_NS late by the generator; see held.h */
 	_Atomic uint64_t late_max_ns;
 
-	struct histogram latency; /* of the messages that were due in the measured time */
-	struct histogram connect; /* from connect to the first whole answer */
+	struct latency latency; /* of the messages that were due in the measured time */
+	struct latency connect; /* from connect to the first whole answer */
 };
 
 /* A message that the generator sends later than this was not sent on schedule. */

@@ -6,16 +6,16 @@
 #include <string.h>
 
 #include "cmocka_setup.h"
-#include "histogram.h"
+#include "latency.h"
 
 #define SAMPLES 100000
 
-static struct histogram histogram;
+static struct latency latency;
 
 static int reset(void **state)
 {
 	(void)state;
-	memset(&histogram, 0, sizeof(histogram));
+	memset(&latency, 0, sizeof(latency));
 	return 0;
 }
 
@@ -38,18 +38,18 @@ static uint64_t exact(const uint64_t *sorted, double share)
 static void test_none_is_zero(void **state)
 {
 	(void)state;
-	assert_int_equal(histogram_count(&histogram), 0);
-	assert_int_equal(histogram_quantile_ns(&histogram, 0.5), 0);
-	assert_int_equal(histogram_quantile_ns(&histogram, 1), 0);
-	assert_true(histogram_mean_ns(&histogram) == 0);
+	assert_int_equal(latency_count(&latency), 0);
+	assert_int_equal(latency_quantile_ns(&latency, 0.5), 0);
+	assert_int_equal(latency_quantile_ns(&latency, 1), 0);
+	assert_true(latency_mean_ns(&latency) == 0);
 }
 
 static void test_one_is_every_quantile(void **state)
 {
 	(void)state;
-	histogram_record(&histogram, 123456789);
-	assert_int_equal(histogram_quantile_ns(&histogram, 1), 123456789);
-	assert_int_equal(histogram_quantile_ns(&histogram, 0.5), 123456789);
+	latency_record(&latency, 123456789);
+	assert_int_equal(latency_quantile_ns(&latency, 1), 123456789);
+	assert_int_equal(latency_quantile_ns(&latency, 0.5), 123456789);
 }
 
 /* From 1 ns to an hour, as many in each power of ten. */
@@ -76,18 +76,18 @@ static void check_quantiles(uint64_t (*sample)(void))
 	for (size_t i = 0; i < SAMPLES; i++) {
 		samples[i] = sample();
 		sum += (double)samples[i];
-		histogram_record(&histogram, samples[i]);
+		latency_record(&latency, samples[i]);
 	}
 	qsort(samples, SAMPLES, sizeof(samples[0]), compare);
 	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
 		const double right = (double)exact(samples, shares[i]);
-		const double found = (double)histogram_quantile_ns(&histogram, shares[i]);
+		const double found = (double)latency_quantile_ns(&latency, shares[i]);
 
 		if (fabs(found - right) > 0.01 * right)
 			fail_msg("share %g: %g instead of %g", shares[i], found, right);
 	}
-	assert_int_equal(histogram_count(&histogram), SAMPLES);
-	assert_true(fabs(histogram_mean_ns(&histogram) - sum / SAMPLES) < 1);
+	assert_int_equal(latency_count(&latency), SAMPLES);
+	assert_true(fabs(latency_mean_ns(&latency) - sum / SAMPLES) < 1);
 }
 
 static void test_quantiles_are_within_1_percent_over_all_powers(void **state)
@@ -105,24 +105,24 @@ static void test_quantiles_of_usual_latencies_are_within_1_percent(void **state)
 static void test_what_is_past_all_bounds_is_counted(void **state)
 {
 	(void)state;
-	histogram_record(&histogram, UINT64_MAX);
-	assert_int_equal(histogram_count(&histogram), 1);
-	assert_true(histogram_quantile_ns(&histogram, 1) >= UINT64_C(1) << 43);
+	latency_record(&latency, UINT64_MAX);
+	assert_int_equal(latency_count(&latency), 1);
+	assert_true(latency_quantile_ns(&latency, 1) >= UINT64_C(1) << 43);
 }
 
 static void test_a_sum_has_what_both_have(void **state)
 {
-	static struct histogram other;
+	static struct latency other;
 
 	(void)state;
 	memset(&other, 0, sizeof(other));
-	histogram_record(&histogram, 100);
-	histogram_record(&other, 200);
-	histogram_record(&other, 5000);
-	histogram_add(&histogram, &other);
-	assert_int_equal(histogram_count(&histogram), 3);
-	assert_int_equal(histogram_quantile_ns(&histogram, 0.5), 200);
-	assert_int_equal(histogram_quantile_ns(&histogram, 1), 5000);
+	latency_record(&latency, 100);
+	latency_record(&other, 200);
+	latency_record(&other, 5000);
+	latency_add(&latency, &other);
+	assert_int_equal(latency_count(&latency), 3);
+	assert_int_equal(latency_quantile_ns(&latency, 0.5), 200);
+	assert_int_equal(latency_quantile_ns(&latency, 1), 5000);
 }
 
 static void test_buckets_ascend_and_hold_all(void **state)
@@ -130,10 +130,10 @@ static void test_buckets_ascend_and_hold_all(void **state)
 	uint64_t last_ns = 0, middle_ns, count = 0;
 
 	(void)state;
-	histogram_record(&histogram, 77);
-	histogram_record(&histogram, 77777);
-	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		count += histogram_bucket(&histogram, i, &middle_ns);
+	latency_record(&latency, 77);
+	latency_record(&latency, 77777);
+	for (uint32_t i = 0; i < LATENCY_BUCKETS; i++) {
+		count += latency_bucket(&latency, i, &middle_ns);
 		assert_true(i == 0 || middle_ns > last_ns);
 		last_ns = middle_ns;
 	}
@@ -153,5 +153,5 @@ int main(void)
 		cmocka_unit_test_setup(test_buckets_ascend_and_hold_all, reset),
 	};
 
-	return cmocka_run_group_tests_name("echoload_histogram", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("echoload_latency", tests, NULL, NULL);
 }
