@@ -9,19 +9,17 @@
 #include <stdint.h>
 
 #include "echopool/base/counter.h"
+#include "echopool/base/histogram.h"
 
-/*
- * A histogram of microseconds in HdrHistogram's scheme
- * (https://hdrhistogram.github.io/HdrHistogram/): every power of two is cut into 16 steps, so that
- * a figure read back is at most 1/16 too high.
- */
-#define WAIT_STEPS   16UL
-#define WAIT_POWERS  32UL
-#define WAIT_BUCKETS (WAIT_STEPS * WAIT_POWERS)
+/* Waits in microseconds: a figure read back is at most 1/16 too high. */
+#define WAIT_STEP_BITS 4U
+/* 2^35 us are over nine hours; what is longer counts as that. */
+#define WAIT_VALUE_BITS 35U
+#define WAIT_BUCKETS    HISTOGRAM_BUCKETS(WAIT_STEP_BITS, WAIT_VALUE_BITS)
 
-/* Sums that the reader makes; plain numbers. */
+/* Sums of waits. The thread that makes them is the only one that uses them. */
 struct wait_totals {
-	uint64_t count[WAIT_BUCKETS];
+	_Atomic uint64_t count[WAIT_BUCKETS];
 };
 
 /* Why a connection ended. */
