@@ -5,21 +5,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from common import machine, plot, server
 from harness import CHECKOUT, PROGRAM, seconds, wait_for
 from live import needs_program
 
 BENCH = CHECKOUT / "bench"
-# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
-sys.path.append(str(BENCH))
-
-import machine  # noqa: E402
-import plot  # noqa: E402
-import server  # noqa: E402
 
 
 # Servers, and the generator.
@@ -43,14 +37,14 @@ def test_the_generator_has_a_process_group_in_the_session_of_the_script(tmp_path
     path.write_text("#!/usr/bin/python3\nimport json, os\nprint(json.dumps("
                     "[os.getpid() == os.getpgrp(), os.getsid(0)]))\n", encoding="ascii")
     path.chmod(0o755)
-    found = run_alone("import json, sys, load\n"
+    found = run_alone("import json, sys\nfrom common import load\n"
                       "print(json.dumps(load.run(sys.argv[1], '127.0.0.1:7')))", str(path))
     assert json.loads(found) == [True, os.getsid(0)]
 
 
 @pytest.mark.parametrize("code", [
-    "import load; load.run(sys.argv[1], '127.0.0.1:7')",
-    "import server; server.Server(sys.argv[1:], 7, ready='^never$').__enter__()",
+    "from common import load; load.run(sys.argv[1], '127.0.0.1:7')",
+    "from common import server; server.Server(sys.argv[1:], 7, ready='^never$').__enter__()",
 ], ids=["the generator", "a server"])
 def test_a_process_ends_with_the_script_whatever_ends_that(tmp_path, code):
     needs_program("setpriv")
@@ -88,7 +82,9 @@ def test_without_setpriv_processes_start_all_the_same(tmp_path, monkeypatch, sta
         (tmp_path / "setpriv").write_text(f"#!/bin/sh\n{stand_in}\n", encoding="ascii")
         (tmp_path / "setpriv").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run_alone("import child\nchild.start(['/bin/echo', 'started']).wait()") == "started\n"
+    said = run_alone("from common import child\n"
+                     "child.start(['/bin/echo', 'started']).wait()")
+    assert said == "started\n"
 
 
 def test_a_program_that_is_not_there_is_told_by_its_name():
@@ -99,7 +95,8 @@ def test_a_program_that_is_not_there_is_told_by_its_name():
 def test_a_second_ctrl_c_leaves_no_directory(tmp_path):
     said = run_alone("""
 import os, signal, sys, tempfile
-import interrupt, trial
+from common import interrupt
+from comparing import trial
 
 def measured(*_):
     os.kill(os.getpid(), signal.SIGINT)
@@ -132,7 +129,7 @@ def test_a_reload_resizes_the_pool_and_one_that_is_refused_is_told():
 
 @pytest.mark.parametrize("before, after", [("SIG_DFL", False), ("SIG_IGN", True)])
 def test_the_end_of_the_terminal_stays_ignored_where_nohup_asks_for_it(before, after):
-    said = run_alone("import signal, interrupt\n"
+    said = run_alone("import signal\nfrom common import interrupt\n"
                      f"signal.signal(signal.SIGHUP, signal.{before})\n"
                      "interrupt.install()\n"
                      "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)")

@@ -11,17 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from comparing import comparison, loads, peers, trial
 from harness import CHECKOUT, PROGRAM, seconds, wait_for
 
 BENCH = CHECKOUT / "bench"
-# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
-sys.path.append(str(BENCH))
-
-import comparison  # noqa: E402
-import loads  # noqa: E402
-import peers  # noqa: E402
-import trial  # noqa: E402
-
 BUILD = Path(PROGRAM).parent
 ECHOLOAD = BUILD / "bench" / "echoload"
 needs_echoload = pytest.mark.skipif(
@@ -223,9 +216,7 @@ def test_a_sweep_that_ended_early_chooses_no_size(monkeypatch):
                       "echoes_per_s": 1000.0, "p99_us": 100.0}]
         raise trial.server.ServerFailed("it died")
 
-    monkeypatch.setattr(trial.tune_sweep.Sweep, "run", run)
-    # Here the name is this directory's load.py.
-    monkeypatch.setattr(trial, "load", SimpleNamespace(LoadFailed=OSError))
+    monkeypatch.setattr(trial.sweep.Sweep, "run", run)
     said = []
     cases = [case for case in loads.LOADS if case.key in ("1", "8")]
     bench = trial.Bench("echopool", "echoload", None, [], {"threads": 1})

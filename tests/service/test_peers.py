@@ -5,19 +5,14 @@ import os
 import select
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from clients import Client
-from harness import CHECKOUT, PROGRAM, seconds, wait_for
-
-# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
-sys.path.append(str(CHECKOUT / "bench"))
-
-import peers  # noqa: E402
-from server import Server, free_port  # noqa: E402
+from common.server import Server, free_port
+from comparing import peers
+from harness import PROGRAM, seconds, wait_for
 
 BUILD = Path(PROGRAM).parent
 PLAIN_CLIENT = BUILD / "bench" / "peers" / "plain_client"

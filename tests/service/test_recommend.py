@@ -2,21 +2,13 @@
 
 import re
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
-from harness import CHECKOUT, PROGRAM
-
-# At the end: bench/ and this directory both have a load.py, and here this directory's is meant.
-sys.path.append(str(CHECKOUT / "bench"))
-
-import recommend  # noqa: E402
-import rounds  # noqa: E402
-import table  # noqa: E402
-import tune_report  # noqa: E402
-import tune_sweep  # noqa: E402
+from common import rounds, table
+from harness import PROGRAM
+from sizing import recommend, report, sweep
 
 
 def rows(*figures, load="50 x 64 B"):
@@ -184,14 +176,14 @@ def test_the_lines_for_the_file_are_what_the_file_takes(tmp_path):
 @pytest.mark.parametrize("cpus, sizes", [(1, [1, 2, 4]), (2, [1, 2, 4, 8]), (8, [1, 4, 8, 16, 32]),
                                          (300, [1, 150, 300, 600]), (2000, [1, 1000])])
 def test_the_sizes_around_the_cpus_are_such_as_echopool_takes(cpus, sizes, monkeypatch):
-    monkeypatch.setattr(tune_sweep, "cpus", lambda: cpus)
-    assert tune_sweep.default_workers() == sizes
+    monkeypatch.setattr(sweep, "cpus", lambda: cpus)
+    assert sweep.default_workers() == sizes
 
 
 @pytest.mark.parametrize("made, at_once", [
-    (tune_sweep.talking(50, "64", None, {}), 50),
-    (tune_sweep.talking(50, "64", None, {"idle": 1000}), 1050),
-    (tune_sweep.arriving(500, "64", 1000, {"idle": 10}), 11)])
+    (sweep.talking(50, "64", None, {}), 50),
+    (sweep.talking(50, "64", None, {"idle": 1000}), 1050),
+    (sweep.arriving(500, "64", 1000, {"idle": 10}), 11)])
 def test_a_pool_must_hold_the_connections_that_stay(made, at_once):
     assert made.at_once == at_once
 
@@ -200,8 +192,8 @@ def test_the_servers_echoes_are_those_of_ramp_and_warm_up_too():
     before, after = ({"workers": [{"sent_bytes": count}, {"sent_bytes": 2 * count}]}
                      for count in (1000, 3000))
     row = {"echoes_per_s": 10.0, "bytes_per_s": 640.0}
-    assert tune_sweep.echoes(before, after, row) == (9000 - 3000) / 64
-    assert tune_sweep.echoes(before, after, {"echoes_per_s": 0.0, "bytes_per_s": 0.0}) is None
+    assert sweep.echoes(before, after, row) == (9000 - 3000) / 64
+    assert sweep.echoes(before, after, {"echoes_per_s": 0.0, "bytes_per_s": 0.0}) is None
 
 
 # Rounds and tables.
@@ -286,10 +278,10 @@ def told(rows_of_runs, *, cells=None, arrivals=False, worker_connections=4096, o
     """The text of the recommendation in one line; and the table."""
     load = SimpleNamespace(name="x", arrivals=arrivals, options={"messages": 1})
     settings = {"pool.worker_connections": str(worker_connections), "pool.queue_full": '"reject"'}
-    verdict = tune_report.Verdict(
+    verdict = report.Verdict(
         rows_of_runs, [load], cells=cells or len({run["workers"] for run in rows_of_runs}),
         settings=settings, overrides=overrides)
-    return " ".join(verdict.text().split()), tune_report.table_text(verdict.rows, verdict.marks())
+    return " ".join(verdict.text().split()), report.table_text(verdict.rows, verdict.marks())
 
 
 def test_runs_that_the_generator_limited_are_marked_in_table_and_text():

@@ -24,9 +24,7 @@ import threading
 import time
 from pathlib import Path
 
-import child
-import interrupt
-import process
+from common import child, interrupt, process
 
 HOST = "127.0.0.1"
 START_S = 20

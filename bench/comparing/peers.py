@@ -10,8 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-import machine
-import server
+from common import machine, server
 
 # The backlog of every server, where it can be set; peers/peer.h has the same.
 BACKLOG = 4096
@@ -27,7 +26,7 @@ WHAT = {
     "socat": "socat TCP4-LISTEN,fork EXEC:cat, two processes for each client",
 }
 
-SOURCES = Path(__file__).resolve().parent / "peers"
+SOURCES = Path(__file__).resolve().parents[1] / "peers"
 GO_BUILD_S = 300
 
 # Past this many clients at once, a process for each of them measures only the machine's memory.

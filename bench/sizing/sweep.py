@@ -8,11 +8,8 @@ import re
 from contextlib import ExitStack
 from typing import NamedTuple
 
-import load
-import recommend
-import rounds
-import server
-import table
+from common import load, rounds, server, table
+from sizing import recommend
 
 DEFAULT_LOADS = ("50x64", "1000x64", "8x64k")
 DEFAULT_ARRIVALS = (200, 1000)

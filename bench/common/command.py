@@ -2,8 +2,7 @@
 
 import os
 
-import interrupt
-import server
+from common import interrupt, server
 
 USAGE = 2
 INTERRUPTED = 130

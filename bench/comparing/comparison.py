@@ -7,10 +7,9 @@ there are none. A summary is what summarize() makes of all rounds of one server 
 
 from typing import NamedTuple
 
-import rounds
-import table
-from loads import LOADS, TARGETS
-from peers import OWN
+from common import rounds, table
+from comparing.loads import LOADS, TARGETS
+from comparing.peers import OWN
 
 LOOPS = ("epoll", "uv")
 

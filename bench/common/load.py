@@ -6,8 +6,7 @@ Called by tune_sweep.py and trial.py. Ctrl-C while it runs ends echoload, too.
 import json
 import subprocess
 
-import child
-import interrupt
+from common import child, interrupt
 
 # The ports of one address are soon used up by new connections: each rests for a minute after its
 # end (TIME_WAIT of RFC 9293), and the search for a free one takes longer and longer.

@@ -7,12 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
-import comparison
-import machine
-import peers
-import plot
-import table
-from rounds import clock
+from common import machine, plot, table
+from common.rounds import clock
+from comparing import comparison, peers
 
 # (key of the medians, title, unit, what it is divided by, logarithmic)
 PANELS = (("echoes_per_s_ratio", "Throughput beside the best of each load", "of best", 1, False),

@@ -5,10 +5,9 @@ Called by tune.py with the rows of a Sweep.
 
 import textwrap
 
-import plot
-import recommend
-import rounds
-from table import Column, digits, mebibytes, percent, render, whole, write_csv, write_json
+from common import plot, rounds
+from common.table import Column, digits, mebibytes, percent, render, whole, write_csv, write_json
+from sizing import recommend
 
 BY = ("load", "workers")
 SWITCHES = ("server_voluntary_switches_per_echo", "server_involuntary_switches_per_echo")

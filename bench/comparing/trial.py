@@ -8,13 +8,9 @@ import tempfile
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import interrupt
-import load
-import peers
-import recommend
-import rounds
-import server
-import tune_sweep
+from common import interrupt, load, rounds, server
+from comparing import peers
+from sizing import recommend, sweep
 
 UNFINISHED = "the sweep did not reach every size; the size of the file was taken."
 
@@ -54,13 +50,13 @@ def _measured(bench, peer, case, workers, directory):
         status = running.process.poll()
         if status is not None:
             raise server.ServerFailed(f"{peer.name} died with status {status} under the load")
-    row = tune_sweep.flat_row(result)
+    row = sweep.flat_row(result)
     row["memory_bytes"] = watch.memory_bytes or None
     # A server that ended processes before they were counted would seem to have given CPU back.
     if (row["cpu_server_us_per_echo"] or 0) <= 0:
         row["cpu_server_us_per_echo"] = None
     if not row["ok"]:
-        row["failure"] = tune_sweep.failure_text(row)
+        row["failure"] = sweep.failure_text(row)
     return row
 
 
@@ -99,16 +95,16 @@ def choose_workers(bench, cases, sizes, count, progress):
     Every load on every size, in count interleaved rounds. A sweep that ends before the first round
     has chosen nothing: the best may be a size that it did not reach.
     """
-    sweep = tune_sweep.Sweep(bench.program, bench.echoload, bench.config, bench.overrides,
-                             live=False, timing={})
-    wanted = [tune_sweep.Load(case.key, bench.options(case)) for case in cases]
+    runs = sweep.Sweep(bench.program, bench.echoload, bench.config, bench.overrides,
+                       live=False, timing={})
+    wanted = [sweep.Load(case.key, bench.options(case)) for case in cases]
     try:
-        sweep.run(wanted, sizes, count, progress)
+        runs.run(wanted, sizes, count, progress)
     except (server.ServerFailed, load.LoadFailed, OSError) as error:
         progress.say(f"failed: the sweep of pool sizes: {error}")
-    if len(sweep.rows) < len(cases) * len(sizes):
+    if len(runs.rows) < len(cases) * len(sizes):
         return dict.fromkeys((case.key for case in cases), (None, UNFINISHED))
-    rows = rounds.summarize(sweep.rows, ("load", "workers"))
+    rows = rounds.summarize(runs.rows, ("load", "workers"))
     found = {}
     for case in cases:
         advice = recommend.for_load([row for row in rows if row["load"] == case.key])

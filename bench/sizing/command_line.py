@@ -8,9 +8,9 @@ import os
 import re
 from pathlib import Path
 
-import tune_sweep
+from sizing import sweep
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 MOST_CONNECTIONS = 1000000
 
 DESCRIPTION = """\
@@ -99,7 +99,7 @@ def seconds(lowest):
 def sizes(text):
     """A list of message sizes as echoload takes them: 64, 64k, 64-1k."""
     words = text.split(",")
-    if not all(map(tune_sweep.size_is_right, words)):
+    if not all(map(sweep.size_is_right, words)):
         raise argparse.ArgumentTypeError(f"{text}: right are sizes as 64, 64k, 1M or 64-1k, from 1 "
                                          "to 16M, with commas between")
     return words
@@ -111,7 +111,7 @@ def pairs(text):
     for word in text.split(","):
         connections, _, size = word.partition("x")
         count = int(connections) if re.fullmatch(r"\d{1,7}", connections) else 0
-        if not 1 <= count <= MOST_CONNECTIONS or not tune_sweep.size_is_right(size):
+        if not 1 <= count <= MOST_CONNECTIONS or not sweep.size_is_right(size):
             raise argparse.ArgumentTypeError(f"{word}: expected CONNECTIONSxSIZE, as 50x64 or "
                                              f"8x64k, up to {MOST_CONNECTIONS}x16M")
         found.append((count, size))
@@ -148,10 +148,10 @@ def _add_load_options(group):
     add = group.add_argument
     add("-l", "--load", metavar="LIST", type=pairs, dest="pairs",
         help="CONNECTIONSxSIZE, as 50x64,8x64k; sizes take k and M, or a range as 64-1k "
-             f"({','.join(tune_sweep.DEFAULT_LOADS)})")
+             f"({','.join(sweep.DEFAULT_LOADS)})")
     add("--connections", metavar="LIST", type=whole_numbers(1, MOST_CONNECTIONS),
         help="numbers of connections, each with each of --sizes; with --arrivals one: at most so "
-             f"many at once ({tune_sweep.MOST_AT_ONCE})")
+             f"many at once ({sweep.MOST_AT_ONCE})")
     add("--sizes", metavar="LIST", type=sizes, help="sizes of messages (64)")
     add("--rate", metavar="LIST", type=whole_numbers(1, 9999999),
         help="open loop: messages a second over all connections")
@@ -174,7 +174,7 @@ def _add_measurement_options(group):
     add("--warmup", metavar="SECONDS", type=seconds(0), default=0.5,
         help="load before that, not measured (%(default)s)")
     add("--threads", metavar="N", type=whole_number(1, 1024),
-        help=f"threads of the generator ({tune_sweep.default_threads()})")
+        help=f"threads of the generator ({sweep.default_threads()})")
     add("--output", metavar="DIR", default="bench-results",
         help="where the files are written (%(default)s)")
 
@@ -183,20 +183,20 @@ def loads(options, worker_connections):
     """The Loads that the options ask for."""
     given = options.pairs or options.connections or options.sizes or options.rate
     if worker_connections == 1 and not (given or options.arrivals):
-        options.arrivals = list(tune_sweep.DEFAULT_ARRIVALS)
-        options.messages = options.messages or tune_sweep.DEFAULT_MESSAGES
+        options.arrivals = list(sweep.DEFAULT_ARRIVALS)
+        options.messages = options.messages or sweep.DEFAULT_MESSAGES
         options.poisson = True
     common = {name: getattr(options, name) for name in ("messages", "poisson", "pipeline", "idle")}
     if options.arrivals:
-        at_once = (options.connections or [tune_sweep.MOST_AT_ONCE])[0]
-        return [tune_sweep.arriving(arrivals, size, at_once, common)
+        at_once = (options.connections or [sweep.MOST_AT_ONCE])[0]
+        return [sweep.arriving(arrivals, size, at_once, common)
                 for arrivals in options.arrivals for size in options.sizes or ["64"]]
     chosen = list(options.pairs or [])
     if options.connections or options.sizes:
         chosen += [(connections, size) for connections in options.connections or [50]
                    for size in options.sizes or ["64"]]
-    chosen = chosen or pairs(",".join(tune_sweep.DEFAULT_LOADS))
-    return [tune_sweep.talking(connections, size, rate, common)
+    chosen = chosen or pairs(",".join(sweep.DEFAULT_LOADS))
+    return [sweep.talking(connections, size, rate, common)
             for connections, size in dict.fromkeys(chosen) for rate in options.rate or [None]]
 
 

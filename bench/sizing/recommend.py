@@ -15,7 +15,7 @@ of anything.
 import math
 from typing import NamedTuple
 
-import rounds
+from common import rounds
 
 THROUGHPUT_SHARE = 0.95
 P99_RATIO = 1.10

@@ -1,0 +1,1 @@
+"""Measuring echopool beside other servers: what bench/compare.py does."""

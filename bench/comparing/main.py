@@ -1,0 +1,145 @@
+"""Measures echopool beside the servers that one would run instead; --help explains it.
+
+The runs are trial.py's, the servers peers.py's, the loads loads.py's; what the runs mean is
+comparison.py's, and what is told is compare_report.py's.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from common import command, machine, rounds, server
+from comparing import command_line, peers, trial
+from comparing.loads import LOADS
+from comparing.report import Report
+from sizing import sweep
+
+# Beside those of the clients: what server and generator have open for themselves.
+OTHER_DESCRIPTORS = 200
+# echopool sets a quarter of its descriptors aside for its queue.
+DESCRIPTORS_PER_CLIENT = 1.5
+SWEEP_ROUNDS = 5
+SWEEP_S = 1.0
+
+
+def descriptors(case):
+    """How many of them a server or the generator needs for a load."""
+    return int(case.clients * DESCRIPTORS_PER_CLIENT) + OTHER_DESCRIPTORS
+
+
+def chosen_loads(options, remarks):
+    """The loads that were asked for; a remark about each for which there are no descriptors."""
+    cases = [case for case in LOADS if options.loads is None or case.key in options.loads]
+    limit = machine.raise_descriptors(max(map(descriptors, cases)))
+    remarks += [f"not run: {case.title}: it needs {descriptors(case):,} descriptors and the limit "
+                f"is {limit:,}; raise it with ulimit -n"
+                for case in cases if descriptors(case) > limit]
+    return [case for case in cases if descriptors(case) <= limit]
+
+
+class Comparison:
+    """One call of this program: what was asked for, and what has been measured so far."""
+
+    def __init__(self, options):
+        self.options = options
+        self.settings = server.settings(options.program, options.config, options.overrides)
+        self.machine = machine.describe()
+        self.remarks = [remark for remark in [machine.busy(self.machine)] if remark]
+        self.peers = peers.find(options.build, options.peers)
+        self.cases = chosen_loads(options, self.remarks)
+        self.workers = dict(options.workers)
+        self.reasons = {}
+        self.rows = []
+        self.seconds = 0
+        self.interrupted = False
+        self.bench = trial.Bench(
+            options.program, options.echoload, options.config, self._overrides(),
+            {"duration": options.duration, "warmup": options.warmup, "threads": options.threads})
+
+    def _overrides(self):
+        """The operator's settings of echopool, and room for all clients, as the peers have."""
+        clients = max((case.clients for case in self.cases), default=0)
+        overrides = list(self.options.overrides)
+        for setting, least in (("pool.worker_connections", clients),
+                               ("listen.backlog", peers.BACKLOG)):
+            if int(self.settings[setting]) < least:
+                self.remarks.append(f"echopool's {setting} is {least}, which gives it room for all "
+                                    f"clients as the others have, instead of "
+                                    f"{self.settings[setting]}")
+                overrides.append(f"{setting}={least}")
+        return overrides
+
+    def run(self):
+        """The sweep, then all rounds; Ctrl-C ends them, and what was measured is told."""
+        begin = time.monotonic()
+        try:
+            self._choose_sizes()
+            self._measure()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.remarks.append("interrupted: not all of the rounds were run")
+        self.seconds = time.monotonic() - begin
+
+    def _choose_sizes(self):
+        """Finds the pool size for each load for which none was given."""
+        cases = [case for case in self.cases if case.key not in self.workers]
+        if not cases:
+            return
+        sizes = sweep.default_workers()
+        print(f"pool sizes {', '.join(map(str, sizes))} under "
+              f"{rounds.count_text(len(cases), 'load')}, {SWEEP_ROUNDS} rounds", file=sys.stderr)
+        short = self.bench._replace(timing={
+            **self.bench.timing, "duration": min(SWEEP_S, self.options.duration)})
+        in_round = len(cases) * len(sizes)
+        with rounds.Progress(in_round * SWEEP_ROUNDS, in_round) as progress:
+            found = trial.choose_workers(short, cases, sizes, SWEEP_ROUNDS, progress)
+        for key, (size, reason) in found.items():
+            self.workers[key], self.reasons[key] = size, reason
+
+    def _measure(self):
+        cells = [(case, peer) for case in self.cases for peer in self.peers
+                 if not peer.refuses(case)]
+        loads = rounds.count_text(len(self.cases), "load")
+        print(f"{len(self.peers)} servers under {loads}: "
+              f"{len(cells) * self.options.rounds} runs", file=sys.stderr)
+        with rounds.Progress(len(cells) * self.options.rounds, len(cells)) as progress:
+            for number, (case, peer) in rounds.interleave(cells, self.options.rounds):
+                progress.begin(f"round {number}, {case.name}, {peer.name}")
+                workers = self.workers.get(case.key) if peer.key == peers.OWN else None
+                row = trial.run(self.bench, peer, case, workers)
+                self.rows.append({"load": case.key, "peer": peer.key, "round": number, **row})
+                if not row["ok"]:
+                    progress.say(f"failed: {peer.name}, {case.title}: {trial.what_failed(row)}")
+                progress.end()
+
+    def status(self):
+        """The exit status."""
+        if self.interrupted:
+            return command.INTERRUPTED
+        own = [row for row in self.rows if row["peer"] == peers.OWN]
+        return 0 if own and all(row["ok"] for row in own) else 1
+
+
+def fail(text, status):
+    """One sentence on standard error, and the exit status."""
+    print(f"bench/compare.py: {text}", file=sys.stderr)
+    return status
+
+
+def tell(done):
+    """Prints and writes everything that was measured; returns the exit status."""
+    if not done.rows:
+        return fail("; ".join(["nothing was measured", *done.remarks]), done.status())
+    Report(done).write(done.options.output)
+    return done.status()
+
+
+def main():
+    options = command_line.parse(sys.argv[1:])
+    missing = command.missing_program((options.program, options.echoload))
+    if missing:
+        return fail(missing, 1)
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    done = Comparison(options)
+    done.run()
+    return tell(done)

@@ -1,0 +1,1 @@
+"""Finding the right pool size: what script/bench does."""
