@@ -6,7 +6,7 @@ Called by tune_sweep.py and trial.py. Ctrl-C while it runs ends echoload, too.
 import json
 import subprocess
 
-from common import child, interrupt
+from common import child, interrupt, table
 
 # The ports of one address are soon used up by new connections: each rests for a minute after its
 # end (TIME_WAIT of RFC 9293), and the search for a free one takes longer and longer.
@@ -93,3 +93,17 @@ def _end(process):
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def row(result):
+    """echoload's object as a row, without what it was asked."""
+    asked = ("echoload", "target", "options")
+    return table.flat({key: value for key, value in result.items() if key not in asked})
+
+
+def failure_text(figures):
+    """What went wrong in a run whose row is not ok, in a few words."""
+    counts = [f"{name.replace('_', ' ')} {figures[key]}" for name in
+              ("wrong", "short", "refused", "reset", "timed_out", "other")
+              if figures.get(key := f"errors_{name}")]
+    return ", ".join(counts) or figures.get("message") or "nothing was answered"

@@ -15,6 +15,16 @@ LOOK_S = 0.3
 LITTLE = 0.1
 
 
+def cpus():
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_threads():
+    """The generator's threads: the server needs CPUs, too, but one thread is soon at its limit."""
+    return min(cpus(), max(2, cpus() // 2))
+
+
 def _field(path, pattern):
     """The first group of the first line of a file that matches; None without."""
     try:
@@ -25,7 +35,7 @@ def _field(path, pattern):
     return found[1].strip() if found else None
 
 
-def _cpu_ticks():
+def cpu_ticks():
     """(busy, all) ticks of all CPUs since the start of the machine; (0, 0) where /proc lacks it."""
     ticks = [int(word) for word in (_field("/proc/stat", r"^cpu +(.*)$") or "").split()]
     # The first eight; what guests use is in the first two already. The fourth and fifth are idle.
@@ -35,9 +45,9 @@ def _cpu_ticks():
 
 def used_by_others():
     """How many CPUs are in use while this process sleeps a moment; None when it cannot be told."""
-    before = _cpu_ticks()
+    before = cpu_ticks()
     time.sleep(LOOK_S)
-    busy, total = (now - then for now, then in zip(_cpu_ticks(), before))
+    busy, total = (now - then for now, then in zip(cpu_ticks(), before))
     return os.cpu_count() * busy / total if total > 0 else None
 
 
@@ -45,7 +55,7 @@ def describe():
     """The machine as a dictionary: cpu, cpus, memory_mib, kernel, system, cpus_in_use, date."""
     total_kib = _field("/proc/meminfo", r"^MemTotal:\s+(\d+) kB")
     return {"cpu": _field("/proc/cpuinfo", r"^model name\s*:(.*)$") or platform.machine(),
-            "cpus": len(os.sched_getaffinity(0)),
+            "cpus": cpus(),
             "memory_mib": int(total_kib) // 1024 if total_kib else None,
             "kernel": platform.release(),
             "system": _field("/etc/os-release", r'^PRETTY_NAME="?([^"]*)"?$') or platform.system(),

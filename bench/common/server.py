@@ -236,7 +236,7 @@ def _arguments(config, overrides):
 
 
 def as_file(values):
-    """The text of a configuration file with the settings that settings() has returned."""
+    """The text of a configuration file with these values, which are as settings() returns them."""
     groups = {}
     for path, value in values.items():
         group, name = path.split(".")

@@ -5,10 +5,10 @@ import os
 import re
 from pathlib import Path
 
+from common import machine
+from common.arguments import seconds, whole_number
 from comparing import peers
 from comparing.loads import LOADS
-from sizing import sweep
-from sizing.command_line import seconds, whole_number
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,7 +134,7 @@ def _add_measurement_options(group):
     add("--warmup", metavar="SECONDS", type=seconds(0),
         help="load before that, not measured (0.5)")
     add("--threads", metavar="N", type=whole_number(1, 1024),
-        default=sweep.default_threads(), help="threads of the generator (%(default)s)")
+        default=machine.default_threads(), help="threads of the generator (%(default)s)")
     add("--quick", action="store_true",
         help="one round of 0.5 s, one worker for each CPU, no sweep, unless told otherwise")
     add("--output", metavar="DIR", default="bench-results",
@@ -149,7 +149,7 @@ def parse(words):
         if getattr(options, name) is None:
             setattr(options, name, value)
     if options.workers is None:
-        options.workers = pool_sizes(str(sweep.cpus())) if options.quick else {}
+        options.workers = pool_sizes(str(machine.cpus())) if options.quick else {}
     # A path without "/" would be looked up in PATH.
     options.build = os.path.abspath(options.build)
     options.program = os.path.abspath(options.program or f"{options.build}/echopool")

@@ -50,13 +50,13 @@ def _measured(bench, peer, case, workers, directory):
         status = running.process.poll()
         if status is not None:
             raise server.ServerFailed(f"{peer.name} died with status {status} under the load")
-    row = sweep.flat_row(result)
+    row = load.row(result)
     row["memory_bytes"] = watch.memory_bytes or None
     # A server that ended processes before they were counted would seem to have given CPU back.
     if (row["cpu_server_us_per_echo"] or 0) <= 0:
         row["cpu_server_us_per_echo"] = None
     if not row["ok"]:
-        row["failure"] = sweep.failure_text(row)
+        row["failure"] = load.failure_text(row)
     return row
 
 

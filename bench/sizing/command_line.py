@@ -8,6 +8,8 @@ import os
 import re
 from pathlib import Path
 
+from common import machine
+from common.arguments import seconds, whole_number, whole_numbers
 from sizing import sweep
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -61,46 +63,11 @@ standard error at level info, whatever the file says of these.
 Exit status: 0; 1 when a run failed or could not be made; 2 wrong usage or a wrong file."""
 
 
-def whole_numbers(lowest, highest):
-    """A parser for a comma-separated list of whole numbers within bounds."""
-    def parse(text):
-        words = text.split(",")
-        if not all(re.fullmatch(r"\d{1,7}", word) and lowest <= int(word) <= highest
-                   for word in words):
-            raise argparse.ArgumentTypeError(
-                f"{text}: right are whole numbers from {lowest} to {highest}, with commas between")
-        return list(dict.fromkeys(map(int, words)))
-    return parse
-
-
-def whole_number(lowest, highest):
-    """A parser for one whole number within bounds."""
-    def parse(text):
-        if not re.fullmatch(r"\d{1,7}", text) or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(
-                f"{text}: expected a whole number from {lowest} to {highest}")
-        return int(text)
-    return parse
-
-
-def seconds(lowest):
-    """A parser for seconds from lowest to an hour; lowest 0: from 0.001, or 0."""
-    least = lowest or 0.001
-
-    def parse(text):
-        value = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else -1
-        if not least <= value <= 3600 and value != lowest:
-            raise argparse.ArgumentTypeError(f"{text}: right are seconds, from {least} to 3600"
-                                             + ("" if lowest else ", or 0"))
-        return value
-    return parse
-
-
 def sizes(text):
     """A list of message sizes as echoload takes them: 64, 64k, 64-1k."""
     words = text.split(",")
     if not all(map(sweep.size_is_right, words)):
-        raise argparse.ArgumentTypeError(f"{text}: right are sizes as 64, 64k, 1M or 64-1k, from 1 "
+        raise argparse.ArgumentTypeError(f"{text}: expected sizes as 64, 64k, 1M or 64-1k, from 1 "
                                          "to 16M, with commas between")
     return words
 
@@ -174,7 +141,7 @@ def _add_measurement_options(group):
     add("--warmup", metavar="SECONDS", type=seconds(0), default=0.5,
         help="load before that, not measured (%(default)s)")
     add("--threads", metavar="N", type=whole_number(1, 1024),
-        help=f"threads of the generator ({sweep.default_threads()})")
+        help=f"threads of the generator ({machine.default_threads()})")
     add("--output", metavar="DIR", default="bench-results",
         help="where the files are written (%(default)s)")
 

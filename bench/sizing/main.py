@@ -38,7 +38,7 @@ class Tuning:
         self.machine = machine.describe()
         self.worker_connections = int(self.settings["pool.worker_connections"])
         self.loads = command_line.loads(options, self.worker_connections)
-        threads = options.threads or sweep.default_threads()
+        threads = options.threads or machine.default_threads()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.sweep = sweep.Sweep(
             self.program, self.echoload, options.config, options.overrides, live=options.live,
@@ -134,7 +134,7 @@ class Tuning:
         print("written: " + " ".join(map(str, paths)))
 
     def _draw(self, verdict):
-        title = (f"Pool size on {sweep.cpus()} CPUs, clients on the same machine; medians, "
+        title = (f"Pool size on {machine.cpus()} CPUs, clients on the same machine; medians, "
                  f"lowest and highest of {self.options.rounds}")
         try:
             return report.draw(verdict.rows, self.directory / "tune", title)

@@ -3,12 +3,11 @@
 Called by tune.py. Nothing here prints, except through the Progress that is handed in.
 """
 
-import os
 import re
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from common import load, rounds, server, table
+from common import load, machine, rounds, server
 from sizing import recommend
 
 DEFAULT_LOADS = ("50x64", "1000x64", "8x64k")
@@ -49,19 +48,9 @@ class Load(NamedTuple):
         return self.events_per_s * (each if self.arrivals else 1)
 
 
-def cpus():
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def default_threads():
-    """The generator's threads: the server needs CPUs, too, but one thread is soon at its limit."""
-    return min(cpus(), max(2, cpus() // 2))
-
-
 def default_workers():
     """Pool sizes around the CPUs, as far as echopool takes them."""
-    count = cpus()
+    count = machine.cpus()
     sizes = {1, max(1, count // 2), count, 2 * count, 4 * count}
     return sorted(size for size in sizes if size <= recommend.MOST_WORKERS)
 
@@ -110,20 +99,6 @@ def arriving(arrivals, size, at_once, common):
     return _with_common(name, options, common)
 
 
-def flat_row(result):
-    """echoload's object as a row, without what it was asked."""
-    asked = ("echoload", "target", "options")
-    return table.flat({key: value for key, value in result.items() if key not in asked})
-
-
-def failure_text(row):
-    """What went wrong in a run that is not ok, in a few words."""
-    counts = [f"{name.replace('_', ' ')} {row[key]}" for name in
-              ("wrong", "short", "refused", "reset", "timed_out", "other")
-              if row.get(key := f"errors_{name}")]
-    return ", ".join(counts) or row.get("message") or "nothing was answered"
-
-
 def echoes(before, after, row):
     """How many echoes the server sent between two of its figures(); None when it cannot be told.
 
@@ -164,7 +139,7 @@ class Sweep:
                 self.rows.append({"round": number, "load": each.name, "workers": workers, **row})
                 if not row["ok"]:
                     progress.say(f"failed: {recommend.workers_text(workers)}, {each.name}: "
-                                 f"{failure_text(row)}")
+                                 f"{load.failure_text(row)}")
                 progress.end()
 
     def _start(self, workers):
@@ -189,7 +164,7 @@ class Sweep:
                 if failure.usage:
                     raise
                 return {"ok": False, "message": str(failure), "echoes_per_s": None, "p99_us": None}
-        row = flat_row(result)
+        row = load.row(result)
         row["p99_us"] = row["connect_us_p99" if each.arrivals else "latency_us_p99"]
         row["p50_us"] = row["connect_us_p50" if each.arrivals else "latency_us_p50"]
         if each.events_per_s:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from clients import Client
+from common.server import as_file, key_values
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = os.path.abspath(os.environ.get("ECHOPOOL", CHECKOUT / "build" / "echopool"))
@@ -81,12 +82,6 @@ def process_state(pid):
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1][0]
 
 
-def key_values(line):
-    """The key=value words of a log line, as a dictionary; whole numbers become int."""
-    found = dict(re.findall(r"(\w+)=(\S+)", line))
-    return {key: int(value) if value.isdigit() else value for key, value in found.items()}
-
-
 def as_libconfig(value):
     """A Python value in the syntax of the configuration file."""
     if isinstance(value, bool):
@@ -100,11 +95,7 @@ def as_libconfig(value):
 
 def configuration(settings):
     """The text of a configuration file with these settings, given as {"group.name": value}."""
-    groups = {}
-    for path, value in settings.items():
-        group, name = path.split(".")
-        groups.setdefault(group, []).append(f"    {name} = {as_libconfig(value)};\n")
-    return "".join(f"{group}:\n{{\n{''.join(lines)}}};\n" for group, lines in groups.items())
+    return as_file({path: as_libconfig(value) for path, value in settings.items()})
 
 
 def environment(extra=None):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from clients import Crowd
+from common.machine import cpu_ticks
 from harness import Lines, needs_plain_build
 
 CLIENTS = 50
@@ -77,9 +78,7 @@ def test_at_most_2_2_system_calls_for_an_echo(start, tmp_path):
 
 def busy_seconds():
     """CPU seconds that anybody used on this machine so far."""
-    with open("/proc/stat", encoding="ascii") as file:
-        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return cpu_ticks()[0] / os.sysconf("SC_CLK_TCK")
 
 
 def share_of_user_time(server, crowd, at_least):

@@ -176,7 +176,7 @@ def test_the_lines_for_the_file_are_what_the_file_takes(tmp_path):
 @pytest.mark.parametrize("cpus, sizes", [(1, [1, 2, 4]), (2, [1, 2, 4, 8]), (8, [1, 4, 8, 16, 32]),
                                          (300, [1, 150, 300, 600]), (2000, [1, 1000])])
 def test_the_sizes_around_the_cpus_are_such_as_echopool_takes(cpus, sizes, monkeypatch):
-    monkeypatch.setattr(sweep, "cpus", lambda: cpus)
+    monkeypatch.setattr(sweep.machine, "cpus", lambda: cpus)
     assert sweep.default_workers() == sizes
 
 
