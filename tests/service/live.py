@@ -1,4 +1,4 @@
-"""What tests of a server under way share: sources and networks of clients, threads, programs."""
+"""What several test files share: clients, their sources and networks, limits, settings."""
 
 import ctypes
 import os
@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from clients import Client, dial
-from harness import seconds
+from harness import exec_wrapper, run_program, seconds
 
 CLONE_NEWNET = 0x40000000
 
@@ -21,6 +21,26 @@ def threads_beside_workers(server):
 def client_from(server, source, address=None):
     """A new client whose own address is source; it is closed when the test ends."""
     return server.hold(Client(dial(address or server.address, seconds(20), source)))
+
+
+def served(server, address=None):
+    """A new client that has been echoed."""
+    client = server.connect(address)
+    client.echo()
+    return client
+
+
+def limited_to(count):
+    """A command prefix that sets both descriptor limits."""
+    return exec_wrapper("import resource as r; "
+                        f"r.setrlimit(r.RLIMIT_NOFILE, ({count}, {count}))")
+
+
+def printed(*arguments):
+    """What -T prints, as {path: value}."""
+    result = run_program("-T", *arguments)
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    return dict(line.split("=", 1) for line in result.stdout.splitlines())
 
 
 def is_closed(client, within=0.0):

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from harness import configuration, error_lines, run_program
+from live import printed
 
 
 @pytest.fixture
@@ -97,13 +98,6 @@ def test_a_wrong_override_exits_2_and_names_it(override):
     result = run_program("-t", "-o", override)
     assert result.returncode == 2
     assert any(override.split("=")[0] in line for line in error_lines(result))
-
-
-def printed(*arguments):
-    """What -T prints, as {path: value}."""
-    result = run_program("-T", *arguments)
-    assert result.returncode == 0, result.stderr
-    return dict(line.split("=", 1) for line in result.stdout.splitlines())
 
 
 def test_print_shows_the_defaults():

@@ -7,13 +7,8 @@ import time
 import pytest
 
 from clients import Crowd
-from harness import PLAIN, exec_wrapper, error_lines, run_program, wait_for
-
-
-def limited_to(count):
-    """A command prefix that sets both descriptor limits."""
-    return exec_wrapper("import resource as r; "
-                        f"r.setrlimit(r.RLIMIT_NOFILE, ({count}, {count}))")
+from harness import PLAIN, error_lines, exec_wrapper, run_program, wait_for
+from live import limited_to
 
 
 @pytest.mark.parametrize("queue_full", ["wait", "reject"])

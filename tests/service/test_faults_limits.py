@@ -10,15 +10,9 @@ import pytest
 from clients import Crowd
 from harness import (PLAIN, UNUSED_USER, error_lines, exec_wrapper, needs_plain_build, needs_root,
                      run_program, seconds, wait_for)
-from live import client_from
+from live import client_from, limited_to
 
 SIXTEEN = [f"127.0.0.{i}" for i in range(1, 17)]
-
-
-def limited_to(count):
-    """A command prefix that sets both descriptor limits."""
-    return exec_wrapper("import resource as r; "
-                        f"r.setrlimit(r.RLIMIT_NOFILE, ({count}, {count}))")
 
 
 def address_space(server):

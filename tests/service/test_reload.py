@@ -16,7 +16,7 @@ import pytest
 from clients import Crowd
 from harness import (PLAIN, PROGRAM, exec_wrapper, needs_plain_build, needs_root,
                      process_state, seconds, unshared, wait_for, without_file)
-from live import client_from, is_closed
+from live import client_from, is_closed, served
 from load import Load
 from preload import build
 from test_socket_options import sockets
@@ -47,13 +47,6 @@ def queue_figures(server):
 
 def worker_figure(server, key):
     return sum(worker[key] for worker in server.figures()[0])
-
-
-def served(server):
-    """A new client that has been echoed."""
-    client = server.connect()
-    client.echo()
-    return client
 
 
 def waiting_client(server):

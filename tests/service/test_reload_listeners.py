@@ -10,7 +10,7 @@ import pytest
 
 from clients import Client
 from harness import run_program, seconds, unshared, wait_for
-from live import in_network_of, needs_program
+from live import in_network_of, needs_program, served
 from load import Load
 from test_socket_options import sockets
 
@@ -51,12 +51,6 @@ def free_port(hosts=("127.0.0.1",)):
                 continue
             return port
     return pytest.fail("no port is free on all the addresses")
-
-
-def served(server, address=None):
-    client = server.connect(address)
-    client.echo()
-    return client
 
 
 def on(addresses, port=0, **more):

@@ -5,19 +5,12 @@ import subprocess
 
 import pytest
 
-from harness import CHECKOUT, PROGRAM
+from harness import CHECKOUT
+from live import printed
 
 SAMPLE = CHECKOUT / "config" / "echopool.conf"
 MANUAL = CHECKOUT / "man" / "echopool.conf.5"
 README = CHECKOUT / "README.md"
-
-
-def printed(*arguments):
-    """What -T prints, as a dictionary from path to value."""
-    run = subprocess.run([PROGRAM, "-T", *arguments], capture_output=True, text=True, timeout=30)
-    assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
-    return dict(line.split("=", 1) for line in run.stdout.splitlines())
 
 
 def sample_settings():
