@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "echopool/base/clock.h"
+#include "echopool/base/cpus.h"
 #include "echopool/base/thread.h"
 
 static double seconds_of(const struct timespec *t)
@@ -145,29 +146,13 @@ static void add_threads_of_all(struct cpu_sample *s, const struct family *f)
 	sort(&s->server);
 }
 
-/* How many CPUs a process may use, 0: this one; and which, unless set is NULL. */
-static uint32_t cpus_of(pid_t pid, cpu_set_t *set)
-{
-	cpu_set_t may_use;
-	long online;
-
-	if (sched_getaffinity(pid, sizeof(may_use), &may_use) == 0) {
-		if (set)
-			*set = may_use;
-		return (uint32_t)CPU_COUNT(&may_use);
-	}
-	/* The process has ended, or there are more CPUs than a cpu_set_t holds. */
-	online = sysconf(_SC_NPROCESSORS_ONLN);
-	return online > 0 ? (uint32_t)online : 1;
-}
-
 static void sample_server(struct cpu_sample *s, struct family *f)
 {
 	if (!f->server)
 		return;
 	s->server_at_ns = clock_now_ns();
 	add_processes(s, f, false);
-	s->server_cpus = cpus_of(f->server, NULL);
+	s->server_cpus = cpus_allowed(f->server, NULL);
 	add_threads_of_all(s, f);
 }
 
@@ -206,7 +191,7 @@ static void sample_machine(struct cpu_sample *s)
 	cpu_set_t may_use;
 
 	CPU_ZERO(&may_use);
-	s->cpus = cpus_of(0, &may_use);
+	s->cpus = cpus_allowed(0, &may_use);
 	while (file && fgets(line, sizeof(line), file) && strncmp(line, "cpu", 3) == 0) {
 		const unsigned long cpu = strtoul(line + 3, &figures, 10);
 

@@ -1,19 +1,26 @@
 /*
- * The CPUs that this process may use; see the header.
+ * The CPUs that a process may use; see the header.
  */
 #include "echopool/base/cpus.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 unsigned int cpus_usable(void)
 {
-	cpu_set_t set;
+	return cpus_allowed(0, NULL);
+}
+
+unsigned int cpus_allowed(pid_t pid, cpu_set_t *set)
+{
+	cpu_set_t allowed;
 	long online;
 
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		return (unsigned int)CPU_COUNT(&set);
-	/* More CPUs than a cpu_set_t holds. */
+	if (sched_getaffinity(pid, sizeof(allowed), &allowed) == 0) {
+		if (set)
+			*set = allowed;
+		return (unsigned int)CPU_COUNT(&allowed);
+	}
+	/* The process has ended, or there are more CPUs than a cpu_set_t holds. */
 	online = sysconf(_SC_NPROCESSORS_ONLN);
 	return online > 0 ? (unsigned int)online : 1;
 }

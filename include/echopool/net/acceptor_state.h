@@ -11,7 +11,6 @@
 #include "echopool/base/thread.h"
 #include "echopool/net/accept_error.h"
 #include "echopool/net/acceptor.h"
-#include "echopool/pool/worker_stats.h"
 
 struct acceptor {
 	struct acceptor_options options; /* the acceptor's own; main fills it before the start */
@@ -30,7 +29,7 @@ struct acceptor {
 	/* Set by the acceptor before it rings options.broken; release and acquire as above. */
 	atomic_bool broken;
 
-	/* Counted by the acceptor, read by any thread; see worker_stats.h. */
+	/* Counted by the acceptor, read by any thread; see counter.h. */
 	_Atomic uint64_t refused[ACCESS_VERDICTS];
 	_Atomic uint64_t rejected;
 	_Atomic uint64_t expired;
