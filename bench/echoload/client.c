@@ -12,8 +12,7 @@
 
 #include "echopool/base/thread.h"
 
-/* The port is chosen by connect(2), as those that are taken to other servers are free to this one.
- */
+/* connect(2) chooses the port: one in use for another server is free for this one. */
 static bool bind_to(int fd, const union address *source)
 {
 	const int on = 1;
@@ -40,7 +39,7 @@ bool client_open(struct client *c, const union address *server, const union addr
 	    (source && !bind_to(c->fd, source)) ||
 	    (connect(c->fd, &server->any, address_length(server)) != 0 && errno != EINPROGRESS)) {
 		error = errno;
-		close(c->fd); /* nothing was sent on it, so no error matters */
+		close(c->fd); /* nothing was sent on it: no error matters */
 		c->fd = -1;
 		errno = error;
 		return false;
@@ -81,16 +80,16 @@ void client_close(struct client *c)
 
 void client_ask(struct client *c, uint32_t bytes, uint64_t due_ns, uint64_t now_ns)
 {
-	uint32_t place = c->flight_first + c->in_flight++;
+	uint32_t slot = c->flight_first + c->in_flight++;
 
-	if (place >= c->flight_limit)
-		place -= c->flight_limit;
+	if (slot >= c->flight_limit)
+		slot -= c->flight_limit;
 	c->asked += bytes;
 	c->messages++;
-	c->flights[place] = (struct flight){.due_ns = due_ns,
-					    .asked_ns = now_ns,
-					    .could_ns = later(due_ns, c->room_ns),
-					    .end = c->asked};
+	c->flights[slot] = (struct flight){.due_ns = due_ns,
+					   .asked_ns = now_ns,
+					   .could_ns = later(due_ns, c->room_ns),
+					   .end = c->asked};
 }
 
 static enum fault failed(struct client *c, int error)
@@ -116,36 +115,36 @@ enum fault client_send(struct client *c)
 	return FAULT_NONE;
 }
 
-static void tell_wrong(const struct client *c, const unsigned char *bytes, uint32_t first)
+static void report_wrong_byte(const struct client *c, const unsigned char *bytes, uint32_t first)
 {
 	char detail[96];
 
 	snprintf(detail, sizeof(detail), "byte %" PRIu64 " of its stream: sent 0x%02x, got 0x%02x",
 		 c->received.bytes + first + 1, pattern_bytes(&c->received)[first], bytes[first]);
-	fault_tell(FAULT_WRONG, c->index, detail);
+	fault_report(FAULT_WRONG, c->index, detail);
 }
 
-/* Compares what has come with what was sent. */
+/* Compares received bytes with those sent. */
 static enum fault compare(struct client *c, const unsigned char *bytes, uint32_t count,
 			  uint64_t *wrong)
 {
-	const uint64_t owed = c->sent.bytes - c->received.bytes;
-	const uint32_t asked = count < owed ? count : (uint32_t)owed;
+	const uint64_t pending = c->sent.bytes - c->received.bytes;
+	const uint32_t asked = count < pending ? count : (uint32_t)pending;
 	uint32_t first;
 	const uint32_t differ = pattern_count_wrong(&c->received, bytes, asked, &first);
 
 	if (differ)
-		tell_wrong(c, bytes, first);
+		report_wrong_byte(c, bytes, first);
 	*wrong += differ;
 	pattern_advance(&c->received, asked);
 	if (asked == count)
 		return FAULT_NONE;
-	fault_tell(FAULT_WRONG, c->index, "the server sent bytes that nobody had sent to it");
+	fault_report(FAULT_WRONG, c->index, "the server sent bytes that nobody had sent to it");
 	*wrong += count - asked;
 	return FAULT_WRONG;
 }
 
-static void tell_early_end(const struct client *c)
+static void report_early_end(const struct client *c)
 {
 	char detail[96];
 
@@ -155,15 +154,15 @@ static void tell_early_end(const struct client *c)
 		snprintf(detail, sizeof(detail),
 			 "the server closed it after %" PRIu64 " of %" PRIu64 " bytes",
 			 c->received.bytes, c->sent.bytes);
-	fault_tell(FAULT_SHORT, c->index, detail);
+	fault_report(FAULT_SHORT, c->index, detail);
 }
 
-void client_tell(const struct client *c, enum fault fault)
+void client_report(const struct client *c, enum fault fault)
 {
 	if (fault == FAULT_SHORT)
-		tell_early_end(c);
+		report_early_end(c);
 	else if (fault != FAULT_WRONG)
-		fault_tell(fault, c->index, strerror(c->error));
+		fault_report(fault, c->index, strerror(c->error));
 }
 
 static ssize_t receive_some(const struct client *c, unsigned char *buffer)
@@ -189,7 +188,7 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 		if (n == 0)
 			return FAULT_SHORT;
 		fault = compare(c, buffer, (uint32_t)n, wrong);
-		/* Less than there was room for: the socket has no more, unless its end was told. */
+		/* A short read emptied the socket, unless its end has come. */
 	} while (fault == FAULT_NONE && (ended || n == PATTERN_CHUNK));
 	return fault;
 }
@@ -200,7 +199,7 @@ bool client_answer(struct client *c, uint64_t came_ns, uint64_t *due_ns, uint64_
 	const struct flight *f;
 
 	if (!c->in_flight)
-		return false; /* an idle client has no room for any */
+		return false; /* an idle client has no flights */
 	f = &c->flights[c->flight_first];
 	if (f->end > c->received.bytes)
 		return false;

@@ -232,7 +232,7 @@ struct cpu_sample cpu_sample_begin(struct family *family)
 	struct cpu_sample s = {0};
 
 	/* Those that began since the caller's look. */
-	family_look(family);
+	family_update(family);
 	sample_server(&s, family);
 	sample_generator_threads(&s);
 	sample_generator(&s);
@@ -247,7 +247,7 @@ struct cpu_sample cpu_sample_end(struct family *family)
 	sample_generator_threads(&s);
 	sample_server(&s, family);
 	/* Those that began meanwhile; looking for them takes long, so they are read last. */
-	family_look(family);
+	family_update(family);
 	add_processes(&s, family, true);
 	return s;
 }

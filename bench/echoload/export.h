@@ -9,7 +9,7 @@
 
 #include "result.h"
 
-/* Where the forms that were asked for go; NULL: not asked for. */
+/* Where each form goes; NULL: not asked for. */
 struct exports {
 	FILE *json;
 	FILE *csv;
@@ -17,18 +17,18 @@ struct exports {
 };
 
 /*
- * Opens the files that o names, "-" being the standard output: before the load, so that it does not
- * run in vain. False, after a sentence on stderr, when one cannot be opened.
+ * Opens the files that o names; "-" is the standard output. To be called before the load, so that
+ * it does not run in vain. False, after a sentence on stderr, when one cannot be opened.
  */
 bool exports_open(struct exports *e, const struct options *o);
 
 /*
- * Writes the result to all of them, in the formats of echoload(1); the CSV gets a line, and the
- * header before it where the file is empty. False, after a sentence, when one cannot be written.
+ * Writes the result to all of them, in the formats of echoload(1). An empty CSV file gets the
+ * header first. False, after a sentence on stderr, when one cannot be written.
  */
 bool exports_write(const struct exports *e, const struct result *r);
 
-/* Closes what is open. False, after a sentence, when what was written did not arrive. */
+/* Closes what is open. False, after a sentence on stderr, when not all of it was written. */
 bool exports_close(struct exports *e, const struct options *o);
 
 #endif

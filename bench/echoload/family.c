@@ -18,7 +18,7 @@ static double of_ticks(unsigned long long ticks)
 	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* A short file of /proc as a string; the kernel makes all of it for one read. */
+/* Reads a short file of /proc, which the kernel gives in one read. */
 static bool read_text(const char *path, char *text, size_t size)
 {
 	const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -87,7 +87,7 @@ static struct process *find(const struct family *f, size_t count, pid_t pid)
 	return count ? bsearch(&wanted, f->list, count, sizeof(wanted), compare) : NULL;
 }
 
-/* Adds those that are not known yet; those that do not fit into memory are left out. */
+/* Adds processes that are not known yet, as far as memory allows. */
 static void add_unknown(struct family *f)
 {
 	const size_t known = f->count;
@@ -113,7 +113,7 @@ static void add_unknown(struct family *f)
 		qsort(f->list, f->count, sizeof(p), compare);
 }
 
-/* Marks the server and, generation by generation, its descendants. */
+/* Marks the server, then its descendants generation by generation. */
 static void mark(struct family *f)
 {
 	bool found = true;
@@ -134,7 +134,7 @@ static void mark(struct family *f)
 	}
 }
 
-void family_look(struct family *f)
+void family_update(struct family *f)
 {
 	if (!f->server)
 		return;

@@ -1,5 +1,5 @@
 /*
- * The server's processes, and what /proc tells of a process or a thread. Main thread.
+ * The server's processes, and what /proc says of a process or a thread. Main thread.
  */
 #ifndef ECHOLOAD_FAMILY_H
 #define ECHOLOAD_FAMILY_H
@@ -19,11 +19,11 @@ struct process {
 	double used_s;  /* to the tick: 10 ms on most systems */
 	double ended_children_s;
 	bool counts; /* is the server or descends from it */
-	bool is_new; /* counts since the last look */
+	bool is_new; /* counts since the last update */
 };
 
 struct family {
-	pid_t server; /* or 0: there is nobody to look for */
+	pid_t server; /* 0: none */
 
 	/* All processes that were seen, by pid. */
 	struct process *list;
@@ -31,18 +31,18 @@ struct family {
 };
 
 /*
- * Looks for processes that are not known yet, and marks those that count. It reads a file for each
- * of them, so the first look takes long where there are many; the next ones do not.
+ * Finds processes that are not known yet, and marks those that count. It reads a file for each of
+ * them, so the first update takes long where there are many.
  */
-void family_look(struct family *f);
+void family_update(struct family *f);
 void family_free(struct family *f);
 
 /* directory: "/proc" or that of a process's threads. False: it has ended. */
 bool process_read(const char *directory, pid_t id, struct process *p);
 
 /*
- * The CPU time of a thread; directory: that of its process's threads. To the nanosecond where the
- * kernel tells so, else to the tick. Less than 0: it has ended.
+ * The CPU time of a thread; directory: that of its process's threads. In nanoseconds where the
+ * kernel counts them, otherwise in ticks. Below 0: it has ended.
  */
 double thread_used_s(const char *directory, pid_t id);
 

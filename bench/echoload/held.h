@@ -1,8 +1,7 @@
 /*
- * The times in which a thread of the load was held up: something was to be done, and this thread
- * did it more than LATE_NS later. What was due in them, and had room then, is late by the generator
- * itself, for as long as they lasted; all else that is late is so by the server. Each struct is
- * used by one thread.
+ * The times in which a thread of the load was held up: it did something more than LATE_NS after it
+ * was due. A message that was due in such a time, and had room, is late by the generator until the
+ * time ends; any other late message is late by the server. Each struct is used by one thread.
  */
 #ifndef ECHOLOAD_HELD_H
 #define ECHOLOAD_HELD_H
@@ -11,7 +10,7 @@
 
 #include "tally.h"
 
-/* By the time that there were so many more, what the first one held up has long gone out. */
+/* What the oldest held up has long gone out when so many more have come. */
 #define HELD_KEPT 32
 
 struct held {
@@ -23,7 +22,7 @@ struct held {
 };
 
 /*
- * Takes note that at now_ns the thread does what nothing but itself has kept it from doing at
+ * Notes that the thread does at now_ns what only the thread itself has kept from being done at
  * due_ns. now_ns never goes back.
  */
 static inline void held_note(struct held *h, uint64_t due_ns, uint64_t now_ns)
@@ -42,7 +41,7 @@ static inline void held_note(struct held *h, uint64_t due_ns, uint64_t now_ns)
 	last->until_ns = now_ns;
 }
 
-/* For how long the thread was held up after something was due; 0: it was not. */
+/* For how long after due_ns the thread was held up; 0: it was not. */
 static inline uint64_t held_for(const struct held *h, uint64_t due_ns)
 {
 	for (uint32_t i = 0; i < HELD_KEPT; i++)
@@ -52,8 +51,8 @@ static inline uint64_t held_for(const struct held *h, uint64_t due_ns)
 }
 
 /*
- * The earliest that something can have come which the thread finds at now_ns, and did not at
- * before_ns. It would have been woken at once, unless it was held up meanwhile.
+ * The earliest time at which something can have come that the thread finds at now_ns, and did not
+ * find at before_ns. The thread is woken at once, unless it is held up.
  */
 static inline uint64_t held_came(const struct held *h, uint64_t before_ns, uint64_t now_ns)
 {

@@ -1,5 +1,5 @@
 /*
- * The line that tells how a run is going; see the header.
+ * The line that shows how a run is going; see the header.
  */
 #include "live.h"
 

@@ -2,10 +2,10 @@
  * One thread of the load; see the header. Everything but load_new(), load_start(), load_join(),
  * load_free() and the figures runs in the thread itself.
  *
- * The thread opens its clients at the rate that is asked for, and sleeps in epoll until an answer
- * comes or an alarm is due. Sockets are watched edge-triggered, each is added once and never
- * changed. A client is closed and opened again only while its own event or alarm is handled, or
- * between two batches, so no event of a batch can name a connection that is gone.
+ * The thread opens its clients at the given rate, and sleeps in epoll until an answer comes or an
+ * alarm is due. Sockets are watched edge-triggered; each is added once and never changed. A client
+ * is closed only while its own event or alarm is handled, or between two batches of events, so no
+ * event of a batch names a connection that is gone.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,11 +22,11 @@
 
 #define EVENTS_PER_WAIT 256
 
-/* How many connections are begun before the others get their turn again. */
+/* How many connections are begun before the others are served again. */
 #define OPENS_PER_TURN 64
 
-/* How often the thread looks whether something has timed out or the load is over, at least. */
-#define LOOK_NS (20 * NS_PER_MS)
+/* The longest time between two checks for timeouts and the end of the load. */
+#define CHECK_NS (20 * NS_PER_MS)
 
 static struct client *client_of_alarm(struct alarm *a)
 {
@@ -104,7 +104,7 @@ static void ring_alarms(struct load *l)
 {
 	struct alarm *a;
 
-	/* What was served before this may have taken long. */
+	/* Serving may have taken long. */
 	l->now_ns = clock_now_ns();
 	while ((a = timers_first(&l->timers)) && a->at_ns <= l->now_ns) {
 		talk_on_alarm(l, client_of_alarm(a));
@@ -112,7 +112,7 @@ static void ring_alarms(struct load *l)
 	}
 }
 
-/* The first connection of a client, or the client into the list of those that are free. */
+/* Opens the first connection of a client, or has it wait for an arrival. */
 static void begin_client(struct load *l, struct client *c)
 {
 	const struct options *o = l->options;
@@ -142,7 +142,7 @@ static void begin_clients(struct load *l)
 	}
 }
 
-/* When the next arrival can be opened: it is due, and a client is free for it. UINT64_MAX: never */
+/* When the next arrival is due and a client is free for it. UINT64_MAX: never. */
 static uint64_t arrival_ns(const struct load *l)
 {
 	const struct client *c = l->free_first;
@@ -152,7 +152,7 @@ static uint64_t arrival_ns(const struct load *l)
 	return l->arrivals.due_ns > c->free_ns ? l->arrivals.due_ns : c->free_ns;
 }
 
-/* Has the arrivals that are due taken by clients that are free. */
+/* Gives the arrivals that are due to free clients. */
 static void open_arrivals(struct load *l)
 {
 	struct schedule *s = &l->arrivals;
@@ -180,14 +180,14 @@ static void expire(struct load *l)
 		if (c->state == CLIENT_CLOSED || since_ns == UINT64_MAX ||
 		    l->now_ns < since_ns + l->options->timeout_ns)
 			continue;
-		fault_tell(FAULT_TIMED_OUT, c->index,
-			   c->state == CLIENT_CONNECTING ? "no connection in time"
-							 : "no whole answer in time");
+		fault_report(FAULT_TIMED_OUT, c->index,
+			     c->state == CLIENT_CONNECTING ? "no connection in time"
+							   : "no whole answer in time");
 		talk_break_off(l, c, FAULT_TIMED_OUT);
 	}
 }
 
-static void tell_main(struct load *l)
+static void notify_main(struct load *l)
 {
 	const uint64_t one = 1;
 
@@ -195,15 +195,15 @@ static void tell_main(struct load *l)
 		fail(errno, "write to an eventfd");
 }
 
-/* When the thread has something to do, though no answer comes. */
+/* When the thread has something to do though no answer comes. */
 static uint64_t next_ns(const struct load *l)
 {
 	const struct alarm *a = timers_first(&l->timers);
-	uint64_t at_ns = l->look_ns;
+	uint64_t at_ns = l->check_ns;
 
 	if (a && a->at_ns < at_ns)
 		at_ns = a->at_ns;
-	/* After the end nothing is opened, and an arrival that is due would never be over. */
+	/* After the end nothing is opened any more. */
 	if (l->begun < l->count && l->now_ns < l->end_ns && l->opening.due_ns < at_ns)
 		at_ns = l->opening.due_ns;
 	if (l->options->arrivals > 0 && l->now_ns < l->end_ns && arrival_ns(l) < at_ns)
@@ -211,7 +211,7 @@ static uint64_t next_ns(const struct load *l)
 	return at_ns;
 }
 
-/* As epoll_pwait2(2), which Linux before 5.11 has not, and some containers refuse. */
+/* Does what epoll_pwait2(2) does, which Linux before 5.11 lacks and some containers refuse. */
 static int wait_for_events(struct load *l, struct epoll_event *events,
 			   const struct timespec *timeout)
 {
@@ -238,7 +238,7 @@ static void wait_and_serve(struct load *l)
 	if (n < 0 && errno != EINTR)
 		fail(errno, "waiting for events");
 	l->now_ns = clock_now_ns();
-	/* It was not woken in time. */
+	/* The kernel may have woken it late. */
 	held_note(&l->held, at_ns, l->now_ns);
 	l->came_ns = held_came(&l->held, l->woke_ns, l->now_ns);
 	l->woke_ns = l->now_ns;
@@ -246,7 +246,7 @@ static void wait_and_serve(struct load *l)
 		talk_on_event(l, events[i].data.ptr, events[i].events);
 }
 
-/* Whether every answer has come that is still waited for. */
+/* Whether nothing is waited for any more. */
 static bool is_over(const struct load *l)
 {
 	if (l->now_ns < l->end_ns || !atomic_load_explicit(&l->plan->may_end, memory_order_relaxed))
@@ -254,20 +254,20 @@ static bool is_over(const struct load *l)
 	return (!l->in_flight && !l->connecting) || l->now_ns > l->end_ns + l->options->timeout_ns;
 }
 
-static void look_at_times(struct load *l)
+static void read_times(struct load *l)
 {
 	l->begin_ns = atomic_load_explicit(&l->plan->begin_ns, memory_order_relaxed);
 	l->end_ns = atomic_load_explicit(&l->plan->end_ns, memory_order_relaxed);
 }
 
-static void look(struct load *l)
+static void check(struct load *l)
 {
-	l->look_ns = l->now_ns + LOOK_NS;
-	look_at_times(l);
+	l->check_ns = l->now_ns + CHECK_NS;
+	read_times(l);
 	expire(l);
-	if (!l->told_ready && l->tried == l->count) {
-		l->told_ready = true;
-		tell_main(l);
+	if (!l->notified_ready && l->tried == l->count) {
+		l->notified_ready = true;
+		notify_main(l);
 	}
 }
 
@@ -278,14 +278,14 @@ static void begin(struct load *l)
 	l->now_ns = l->woke_ns = l->came_ns = clock_now_ns();
 	l->begin_ns = l->end_ns = UINT64_MAX;
 	l->opening = schedule_begin(l->now_ns, o->connect_rate / o->threads, 0, false, &l->random);
-	/* Like the messages, the arrivals of all threads together have equal gaps. */
+	/* The arrivals of all threads together have equal gaps, too. */
 	if (o->arrivals > 0)
 		l->arrivals = schedule_begin(l->plan->origin_ns, o->arrivals / o->threads,
 					     (double)l->thread / o->threads, o->poisson,
 					     &l->random);
 }
 
-/* Counts what a schedule had due in the measured time and was never sent. */
+/* Counts what was due in the measured time and never sent. */
 static uint64_t count_unsent(struct load *l, struct schedule *s)
 {
 	uint64_t count;
@@ -301,7 +301,7 @@ static void end(struct load *l)
 	for (uint32_t i = 0; i < l->begun; i++)
 		if (l->clients[i].state != CLIENT_CLOSED)
 			talk_drop(l, &l->clients[i]);
-	look_at_times(l);
+	read_times(l);
 	if (l->begin_ns >= l->end_ns || l->end_ns == UINT64_MAX)
 		return;
 	if (l->options->arrivals > 0)
@@ -315,23 +315,22 @@ static void *load_run(void *argument)
 {
 	struct load *l = argument;
 
-	/* Alarms on time: the kernel would else put them off by 50 us. It cannot fail (prctl(2)).
-	 */
+	/* Without this the kernel delays alarms by 50 us. It cannot fail (prctl(2)). */
 	prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 	begin(l);
 	do {
 		wait_and_serve(l);
-		if (l->now_ns >= l->look_ns)
-			look(l);
+		if (l->now_ns >= l->check_ns)
+			check(l);
 		begin_clients(l);
 		ring_alarms(l);
 		if (l->options->arrivals > 0)
 			open_arrivals(l);
 	} while (!atomic_load_explicit(&l->plan->abandon, memory_order_relaxed) && !is_over(l));
 	end(l);
-	if (!l->told_ready)
-		tell_main(l);
-	tell_main(l);
+	if (!l->notified_ready)
+		notify_main(l);
+	notify_main(l);
 	return NULL;
 }
 
@@ -350,7 +349,7 @@ void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, ui
 	for (uint32_t i = l->idle; i < l->count; i++) {
 		const struct client *c = &l->clients[i];
 
-		/* At a low rate not every connection has something to send. */
+		/* At a low rate some connections have nothing to send. */
 		if (l->options->rate > 0 && !c->was_due)
 			continue;
 		*starved += c->echoes == 0;

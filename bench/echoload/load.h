@@ -1,5 +1,5 @@
 /*
- * One thread of the load: opens its clients, has them talk, keeps the schedule, counts.
+ * One thread of the load: opens its clients, sends on schedule, counts answers.
  */
 #ifndef ECHOLOAD_LOAD_H
 #define ECHOLOAD_LOAD_H
@@ -15,28 +15,27 @@
 #include "tally.h"
 #include "target.h"
 
-/* What all threads share. The main thread writes the times, the others read them; each says all
- * that there is to say, so relaxed order suffices. */
+/* What all threads share. The main thread writes the times, the others read them. Nothing else
+ * depends on their values, so relaxed order suffices. */
 struct plan {
 	const struct options *options;
 	union address server;
 	struct sources sources;
-	uint64_t origin_ns;        /* where the schedules begin */
+	uint64_t origin_ns;        /* the begin of all schedules */
 	_Atomic uint64_t begin_ns; /* of the measured time; UINT64_MAX until it is known */
 	_Atomic uint64_t end_ns;
-	atomic_bool
-		may_end; /* connections may be closed: the main thread has seen what they cost */
-	atomic_bool abandon; /* answers are not waited for any more */
+	atomic_bool may_end; /* the CPU use was read, so connections may be closed */
+	atomic_bool abandon; /* no answer is waited for any more */
 	int event_fd; /* an eventfd: each thread adds 1 when it has opened all, 1 at its end */
 };
 
-/* How long before it comes about a time of the plan must be written, so that all threads know. */
+/* A time of the plan must be written so long before it comes, so that all threads know it. */
 #define LOAD_NOTICE_NS (50 * NS_PER_MS)
 
 struct load;
 
 /*
- * Makes a thread's part of the load: clients from first on, of them idle ones that never send.
+ * Makes a thread's part of the load: so many clients that talk and idle ones, numbered from first.
  * Returns NULL, with errno, when memory or descriptors are short. Main thread.
  */
 struct load *load_new(struct plan *plan, uint32_t thread, uint32_t talkers, uint32_t idle,
@@ -56,8 +55,9 @@ const struct tally *load_tally(const struct load *l);
 uint32_t load_open_now(const struct load *l);
 
 /*
- * After load_join(): adds what its talking clients got in the measured time, or with a rate for
- * what was due in it: how many got nothing, the fewest and the most echoes of one client.
+ * After load_join(): updates how many talking clients got no echo, and the fewest and most echoes
+ * of one client. These are the echoes of the measured time, or with a rate those that were due in
+ * it.
  */
 void load_fairness(const struct load *l, uint32_t *starved, uint64_t *fewest, uint64_t *most);
 

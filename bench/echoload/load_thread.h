@@ -1,6 +1,6 @@
 /*
- * The inside of one thread of the load: for load.c, which is its life, and talk.c, which serves its
- * clients. All of it runs in the thread itself.
+ * One thread of the load from inside: for load.c, which runs it, and talk.c, which serves its
+ * clients. Called in the thread itself.
  */
 #ifndef ECHOLOAD_LOAD_THREAD_H
 #define ECHOLOAD_LOAD_THREAD_H
@@ -18,7 +18,7 @@ struct load {
 	uint32_t thread;
 	pthread_t id;
 	int epoll_fd;
-	struct client *clients; /* the idle ones first */
+	struct client *clients; /* idle ones come first */
 	uint32_t count;
 	uint32_t idle;
 	struct flight *flights; /* options->pipeline for each client that talks */
@@ -29,47 +29,47 @@ struct load {
 	struct timers timers;
 	struct schedule opening;   /* of the first connection of each client */
 	struct schedule arrivals;  /* of new connections, in the open loop */
-	struct client *free_first; /* clients that wait for an arrival, longest first */
+	struct client *free_first; /* clients that wait for an arrival; the oldest is first */
 	struct client **free_last;
 	struct held held;
 	uint32_t source;     /* the number of the address that the next connection comes from */
-	uint32_t begun;      /* how many clients have begun to connect, or were made free */
-	uint32_t tried;      /* how many have come to a first connection, or to none */
-	uint32_t connecting; /* how many do now */
+	uint32_t begun;      /* clients that have begun to connect, or were made free */
+	uint32_t tried;      /* clients whose first connection has succeeded or failed */
+	uint32_t connecting; /* clients that connect now */
 	uint64_t in_flight;  /* messages */
 	uint64_t now_ns;     /* the time of this turn */
-	uint64_t woke_ns;    /* when the thread last looked what has come */
-	uint64_t came_ns;    /* the earliest that it can have come */
-	uint64_t look_ns;    /* the next look for timeouts */
+	uint64_t woke_ns;    /* when the thread last asked for events */
+	uint64_t came_ns;    /* the earliest time at which they can have come */
+	uint64_t check_ns;   /* of the next check for timeouts */
 	uint64_t begin_ns;   /* of the measured time, as of this turn */
 	uint64_t end_ns;
-	bool told_ready;
+	bool notified_ready;
 	bool has_no_pwait2; /* the system refuses epoll_pwait2(2) */
 };
 
-/* Begins a connection that was due at wanted_ns; tries again later where that fails. */
+/* Begins a connection that was due at wanted_ns; where that fails, it tries again later. */
 void talk_open(struct load *l, struct client *c, uint64_t wanted_ns);
 
-/* What an event of a client's socket leads to. */
+/* Handles an event of a client's socket. */
 void talk_on_event(struct load *l, struct client *c, uint32_t events);
 
-/* What the alarm of a client, which has rung, leads to. */
+/* Handles the alarm of a client. */
 void talk_on_alarm(struct load *l, struct client *c);
 
-/* Closes a connection that is over, well or not. */
+/* Closes a connection that is over. */
 void talk_drop(struct load *l, struct client *c);
 
-/* Counts what went wrong with a connection, closes it, and has the client try again. */
+/* Counts the fault of a connection, closes it, and has the client try again. */
 void talk_break_off(struct load *l, struct client *c, enum fault fault);
 
 /*
- * Has a closed client connect again at at_ns, or when an arrival is due after that; not any more
- * once the load has ended.
+ * Has a closed client connect again at at_ns, or at the next arrival after that, unless the load
+ * has ended.
  */
 void talk_again(struct load *l, struct client *c, uint64_t at_ns);
 
 /*
- * Counts a message, or an arrival, of the open loop that goes out now and had room since room_ns;
+ * Counts a message or an arrival of the open loop that goes out now and had room since room_ns.
  * held must be up to date.
  */
 void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns);

@@ -1,6 +1,5 @@
 /*
- * echoload: loads a TCP echo server and tells how fast it is; see echoload(1). Options, run,
- * report. Main thread.
+ * echoload: loads a TCP echo server and says how fast it is; see echoload(1). Main thread.
  */
 #include <errno.h>
 #include <signal.h>
@@ -14,8 +13,8 @@
 #include "run.h"
 #include "target.h"
 
-/* Tells the result in every form that was asked for. False: not all of it could be written. */
-static bool tell(const struct result *r, const struct exports *e)
+/* Writes the result in every form that was asked for. False: not all of it could be written. */
+static bool report(const struct result *r, const struct exports *e)
 {
 	bool ok;
 
@@ -36,8 +35,8 @@ static bool is_there(pid_t process)
 	return false;
 }
 
-/* Says so where no answer came and no fault says why: nothing was due yet, or a signal came. */
-static void tell_nothing(const struct result *r)
+/* Reports that no answer came where no fault says why: nothing was due yet, or a signal came. */
+static void report_no_answer(const struct result *r)
 {
 	if (!tally_faults(r->tally) && !stat_get(&r->tally->opened))
 		fprintf(stderr, "echoload: no answer came\n");
@@ -54,8 +53,8 @@ static int load(const struct options *o, const union address *server, const stru
 		return 1;
 	ok = run(o, server, sources, &result);
 	if (ok) {
-		ok = tell(&result, &exports) && result_is_ok(&result);
-		tell_nothing(&result);
+		ok = report(&result, &exports) && result_is_ok(&result);
+		report_no_answer(&result);
 	}
 	result_free(&result);
 	return exports_close(&exports, o) && ok ? 0 : 1;

@@ -89,15 +89,14 @@ static const struct option longs[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* Says that text is not right for the option, and what would be. Returns false. */
+/* Reports a wrong value, and what is right. Returns false. */
 static bool wrong(const char *option, const char *text, const char *right)
 {
 	fprintf(stderr, "echoload: --%s: found \"%s\"; expected %s\n", option, text, right);
 	return false;
 }
 
-/* A whole number from least to most; the rest of text goes to end, unless NULL: then none may be.
- */
+/* A whole number from least to most. end gets the rest of text; with a NULL there may be none. */
 static bool whole(const char *text, unsigned long least, unsigned long most, uint32_t *out,
 		  const char **end)
 {
@@ -225,7 +224,7 @@ static bool set_load(int option, const char *text, struct options *o)
 	}
 }
 
-/* The options that say how it is measured and told. */
+/* The options of the measurement and of the result. */
 static bool set_measurement(int option, const char *text, struct options *o)
 {
 	switch (option) {
@@ -259,7 +258,7 @@ static unsigned int is_stdout(const char *path)
 	return path && strcmp(path, "-") == 0;
 }
 
-/* What the options have to say to each other. */
+/* Whether the options go together. */
 static bool agree(struct options *o)
 {
 	const char *mistake = NULL;

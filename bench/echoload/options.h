@@ -1,5 +1,5 @@
 /*
- * What the command line of echoload asks for. Filled once by the main thread, then only read.
+ * The command line of echoload. The main thread fills it once; then it is only read.
  */
 #ifndef ECHOLOAD_OPTIONS_H
 #define ECHOLOAD_OPTIONS_H
@@ -16,10 +16,10 @@ struct options {
 	int family;         /* AF_INET, AF_INET6, or AF_UNSPEC for either */
 	uint32_t connections;
 	uint32_t threads;
-	uint32_t size_min; /* bytes of a message; size_min to size_max, each as likely */
+	uint32_t size_min; /* bytes of a message: size_min to size_max, equally likely */
 	uint32_t size_max;
 	uint32_t pipeline; /* messages in flight on a connection */
-	uint32_t messages; /* on each connection before it is closed and another opened; 0: never */
+	uint32_t messages; /* on each connection before another one replaces it; 0: never */
 	uint32_t idle;     /* further connections, which send nothing */
 	uint64_t duration_ns;
 	uint64_t warmup_ns;
@@ -36,12 +36,12 @@ struct options {
 };
 
 /*
- * Fills o, whose strings point into argv. Returns -1 to go on, or the exit status of a run that is
- * over: 0 after --help and --version, 2 after a mistake, which one sentence on stderr has told.
+ * Fills o, whose strings point into argv. Returns -1 to go on, or the exit status: 0 after --help
+ * and --version, 2 after a mistake and a sentence about it on stderr.
  */
 int options_parse(int argc, char *argv[], struct options *o);
 
-/* Whether the schedule, and not the answers, says when something is sent. */
+/* Whether a schedule says when something is sent, and not the answers. */
 static inline bool options_open_loop(const struct options *o)
 {
 	return o->rate > 0 || o->arrivals > 0;

@@ -19,31 +19,31 @@ void pattern_init(void)
 		pattern[i] = pattern[i - PATTERN_PERIOD];
 }
 
-struct pattern_place pattern_start(uint32_t index)
+struct pattern_position pattern_start(uint32_t index)
 {
-	/* Steps of another prime spread neighbours over the pattern. */
+	/* Another prime spreads neighbours over the pattern. */
 	const uint64_t at = (uint64_t)index * 7919 % PATTERN_PERIOD;
 
-	return (struct pattern_place){.at = (uint32_t)at};
+	return (struct pattern_position){.at = (uint32_t)at};
 }
 
-const unsigned char *pattern_bytes(const struct pattern_place *place)
+const unsigned char *pattern_bytes(const struct pattern_position *position)
 {
-	return pattern + place->at;
+	return pattern + position->at;
 }
 
-void pattern_advance(struct pattern_place *place, uint32_t count)
+void pattern_advance(struct pattern_position *position, uint32_t count)
 {
-	place->bytes += count;
-	place->at += count;
-	while (place->at >= PATTERN_PERIOD)
-		place->at -= PATTERN_PERIOD;
+	position->bytes += count;
+	position->at += count;
+	while (position->at >= PATTERN_PERIOD)
+		position->at -= PATTERN_PERIOD;
 }
 
-uint32_t pattern_count_wrong(const struct pattern_place *place, const unsigned char *bytes,
+uint32_t pattern_count_wrong(const struct pattern_position *position, const unsigned char *bytes,
 			     uint32_t count, uint32_t *first)
 {
-	const unsigned char *right = pattern_bytes(place);
+	const unsigned char *right = pattern_bytes(position);
 	uint32_t wrong = 0;
 
 	if (memcmp(right, bytes, count) == 0)

@@ -1,6 +1,6 @@
 /*
- * Random numbers that a seed repeats: the C library's erand48(3) on a state of one's own. Each
- * struct is used by one thread.
+ * Random numbers that a seed repeats: erand48(3) on a state of one's own. Each struct is used by
+ * one thread.
  */
 #ifndef ECHOLOAD_RANDOM_H
 #define ECHOLOAD_RANDOM_H
@@ -28,7 +28,7 @@ static inline double random_share(struct random *r)
 	return erand48(r->state);
 }
 
-/* A whole number from least to most, each as likely. */
+/* A whole number from least to most, equally likely. */
 static inline uint32_t random_between(struct random *r, uint32_t least, uint32_t most)
 {
 	return least + (uint32_t)(random_share(r) * ((double)most - least + 1));

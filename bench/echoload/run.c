@@ -1,6 +1,6 @@
 /*
- * A run of the load; see the header. The main thread starts the threads, says when the measured
- * time begins and ends, and sleeps in poll until they answer, a signal comes, or a moment has come.
+ * A run of the load; see the header. The main thread starts the others, sets the begin and the end
+ * of the measured time, and sleeps in poll until they notify it, a signal comes, or a time is up.
  */
 #include "run.h"
 
@@ -26,15 +26,15 @@
 /* Descriptors for other things than connections: standard ones, epoll sets, /proc. */
 #define OTHER_DESCRIPTORS 32U
 
-/* How often it is looked whether the first arrival has come to something. */
-#define LOOK_NS (10 * NS_PER_MS)
+/* How often the run checks whether the first arrival has succeeded or failed. */
+#define CHECK_NS (10 * NS_PER_MS)
 
 struct run {
 	const struct options *options;
 	struct plan plan;
 	struct load **loads;
 	uint32_t started; /* threads */
-	uint64_t told;    /* what the threads have told: 1 each when ready, 1 each at the end */
+	uint64_t notices; /* from the threads: 1 each when ready, 1 each at the end */
 	int signal_fd;
 	struct live live;
 	uint32_t signals;
@@ -125,7 +125,7 @@ static uint64_t get_time(const _Atomic uint64_t *time)
 	return atomic_load_explicit(time, memory_order_relaxed);
 }
 
-/* Ends the measured time as soon as all threads can know of it, unless it ends before. */
+/* Ends the measured time as soon as all threads can know it, unless it ends earlier. */
 static void end_now(struct run *run)
 {
 	const uint64_t end_ns = clock_now_ns() + LOAD_NOTICE_NS;
@@ -143,31 +143,31 @@ static void take_signal(struct run *run)
 
 	if (read(run->signal_fd, &signal, sizeof(signal)) != sizeof(signal))
 		fail(errno, "read from a signalfd");
-	/* The first one ends the load; where that is over, only answers are waited for. */
+	/* The first one ends the load; after the load it ends the wait for answers. */
 	if (run->signals++ == 0 && !atomic_load_explicit(&run->plan.may_end, memory_order_relaxed))
 		end_now(run);
 	else
 		atomic_store_explicit(&run->plan.abandon, true, memory_order_relaxed);
 }
 
-static void take_told(struct run *run)
+static void take_notices(struct run *run)
 {
 	uint64_t count;
 
 	if (read(run->plan.event_fd, &count, sizeof(count)) != sizeof(count))
 		fail(errno, "read from an eventfd");
-	run->told += count;
+	run->notices += count;
 }
 
-/* Sleeps until the threads have told so much, a signal came, or until_ns; keeps the line alive. */
-static void wait_until(struct run *run, uint64_t told, uint64_t until_ns)
+/* Sleeps until there are so many notices, a signal, or until_ns; updates the live line. */
+static void wait_until(struct run *run, uint64_t notices, uint64_t until_ns)
 {
 	struct pollfd fds[] = {{.fd = run->signal_fd, .events = POLLIN},
 			       {.fd = run->plan.event_fd, .events = POLLIN}};
 	const uint32_t signals = run->signals;
 	uint64_t now_ns = clock_now_ns();
 
-	while (run->told < told && run->signals == signals && now_ns < until_ns) {
+	while (run->notices < notices && run->signals == signals && now_ns < until_ns) {
 		const uint64_t line_ns = live_next_ns(&run->live);
 		const uint64_t wake_ns = line_ns < until_ns ? line_ns : until_ns;
 
@@ -176,7 +176,7 @@ static void wait_until(struct run *run, uint64_t told, uint64_t until_ns)
 		if (fds[0].revents)
 			take_signal(run);
 		if (fds[1].revents)
-			take_told(run);
+			take_notices(run);
 		now_ns = clock_now_ns();
 		live_show(&run->live, run->loads, run->started, now_ns);
 	}
@@ -184,7 +184,7 @@ static void wait_until(struct run *run, uint64_t told, uint64_t until_ns)
 
 /* --- the run */
 
-/* Whether a connection stands, or one has been answered. */
+/* Whether a connection is open, or one has been answered. */
 static bool has_connected(const struct run *run)
 {
 	for (uint32_t i = 0; i < run->started; i++)
@@ -202,8 +202,8 @@ static bool has_faults(const struct run *run)
 }
 
 /*
- * Waits until all clients have tried to connect; with arrivals, until the first of them has come to
- * something. False: on a signal, or where nobody could connect.
+ * Waits until all clients have tried to connect; with arrivals, until the first has succeeded or
+ * failed. False: on a signal, or where nobody could connect.
  */
 static bool open_all(struct run *run)
 {
@@ -215,7 +215,7 @@ static bool open_all(struct run *run)
 	now_ns = clock_now_ns();
 	until_ns = now_ns + (o->arrivals > 0 ? o->timeout_ns + NS_PER_S : 0);
 	while (!run->signals && !has_connected(run) && !has_faults(run) && now_ns < until_ns) {
-		wait_until(run, UINT64_MAX, now_ns + LOOK_NS);
+		wait_until(run, UINT64_MAX, now_ns + CHECK_NS);
 		now_ns = clock_now_ns();
 	}
 	return !run->signals && (has_connected(run) || !has_faults(run));
@@ -228,14 +228,14 @@ static bool warm_up(struct run *run, struct family *family, uint64_t begin_ns)
 	wait_until(run, UINT64_MAX, begin_ns - LOAD_NOTICE_NS);
 	if (run->signals)
 		return false;
-	/* Early enough that it takes nothing of the measured time, and late enough that few come
-	 * after it. */
-	family_look(family);
+	/* This takes long, so it comes before the measured time; but late, so that few processes
+	 * begin after it. */
+	family_update(family);
 	wait_until(run, UINT64_MAX, begin_ns);
 	return !run->signals;
 }
 
-/* Opens the connections, warms up, measures. Ends early on a signal, or where nobody listens. */
+/* Opens the connections, warms up, measures. A signal, or that nobody listens, ends it early. */
 static void measure(struct run *run, struct result *r)
 {
 	const struct options *o = run->options;
@@ -277,7 +277,7 @@ static void end_loads(struct run *run)
 {
 	atomic_store_explicit(&run->plan.may_end, true, memory_order_relaxed);
 	live_phase(&run->live, LIVE_ENDING, 0);
-	while (run->told < 2 * (uint64_t)run->started)
+	while (run->notices < 2 * (uint64_t)run->started)
 		wait_until(run, 2 * (uint64_t)run->started, UINT64_MAX);
 	live_end(&run->live);
 	for (uint32_t i = 0; i < run->started; i++)

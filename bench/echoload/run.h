@@ -1,6 +1,5 @@
 /*
- * A run of the load from its first connection to the last answer, which makes a result. Main
- * thread.
+ * A run of the load, from its first connection to the last answer. Main thread.
  */
 #ifndef ECHOLOAD_RUN_H
 #define ECHOLOAD_RUN_H
@@ -12,9 +11,9 @@
 #include "target.h"
 
 /*
- * Runs the load that o asks for against server, from sources, with a live line on stderr where that
- * is a terminal. SIGINT and SIGTERM end it early. Returns false, after a sentence on stderr, when
- * the system refused something; else r has the result, and result_free() frees it.
+ * Runs the load of o against server, from sources. Where stderr is a terminal, it has a live line.
+ * SIGINT and SIGTERM end the run early. Returns false, after a sentence on stderr, when the system
+ * refused something. r gets the result; result_free() frees it in either case.
  */
 bool run(const struct options *o, const union address *server, const struct sources *sources,
 	 struct result *r);

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* So many moments or about as many are skipped one by one. */
+/* Up to about so many moments are skipped one by one. */
 #define SKIP_SINGLY 1000
 
 static void advance(struct schedule *s, double gap_ns)

@@ -1,6 +1,6 @@
 /*
- * What a thread of the load does for one client at a time: has it connect and talk, counts its
- * answers and its faults. Called in the thread that the client belongs to.
+ * What a thread of the load does for one client: connect, send, count answers and faults. Called in
+ * the client's thread.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,8 +9,7 @@
 #include "echopool/base/clock.h"
 #include "load_thread.h"
 
-/* A client whose connection failed tries again after this, so that a server that refuses is not
- * flooded. */
+/* After a failed connection a client waits so long, so that it does not flood the server. */
 #define RETRY_NS (100 * NS_PER_MS)
 
 static void count_open(struct load *l, int change)
@@ -30,7 +29,6 @@ static bool measured(const struct load *l, uint64_t ns)
 	return ns >= l->begin_ns && ns < l->end_ns;
 }
 
-/* Closes a connection that is over, well or not. */
 void talk_drop(struct load *l, struct client *c)
 {
 	if (c->state == CLIENT_CONNECTING)
@@ -47,7 +45,7 @@ static bool is_for_arrivals(const struct load *l, const struct client *c)
 	return l->options->arrivals > 0 && !c->idle;
 }
 
-/* Has a client wait for an arrival; room_ns: as in the client. */
+/* Has a client wait for an arrival; room_ns: see struct client. */
 static void set_free(struct load *l, struct client *c, uint64_t room_ns)
 {
 	c->room_ns = room_ns;
@@ -70,7 +68,7 @@ void talk_again(struct load *l, struct client *c, uint64_t at_ns)
 
 static void count_fault(struct load *l, enum fault fault)
 {
-	/* The bytes of FAULT_WRONG were counted as they came. */
+	/* Wrong bytes were counted as they came. */
 	if (fault != FAULT_WRONG)
 		stat_add(&l->tally.fault[fault], 1);
 }
@@ -86,10 +84,10 @@ static void could_not_open(struct load *l, struct client *c, int error)
 {
 	const enum fault fault = fault_of(error);
 
-	fault_tell(fault, c->index,
-		   error == EADDRNOTAVAIL
-			   ? "no local port is left (ip_local_port_range, tcp_tw_reuse in ip(7))"
-			   : strerror(error));
+	fault_report(fault, c->index,
+		     error == EADDRNOTAVAIL
+			     ? "no local port is left (ip_local_port_range, tcp_tw_reuse in ip(7))"
+			     : strerror(error));
 	count_fault(l, fault);
 	talk_again(l, c, l->now_ns + RETRY_NS);
 }
@@ -123,12 +121,12 @@ static void ask(struct load *l, struct client *c, uint64_t due_ns)
 	l->in_flight++;
 }
 
-/* Counts how late the thread itself was with what goes out now. */
+/* Counts how late the thread itself sends what goes out now. */
 static void count_late(struct load *l, uint64_t due_ns, uint64_t room_ns)
 {
 	uint64_t late_ns = l->now_ns - due_ns, held_ns;
 
-	/* Without room it would have waited for the server all the same. */
+	/* Without room it had to wait for the server anyway. */
 	if (late_ns <= LATE_NS || room_ns > due_ns)
 		return;
 	held_ns = held_for(&l->held, due_ns);
@@ -145,19 +143,19 @@ void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns)
 	if (!measured(l, due_ns))
 		return;
 	stat_add(&l->tally.asked, 1);
-	/* What is due at the very end goes out on time just after it. */
+	/* What is due at the very end is on time just after it. */
 	if (l->now_ns < l->end_ns + LATE_NS)
 		stat_add(&l->tally.sent, 1);
 	count_late(l, due_ns, room_ns);
 }
 
-/* Asks for what the schedule has due, as far as there is room in flight. */
+/* Adds the messages that are due, as far as there is room in flight. */
 static void ask_due(struct load *l, struct client *c)
 {
 	struct schedule *s = &c->schedule;
 
-	/* A client whose alarm is set has room in flight, and waits for nothing but this thread. */
-	if (c->alarm.place)
+	/* A client with a set alarm has room in flight, and waits only for this thread. */
+	if (c->alarm.index)
 		held_note(&l->held, c->alarm.at_ns, l->now_ns);
 	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
 		c->was_due = c->was_due || measured(l, s->due_ns);
@@ -172,8 +170,8 @@ static void ask_due(struct load *l, struct client *c)
 }
 
 /*
- * Asks for as much as there is room for, as the closed loop and arrivals do. The first message of
- * an arrival was due with it, so that the wait for the connection is in its latency.
+ * Fills the room in flight, as the closed loop and arrivals do. The first message of an arrival is
+ * due with the arrival, so that its latency includes the connecting.
  */
 static void ask_more(struct load *l, struct client *c)
 {
@@ -185,15 +183,15 @@ static void ask_more(struct load *l, struct client *c)
 		ask(l, c, arrivals && !c->messages ? c->wanted_ns : l->now_ns);
 }
 
-/* Whether the client has had all that its connection was for. */
+/* Whether all messages of the connection were answered. */
 static bool is_done(const struct load *l, const struct client *c)
 {
 	return l->options->messages && c->messages == l->options->messages && !c->in_flight;
 }
 
-static void tell_and_break_off(struct load *l, struct client *c, enum fault fault)
+static void report_and_break_off(struct load *l, struct client *c, enum fault fault)
 {
-	client_tell(c, fault);
+	client_report(c, fault);
 	talk_break_off(l, c, fault);
 }
 
@@ -215,7 +213,7 @@ static void talk(struct load *l, struct client *c)
 		ask_more(l, c);
 	fault = client_send(c);
 	if (fault != FAULT_NONE)
-		tell_and_break_off(l, c, fault);
+		report_and_break_off(l, c, fault);
 }
 
 static void count_first_answer(struct load *l, struct client *c)
@@ -225,8 +223,8 @@ static void count_first_answer(struct load *l, struct client *c)
 	if (measured(l, l->now_ns))
 		stat_add(&l->tally.opened_measured, 1);
 	/*
-	 * Clients that stay connect before the measured time, and are told all the same; but where
-	 * a schedule says when they first send, the wait for it says nothing of the server.
+	 * Clients that stay connect before the measured time, and count all the same; but where a
+	 * schedule says when they first send, this time says nothing of the server.
 	 */
 	if (options_churn(l->options) ? measured(l, c->wanted_ns) : l->options->rate <= 0)
 		latency_record(&l->tally.connect, l->now_ns - c->wanted_ns);
@@ -255,7 +253,7 @@ static void on_connected(struct load *l, struct client *c)
 	const int error = client_connected(c);
 
 	if (error) {
-		fault_tell(fault_of(error), c->index, strerror(error));
+		fault_report(fault_of(error), c->index, strerror(error));
 		talk_break_off(l, c, fault_of(error));
 		return;
 	}
@@ -274,7 +272,7 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 
 	if (c->state == CLIENT_CONNECTING) {
 		on_connected(l, c);
-		/* What came with it is not told again. */
+		/* Edge-triggered: what came with it is not reported again. */
 		if (c->state != CLIENT_OPEN || !(events & EPOLLIN || ended))
 			return;
 	}
@@ -285,7 +283,7 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 			stat_add(&l->tally.fault[FAULT_WRONG], wrong);
 		count_answers(l, c);
 		if (fault != FAULT_NONE && !is_done(l, c)) {
-			tell_and_break_off(l, c, fault);
+			report_and_break_off(l, c, fault);
 			return;
 		}
 	}

@@ -37,12 +37,12 @@ enum fault fault_of(int error)
 	}
 }
 
-void fault_tell(enum fault fault, uint32_t connection, const char *detail)
+void fault_report(enum fault fault, uint32_t connection, const char *detail)
 {
-	static atomic_flag told[FAULT_COUNT];
+	static atomic_flag reported[FAULT_COUNT];
 
 	/* The flag guards nothing but itself. */
-	if (!atomic_flag_test_and_set_explicit(&told[fault], memory_order_relaxed))
+	if (!atomic_flag_test_and_set_explicit(&reported[fault], memory_order_relaxed))
 		fprintf(stderr, "%sechoload: connection %u: %s\n", isatty(2) ? LIVE_CLEAR : "",
 			connection, detail);
 }

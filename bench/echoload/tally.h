@@ -1,6 +1,6 @@
 /*
- * What a thread of the load counts. The thread writes it, the main thread may read it at any
- * moment: single numbers that nothing else depends on, so relaxed order suffices.
+ * What a thread of the load counts. The thread writes it, the main thread may read it at any moment
+ * (counter.h).
  */
 #ifndef ECHOLOAD_TALLY_H
 #define ECHOLOAD_TALLY_H
@@ -11,7 +11,7 @@
 #include "echopool/base/counter.h"
 #include "latency.h"
 
-/* What can go wrong. All count connections, but for FAULT_WRONG, which counts bytes. */
+/* What can go wrong. FAULT_WRONG counts bytes, the others count connections. */
 enum fault {
 	FAULT_NONE,
 	FAULT_REFUSED,   /* nobody listens */
@@ -25,25 +25,25 @@ enum fault {
 
 /* "measured": in the measured time. */
 struct tally {
-	/* Threads write theirs all the time, so they share no cache line. */
+	/* Each thread writes its own all the time, so they share no cache line. */
 	alignas(CACHE_LINE_BYTES) _Atomic uint64_t echoes; /* measured; whole answers */
 	_Atomic uint64_t bytes;                            /* measured; of these answers */
 	_Atomic uint64_t opened;                           /* connections whose first answer came */
 	_Atomic uint64_t opened_measured;                  /* the same, measured */
 	_Atomic uint64_t fault[FAULT_COUNT];
 
-	/* The open loop: of the messages (or connections) that were due in the measured time, */
-	_Atomic uint64_t asked;  /* which were sent at all, */
-	_Atomic uint64_t unsent; /* which never, */
-	_Atomic uint64_t sent;   /* which in the measured time, or at most LATE_NS after it, */
-	_Atomic uint64_t late;   /* and which over LATE_NS late by the generator; see held.h */
+	/* The open loop counts messages (or connections) that were due in the measured time: */
+	_Atomic uint64_t asked;  /* all that were sent */
+	_Atomic uint64_t unsent; /* those that were not */
+	_Atomic uint64_t sent;   /* those sent in the measured time, or at most LATE_NS after it */
+	_Atomic uint64_t late;   /* those over LATE_NS late by the generator; see held.h */
 	_Atomic uint64_t late_max_ns;
 
 	struct latency latency; /* of the messages that were due in the measured time */
 	struct latency connect; /* from connect to the first whole answer */
 };
 
-/* A message that the generator sends later than this was not sent on schedule. */
+/* A message that is sent later than this is not on schedule. */
 #define LATE_NS UINT64_C(1000000)
 
 /* An empty tally, to be freed with free(); NULL when memory is short. */
@@ -52,7 +52,7 @@ struct tally *tally_new(void);
 /* Adds what from has counted; the caller owns to. */
 void tally_add(struct tally *to, const struct tally *from);
 
-/* All faults together, of whatever kind. */
+/* The number of faults of all kinds. */
 uint64_t tally_faults(const struct tally *t);
 
 /* "refused", "reset", ...: a word of the report. */
@@ -62,9 +62,9 @@ const char *fault_name(enum fault fault);
 enum fault fault_of(int error);
 
 /*
- * Tells the first fault of its kind in this run on stderr, later ones of the kind are only counted.
- * detail is the rest of the sentence. Any thread.
+ * Reports the first fault of each kind in this run on stderr; does nothing for later ones. detail
+ * is the rest of the sentence. Any thread.
  */
-void fault_tell(enum fault fault, uint32_t connection, const char *detail);
+void fault_report(enum fault fault, uint32_t connection, const char *detail);
 
 #endif

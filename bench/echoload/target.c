@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PORT_UNLESS_TOLD "7007"
+#define DEFAULT_PORT "7007"
 
 #define SOURCES_MAX 65536U
 
@@ -22,13 +22,13 @@ static bool is_port(const char *text)
 	return digits && digits <= 5 && !text[digits] && atoi(text) >= 1 && atoi(text) <= 65535;
 }
 
-/* Splits text, in place, into host and port. False: it has another form. */
+/* Splits text into host and port, and changes it. False: it has another form. */
 static bool split(char *text, const char **host, const char **port)
 {
 	char *colon = strrchr(text, ':');
 
 	*host = text;
-	*port = PORT_UNLESS_TOLD;
+	*port = DEFAULT_PORT;
 	if (text[0] == '[') {
 		char *end = strchr(text, ']');
 
@@ -80,7 +80,7 @@ int target_find(const char *text, int family, union address *out)
 	return 0;
 }
 
-/* The last four bytes of an address, which are what a range counts through. */
+/* The last four bytes of an address, which a range counts through. */
 static unsigned char *last_bytes(union address *a)
 {
 	if (a->any.sa_family == AF_INET)

@@ -18,46 +18,46 @@ void timers_destroy(struct timers *t)
 	t->heap = NULL;
 }
 
-static void put(struct timers *t, uint32_t place, struct alarm *a)
+static void put(struct timers *t, uint32_t index, struct alarm *a)
 {
-	t->heap[place] = a;
-	a->place = place;
+	t->heap[index] = a;
+	a->index = index;
 }
 
-/* Moves an alarm from a free place to where its time belongs. */
-static void settle(struct timers *t, uint32_t place, struct alarm *a)
+/* Puts an alarm where its time belongs, beginning at a free index. */
+static void settle(struct timers *t, uint32_t index, struct alarm *a)
 {
 	uint32_t child;
 
-	for (; place > 1 && t->heap[place / 2]->at_ns > a->at_ns; place /= 2)
-		put(t, place, t->heap[place / 2]);
-	for (; (child = 2 * place) <= t->count; place = child) {
+	for (; index > 1 && t->heap[index / 2]->at_ns > a->at_ns; index /= 2)
+		put(t, index, t->heap[index / 2]);
+	for (; (child = 2 * index) <= t->count; index = child) {
 		if (child < t->count && t->heap[child + 1]->at_ns < t->heap[child]->at_ns)
 			child++;
 		if (t->heap[child]->at_ns >= a->at_ns)
 			break;
-		put(t, place, t->heap[child]);
+		put(t, index, t->heap[child]);
 	}
-	put(t, place, a);
+	put(t, index, a);
 }
 
 void timers_set(struct timers *t, struct alarm *a, uint64_t at_ns)
 {
 	a->at_ns = at_ns;
-	settle(t, a->place ? a->place : ++t->count, a);
+	settle(t, a->index ? a->index : ++t->count, a);
 }
 
 void timers_clear(struct timers *t, struct alarm *a)
 {
-	const uint32_t place = a->place;
+	const uint32_t index = a->index;
 	struct alarm *last;
 
-	if (!place)
+	if (!index)
 		return;
-	a->place = 0;
+	a->index = 0;
 	last = t->heap[t->count--];
 	if (last != a)
-		settle(t, place, last);
+		settle(t, index, last);
 }
 
 struct alarm *timers_first(const struct timers *t)

@@ -1,6 +1,6 @@
 /*
- * Alarms in the order of their time: a binary heap. Each struct is used by one thread; an alarm
- * lies in what it is about, and is in one heap at most.
+ * Alarms in the order of their time: a binary heap. Each struct is used by one thread. An alarm
+ * lies in its owner's struct, and is in one heap at most.
  */
 #ifndef ECHOLOAD_TIMERS_H
 #define ECHOLOAD_TIMERS_H
@@ -10,7 +10,7 @@
 
 struct alarm {
 	uint64_t at_ns; /* on CLOCK_MONOTONIC */
-	uint32_t place; /* in the heap, counted from 1; 0: not set */
+	uint32_t index; /* in the heap, counted from 1; 0: not set */
 };
 
 struct timers {
@@ -25,10 +25,10 @@ void timers_destroy(struct timers *t);
 /* Sets an alarm, or moves it. */
 void timers_set(struct timers *t, struct alarm *a, uint64_t at_ns);
 
-/* Takes an alarm back; nothing happens if it is not set. */
+/* Removes an alarm if it is set. */
 void timers_clear(struct timers *t, struct alarm *a);
 
-/* The alarm that comes first, or NULL. */
+/* The next alarm, or NULL. */
 struct alarm *timers_first(const struct timers *t);
 
 #endif

@@ -2,7 +2,7 @@
 // SIGTERM. bench/compare.py runs it beside echopool.
 //
 // Go's net package sets TCP_NODELAY on every connection, takes the kernel's limit as backlog, and
-// lifts the limit of descriptors by itself.
+// raises the limit of descriptors.
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
-			// Out of descriptors, or the client is gone already: those that are served stay.
+			// Descriptors are short, or the client is gone already. The others are served on.
 			fmt.Fprintln(os.Stderr, "echo:", err)
 			time.Sleep(10 * time.Millisecond)
 			continue

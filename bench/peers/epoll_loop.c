@@ -2,8 +2,8 @@
  * The plain event loop: one thread, one level-triggered epoll set, one recv and one send for an
  * echo. "epoll_loop PORT" listens on 127.0.0.1 and ends by SIGTERM.
  *
- * bench/compare.py runs it beside echopool, as the yardstick of what an echo costs in CPU. Nothing
- * is read from a client that is owed bytes, so what is kept for it is bounded by one buffer.
+ * bench/compare.py runs it beside echopool, as the yardstick for the CPU time of an echo. Nothing
+ * is read from a client while bytes are pending for it, so that these fit into one buffer.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -19,9 +19,9 @@
 
 struct client {
 	int fd;
-	char *owed; /* NULL: nothing */
-	size_t owed_bytes;
-	size_t owed_offset;
+	char *pending; /* NULL: nothing */
+	size_t pending_bytes;
+	size_t pending_offset;
 };
 
 static char buffer[PEER_BUFFER_BYTES];
@@ -36,12 +36,12 @@ static void watch(int epoll_fd, int operation, int fd, uint32_t events, void *po
 
 static void end(struct client *c)
 {
-	close(c->fd); /* the set forgets it, and each client is once in a batch of events */
-	free(c->owed);
+	close(c->fd); /* a batch of events names each client once */
+	free(c->pending);
 	free(c);
 }
 
-/* Sends what fits. Returns how much, or -1 when the client is lost. */
+/* Sends what fits. Returns how many bytes, or -1 when the client is lost. */
 static ssize_t send_some(int fd, const char *bytes, size_t count)
 {
 	const ssize_t n = send(fd, bytes, count, MSG_NOSIGNAL);
@@ -51,32 +51,32 @@ static ssize_t send_some(int fd, const char *bytes, size_t count)
 	return n;
 }
 
-/* Writes what is owed; false when the client is lost. */
-static bool pay(int epoll_fd, struct client *c)
+/* Writes what is pending; false when the client is lost. */
+static bool flush(int epoll_fd, struct client *c)
 {
-	const ssize_t n =
-		send_some(c->fd, c->owed + c->owed_offset, c->owed_bytes - c->owed_offset);
+	const ssize_t n = send_some(c->fd, c->pending + c->pending_offset,
+				    c->pending_bytes - c->pending_offset);
 
 	if (n < 0)
 		return false;
-	c->owed_offset += (size_t)n;
-	if (c->owed_offset == c->owed_bytes) {
-		free(c->owed);
-		c->owed = NULL;
+	c->pending_offset += (size_t)n;
+	if (c->pending_offset == c->pending_bytes) {
+		free(c->pending);
+		c->pending = NULL;
 		watch(epoll_fd, EPOLL_CTL_MOD, c->fd, EPOLLIN, c);
 	}
 	return true;
 }
 
-/* Keeps what the client does not take yet; false when there is no memory for it. */
-static bool owe(int epoll_fd, struct client *c, const char *bytes, size_t count)
+/* Keeps what the client does not take yet; false when memory is short. */
+static bool keep_rest(int epoll_fd, struct client *c, const char *bytes, size_t count)
 {
-	c->owed = malloc(count);
-	if (!c->owed)
+	c->pending = malloc(count);
+	if (!c->pending)
 		return false;
-	memcpy(c->owed, bytes, count);
-	c->owed_bytes = count;
-	c->owed_offset = 0;
+	memcpy(c->pending, bytes, count);
+	c->pending_bytes = count;
+	c->pending_offset = 0;
 	watch(epoll_fd, EPOLL_CTL_MOD, c->fd, EPOLLOUT, c);
 	return true;
 }
@@ -94,7 +94,7 @@ static bool echo(int epoll_fd, struct client *c)
 	sent = send_some(c->fd, buffer, (size_t)received);
 	if (sent < 0)
 		return false;
-	return sent == received || owe(epoll_fd, c, buffer + sent, (size_t)(received - sent));
+	return sent == received || keep_rest(epoll_fd, c, buffer + sent, (size_t)(received - sent));
 }
 
 /* epoll keeps the pointer to the client: NOLINTBEGIN(clang-analyzer-unix.Malloc) */
@@ -145,7 +145,7 @@ int main(int argc, char **argv)
 
 			if (!c)
 				accept_all(epoll_fd, listener);
-			else if (!(c->owed ? pay(epoll_fd, c) : echo(epoll_fd, c)))
+			else if (!(c->pending ? flush(epoll_fd, c) : echo(epoll_fd, c)))
 				end(c);
 		}
 	}

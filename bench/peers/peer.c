@@ -1,5 +1,5 @@
 /*
- * What the peers have in common; see the header. Nothing here runs while an echo is served.
+ * What the peers share; see the header. Nothing here runs while an echo is served.
  */
 #include "peer.h"
 
@@ -106,7 +106,7 @@ bool peer_accept_failed(void)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		/* Nothing is to be done but to wait until a client goes. */
+		/* Only the end of another client frees some. */
 		if (poll(NULL, 0, ACCEPT_PAUSE_MS) < 0 && errno != EINTR)
 			peer_fail("poll");
 		return false;
@@ -117,7 +117,7 @@ bool peer_accept_failed(void)
 	case EOPNOTSUPP:
 		peer_fail("accept");
 	default:
-		/* The connection that was to be accepted is gone, or a signal came. */
+		/* The connection is gone already, or a signal came. */
 		return true;
 	}
 }

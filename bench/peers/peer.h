@@ -1,6 +1,6 @@
 /*
- * What the peers of bench/peers have in common: their one argument, their listening socket, and
- * what they do about an error. Called by each program's main thread; peer_accept_failed() too.
+ * What the peers of bench/peers share: their argument, their listening socket, and what they do
+ * about an error. Called by each program's main thread.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -12,22 +12,22 @@
 
 #define PEER_BACKLOG 4096
 
-/* Writes "NAME: what: the error of errno" to standard error and exits with status 1. */
+/* Writes "NAME: what: " and errno's error to standard error, and exits with status 1. */
 _Noreturn void peer_fail(const char *what);
 
 /*
- * A whole number from the command line, from 1 to max. Anything else exits with status 2, after a
- * line that names what.
+ * A whole number from the command line, from 1 to max. Exits with status 2 otherwise, after a line
+ * that names what.
  */
 long peer_number(const char *text, const char *what, long max);
 
 /* Seconds from the command line, above 0 and at most a day. Exits with status 2 otherwise. */
 double peer_seconds(const char *text);
 
-/* The port from the command line, "NAME PORT". Exits with status 2 when it is not that. */
+/* The port from the command line, "NAME PORT". Exits with status 2 otherwise. */
 int peer_port(int argc, char **argv);
 
-/* Lifts the limit of descriptors to the hard limit, as echopool does. */
+/* Raises the limit of descriptors to the hard limit, as echopool does. */
 void peer_raise_descriptors(void);
 
 /*
@@ -40,8 +40,8 @@ int peer_listen(int port, int type);
 void peer_ready(void);
 
 /*
- * What to do about accept's error, in errno: true to go on accepting at once, false when there is
- * nothing to accept. Pauses 10 ms when descriptors or memory ran out; exits on what cannot be.
+ * Handles accept's error in errno. True: accept again at once; false: there is nothing to accept.
+ * Pauses 10 ms where descriptors or memory ran out; exits on any other error.
  */
 bool peer_accept_failed(void);
 

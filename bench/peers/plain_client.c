@@ -1,12 +1,11 @@
 /*
- * The plainest closed-loop client that can be: it compares nothing and measures no latency. It is
- * the yardstick of what echoload costs. "plain_client PORT CONNECTIONS BYTES SECONDS" connects them
- * all to 127.0.0.1, sends a message on each, and the next when as many bytes have come back. At the
- * end it prints one line of JSON: echoes, the seconds they took, its own CPU time, and that for an
- * echo. One thread; the clock is read once for a batch of events.
+ * The plainest closed-loop client: it compares nothing and measures no latency. It is the yardstick
+ * for the cost of echoload. "plain_client PORT CONNECTIONS BYTES SECONDS" connects to 127.0.0.1,
+ * sends a message on each connection, and the next when as many bytes have come back. At the end it
+ * prints one line of JSON: echoes, seconds, its CPU time, and that for an echo. It has one thread,
+ * and reads the clock once for a batch of events.
  *
- * EPOLLOUT is not needed: a message that is not wholly sent has bytes under way, and when they come
- * back there is room for more.
+ * EPOLLOUT is not needed: when bytes of a half-sent message come back, there is room for more.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +32,7 @@ struct connection {
 struct run {
 	int epoll_fd;
 	size_t message_bytes;
-	char *buffer; /* as large as a message, and what is sent of it does not matter */
+	char *buffer; /* as large as a message; its contents do not matter */
 	unsigned long long echoes;
 };
 

@@ -14,7 +14,7 @@
 
 #include "peer.h"
 
-/* Room for the buffer, which lies on the stack, and for the calls. */
+/* The buffer lies on the stack; the rest is for calls. */
 #define STACK_BYTES (PEER_BUFFER_BYTES + 65536)
 
 static bool send_all(int fd, const char *bytes, size_t count)
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 		/* NOLINTNEXTLINE(performance-no-int-to-ptr): the descriptor is the argument */
 		errno = pthread_create(&thread, &attributes, serve, (void *)(intptr_t)fd);
 		if (errno) {
-			/* This client is turned away; those that have a thread keep theirs. */
+			/* Only this client is turned away. */
 			perror("thread_per_connection: pthread_create");
 			close(fd);
 		}

@@ -2,8 +2,8 @@
  * The same loop on libuv. "uv_loop PORT" listens on 127.0.0.1 and ends by SIGTERM.
  *
  * bench/compare.py runs it beside echopool. All callbacks run in the one thread of the loop.
- * Reading from a client stops while a write to it is under way, so what is kept for it is bounded
- * by one buffer, and its end is seen only when everything was written.
+ * Reading from a client stops while a write to it is under way, so that what is kept for it fits
+ * into one buffer, and its end is seen only when everything is written.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 struct client {
 	uv_tcp_t tcp; /* first, so that its address is the client's */
 	uv_write_t write;
-	char *owed;
+	char *pending;
 };
 
 static char buffer[PEER_BUFFER_BYTES];
@@ -33,7 +33,7 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct client *c = (struct client *)handle;
 
-	free(c->owed);
+	free(c->pending);
 	free(c);
 }
 
@@ -56,24 +56,24 @@ static void on_written(uv_write_t *write, int status)
 {
 	struct client *c = write->data;
 
-	free(c->owed);
-	c->owed = NULL;
+	free(c->pending);
+	c->pending = NULL;
 	if (status == UV_ECANCELED)
 		return; /* it is being closed */
 	if (status < 0 || uv_read_start((uv_stream_t *)&c->tcp, on_need, on_read) < 0)
 		end(c);
 }
 
-/* Has libuv write what the client does not take yet; false when that fails. */
-static bool owe(struct client *c, const char *bytes, size_t count)
+/* Has libuv write the rest once the client takes it; false when that fails. */
+static bool keep_rest(struct client *c, const char *bytes, size_t count)
 {
 	uv_buf_t rest;
 
-	c->owed = malloc(count);
-	if (!c->owed)
+	c->pending = malloc(count);
+	if (!c->pending)
 		return false;
-	memcpy(c->owed, bytes, count);
-	rest = uv_buf_init(c->owed, (unsigned int)count);
+	memcpy(c->pending, bytes, count);
+	rest = uv_buf_init(c->pending, (unsigned int)count);
 	c->write.data = c;
 	uv_read_stop((uv_stream_t *)&c->tcp);
 	return uv_write(&c->write, (uv_stream_t *)&c->tcp, &rest, 1, on_written) == 0;
@@ -95,7 +95,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 	sent = uv_try_write(stream, &all, 1);
 	if (sent == UV_EAGAIN)
 		sent = 0;
-	if (sent < 0 || (sent < count && !owe(c, buf->base + sent, (size_t)(count - sent))))
+	if (sent < 0 || (sent < count && !keep_rest(c, buf->base + sent, (size_t)(count - sent))))
 		end(c);
 }
 

@@ -172,7 +172,7 @@ static void test_a_process_that_never_rests_uses_what_its_clock_says(void **stat
 	clock_t end;
 
 	(void)state;
-	family_look(&family);
+	family_update(&family);
 	before = cpu_sample_begin(&family);
 	end = clock() + CLOCKS_PER_SEC / 5;
 	while (clock() < end)

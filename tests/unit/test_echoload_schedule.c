@@ -131,7 +131,7 @@ static void test_alarms_come_in_the_order_of_their_time(void **state)
 
 static void test_each_connection_sends_another_stream(void **state)
 {
-	struct pattern_place first, second;
+	struct pattern_position first, second;
 
 	(void)state;
 	pattern_init();
@@ -142,7 +142,7 @@ static void test_each_connection_sends_another_stream(void **state)
 
 static void test_the_stream_goes_on_over_its_period(void **state)
 {
-	struct pattern_place whole, place;
+	struct pattern_position whole, place;
 	unsigned char *bytes = malloc(PATTERN_CHUNK);
 	uint32_t first, done = 0;
 
@@ -165,7 +165,7 @@ static void test_the_stream_goes_on_over_its_period(void **state)
 
 static void test_a_wrong_byte_is_found_with_its_place(void **state)
 {
-	struct pattern_place place;
+	struct pattern_position place;
 	unsigned char bytes[1000];
 	uint32_t first = 0;
 
@@ -182,7 +182,7 @@ static void test_a_wrong_byte_is_found_with_its_place(void **state)
 /* A byte too many or too few makes nearly all that follow differ. */
 static void test_a_shift_is_seen(void **state)
 {
-	struct pattern_place place;
+	struct pattern_position place;
 	uint32_t first;
 
 	(void)state;
