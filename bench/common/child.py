@@ -1,20 +1,19 @@
 """Starts a process that ends with this one, whatever ends this one.
 
-Called by server.py and load.py, in the main thread: what the kernel watches is the thread that
-starts the process.
+Only the main thread may call it: the kernel watches the thread that starts the process.
 """
 
 import functools
 import shutil
 import subprocess
 
-# It puts the program in its own place, so that the process id stays.
+# setpriv becomes the program, so that the process id stays.
 ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 @functools.cache
 def _prefix():
-    """What stands before the command; nothing where setpriv is not there or cannot do it."""
+    """The words before the command; none where setpriv is missing or cannot do it."""
     try:
         done = subprocess.run([*ENDS_WITH_PARENT, "true"], stdin=subprocess.DEVNULL,
                               capture_output=True, check=False)
@@ -24,8 +23,8 @@ def _prefix():
 
 
 def start(command, **options):
-    """Popen in a process group of its own, without input. OSError: there is no such program."""
-    # Without the prefix the message is about the program, not about setpriv.
+    """Popen in its own process group, without input. OSError: there is no such program."""
+    # A missing program is to be named in the error, not setpriv.
     prefix = _prefix() if shutil.which(command[0]) else ()
     return subprocess.Popen([*prefix, *command], stdin=subprocess.DEVNULL, process_group=0,
                             **options)

@@ -1,4 +1,4 @@
-"""The outside of tune.py and compare.py: exit statuses, and a sentence for whatever ends them."""
+"""What both commands share at their start and end: exit statuses, and a sentence for each error."""
 
 import os
 
@@ -9,7 +9,7 @@ INTERRUPTED = 130
 
 
 def missing_program(paths):
-    """The sentence about the first program that is not there; None when all are."""
+    """The sentence about the first missing program; None when all are there."""
     for path in paths:
         if not (os.path.isfile(path) and os.access(path, os.X_OK)):
             return f"{path} is not there: run script/build --bench, or name the build with --build"
@@ -17,7 +17,7 @@ def missing_program(paths):
 
 
 def run(body, fail):
-    """Calls body, and returns its exit status, or that of fail(text, status) for what ended it."""
+    """Calls body and returns its exit status, or what fail(text, status) returns for an error."""
     interrupt.install()
     try:
         return body()

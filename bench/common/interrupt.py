@@ -1,8 +1,8 @@
-"""SIGINT, SIGQUIT, SIGTERM and SIGHUP as KeyboardInterrupt, but never between starting a process
-and knowing it.
+"""Turns SIGINT, SIGQUIT, SIGTERM and SIGHUP into KeyboardInterrupt, but not between starting a
+process and knowing it.
 
-tune.py and compare.py call install() once, in the main thread; server.py, load.py and trial.py put
-what must not be torn in held(). Without install() held() does nothing.
+A command calls install() once, in the main thread. Code that must not be torn runs in held(), which
+does nothing without install().
 """
 
 import signal
@@ -15,7 +15,7 @@ _pending = False
 def _handle(number, _frame):
     global _pending
     if number == signal.SIGHUP:
-        # The kernel and the shell both send it; the second must not end the telling of the first.
+        # The kernel and the shell both send it; the second must not end the report.
         signal.signal(number, signal.SIG_IGN)
     if _depth:
         _pending = True
@@ -24,9 +24,9 @@ def _handle(number, _frame):
 
 
 def install():
-    """From now on the four signals raise KeyboardInterrupt where nothing is held.
+    """From now on the four signals raise KeyboardInterrupt outside of held().
 
-    SIGHUP, the end of the terminal, stays ignored where it is: nohup asks for that.
+    An ignored SIGHUP stays ignored: nohup asks for that.
     """
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, _handle)
@@ -36,7 +36,7 @@ def install():
 
 @contextmanager
 def held():
-    """An interruption in this block is raised at its end."""
+    """Delays an interruption to the end of this block."""
     global _depth, _pending
     _depth += 1
     try:

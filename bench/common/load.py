@@ -1,25 +1,22 @@
-"""Runs echoload, the load generator, and returns what it measured.
-
-Called by tune_sweep.py and trial.py. Ctrl-C while it runs ends echoload, too.
-"""
+"""Runs echoload, the load generator, and returns what it measured. Ctrl-C ends echoload, too."""
 
 import json
 import subprocess
 
 from common import child, interrupt, table
 
-# The ports of one address are soon used up by new connections: each rests for a minute after its
-# end (TIME_WAIT of RFC 9293), and the search for a free one takes longer and longer.
+# New connections soon use up the ports of one address: a port rests for a minute after its
+# connection (TIME_WAIT of RFC 9293), and the search for a free one takes longer and longer.
 SOURCES = "127.0.0.1-127.0.0.200"
 STOP_S = 5
-# Past what the options ask for: names, threads, connections that take their time to close.
+# Added to the time that the options ask for: looking up names, starting threads, closing.
 MARGIN_S = 60
 
 
 class LoadFailed(Exception):
-    """echoload gave no result; the text is what it wrote on standard error.
+    """echoload gave no result. The text is its standard error.
 
-    usage: another run with the same options cannot fare better.
+    usage: a run with the same options fails again.
     """
 
     def __init__(self, text, usage=False):
@@ -42,7 +39,7 @@ def arguments(target, options):
 
 
 def _limit_s(options):
-    """The seconds after which an echoload that still runs must be stuck."""
+    """After so many seconds an echoload that still runs is stuck."""
     def number(name, default):
         return float(options.get(name) or default)
 
@@ -55,15 +52,13 @@ def run(echoload, target, **options):
     """Runs echoload against target ("127.0.0.1:7007") and returns its JSON object.
 
     options are its long options, with "_" for "-": connections=50, size="64-1k", duration=1.5,
-    poisson=True, server=pid. False and None leave an option out. A run in which bytes were wrong or
-    connections failed is returned as well, with "ok" false. LoadFailed: there is no result at all.
+    poisson=True, server=pid. False and None leave an option out. A run with wrong bytes or failed
+    connections is returned with "ok" false. LoadFailed: there is no result.
     """
     command = [str(echoload), *arguments(target, options)]
     limit_s = _limit_s(options)
     process = None
     try:
-        # A process group of its own, as the servers have: Ctrl-C reaches this script, which then
-        # ends it.
         with interrupt.held():
             process = child.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   text=True)
@@ -96,13 +91,13 @@ def _end(process):
 
 
 def row(result):
-    """echoload's object as a row, without what it was asked."""
+    """echoload's result as a row, without its options."""
     asked = ("echoload", "target", "options")
     return table.flat({key: value for key, value in result.items() if key not in asked})
 
 
 def failure_text(figures):
-    """What went wrong in a run whose row is not ok, in a few words."""
+    """What went wrong in a run that is not ok, in a few words."""
     counts = [f"{name.replace('_', ' ')} {figures[key]}" for name in
               ("wrong", "short", "refused", "reset", "timed_out", "other")
               if figures.get(key := f"errors_{name}")]

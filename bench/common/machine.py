@@ -1,4 +1,4 @@
-"""What a report says about the machine that it was made on. Called by tune.py and compare.py."""
+"""The machine: what a report says about it, and how many CPUs and descriptors there are."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 VERSION = re.compile(r"\d\.\d")
-# How long describe() looks at what others do, and the share of the CPUs that is little.
+# How long describe() watches other programs, and which share of the CPUs is little.
 LOOK_S = 0.3
 LITTLE = 0.1
 
@@ -21,7 +21,7 @@ def cpus():
 
 
 def default_threads():
-    """The generator's threads: the server needs CPUs, too, but one thread is soon at its limit."""
+    """The generator's threads: half of the CPUs, as the server needs some, but two if possible."""
     return min(cpus(), max(2, cpus() // 2))
 
 
@@ -36,15 +36,15 @@ def _field(path, pattern):
 
 
 def cpu_ticks():
-    """(busy, all) ticks of all CPUs since the start of the machine; (0, 0) where /proc lacks it."""
+    """(busy, all) ticks of all CPUs since the machine started; (0, 0) where /proc lacks them."""
     ticks = [int(word) for word in (_field("/proc/stat", r"^cpu +(.*)$") or "").split()]
-    # The first eight; what guests use is in the first two already. The fourth and fifth are idle.
+    # Guests are counted in the first two already. The fourth and fifth are idle.
     ticks = ticks[:8]
     return sum(ticks) - sum(ticks[3:5]), sum(ticks)
 
 
 def used_by_others():
-    """How many CPUs are in use while this process sleeps a moment; None when it cannot be told."""
+    """How many CPUs are in use while this process sleeps a moment; None when /proc does not say."""
     before = cpu_ticks()
     time.sleep(LOOK_S)
     busy, total = (now - then for now, then in zip(cpu_ticks(), before))
@@ -64,7 +64,7 @@ def describe():
 
 
 def text(found):
-    """The same as lines of a report."""
+    """What describe() found, as lines of a report."""
     in_use = found["cpus_in_use"]
     others = "" if in_use is None else f"; CPUs in use before the start: {in_use:.2f}"
     memory = f", {found['memory_mib']:,} MiB" if found["memory_mib"] else ""
@@ -83,7 +83,7 @@ def busy(found):
 
 
 def raise_descriptors(wanted):
-    """Lifts the limit of descriptors, which the children inherit; returns what it is now."""
+    """Raises the limit of descriptors, which children inherit; returns the limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     for limit in (max(hard, wanted), hard):
         try:
@@ -95,7 +95,7 @@ def raise_descriptors(wanted):
 
 
 def said(*command):
-    """The line in which a program tells its version; None when there is none."""
+    """The line in which a program says its version; None without one."""
     if not shutil.which(command[0]):
         return None
     try:

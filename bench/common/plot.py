@@ -3,8 +3,7 @@
     figure("out/tune", "echopool", [Lines("Throughput", "workers", "echoes/s", series)])
 
 writes out/tune.gp (the script, with its data), out/tune.svg and out/tune.png. All panels show the
-same series, so that one legend, in a field of its own, serves all. Called by tune_report.py
-and compare_report.py.
+same series, so one legend in a field of its own serves all.
 """
 
 import math
@@ -12,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-# Told apart by people who do not see all colours, too.
+# People who do not see all colours can tell these apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 POINTS = (7, 5, 9, 13, 11, 15, 6, 4)
 PANEL_WIDTH = 480
@@ -26,10 +25,10 @@ class PlotFailed(Exception):
 
 
 class Series(NamedTuple):
-    """What the legend calls it, and its points.
+    """Its name in the legend, and its points.
 
-    In Lines a point is (x, y, low, high): a median and its error bar. In Bars it is the number for
-    each group in turn, None where there is none.
+    In Lines a point is (x, y, low, high): a median and its error bar. In Bars there is one number
+    for each group, or None.
     """
 
     name: str
@@ -37,7 +36,7 @@ class Series(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """A panel with a line for each series; x on a scale of doublings, with a mark at each x."""
+    """A panel with a line for each series; x is on a scale of doublings."""
 
     title: str
     x_label: str
@@ -47,7 +46,7 @@ class Lines(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """A panel with a group of bars for each name in groups, in it one bar for each series."""
+    """A panel with a group of bars for each name in groups, one bar for each series."""
 
     title: str
     y_label: str
@@ -59,8 +58,8 @@ class Bars(NamedTuple):
 def figure(base, title, panels, columns=2):
     """Draws the panels row by row, then the legend; returns the paths of the SVG and the PNG.
 
-    base: the path without its ending. PlotFailed when gnuplot cannot; then there is no older figure
-    either, which would be taken for this one.
+    base: the path without its ending. PlotFailed when gnuplot cannot; an older figure is removed,
+    as it would be taken for this one.
     """
     columns = min(columns, len(panels) + 1)
     rows = math.ceil((len(panels) + 1) / columns)
@@ -136,7 +135,7 @@ def _drawing(title, panels, rows, columns):
 
 
 def _common(panel):
-    """What each panel sets anew; nothing of the one before stays."""
+    """The settings of every panel; nothing of the one before stays."""
     lines = ["reset", "unset key", "set border 3", "set tics nomirror out", "set xtics norotate",
              f"set title {_quoted(panel.title)} noenhanced",
              f"set ylabel {_quoted(panel.y_label)} noenhanced",

@@ -1,7 +1,4 @@
-"""What /proc tells of a process, its threads and its descendants, from outside.
-
-Called by server.py. A process that ends while it is looked at counts as nothing; that is no error.
-"""
+"""Reads from /proc what a process and its descendants use; one that has ended uses nothing."""
 
 import os
 import re
@@ -11,7 +8,7 @@ GONE = (FileNotFoundError, ProcessLookupError)
 
 
 def _read(path):
-    """The text of a file of /proc, or "" when its process has gone."""
+    """The text of a file of /proc, or "" when its process has ended."""
     try:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except GONE:
@@ -27,7 +24,7 @@ def _tasks(pid):
 
 
 def family(pid):
-    """The process and its living descendants, as a list of process ids, the process first."""
+    """The ids of the process and of its living descendants, the process first."""
     found = [pid]
     for parent in found:
         for task in _tasks(parent):
@@ -36,7 +33,7 @@ def family(pid):
 
 
 def memory_bytes(pid):
-    """Resident memory of a process and its descendants; what several share counts once (Pss)."""
+    """Resident memory of a process and its descendants; shared pages count once (Pss)."""
     total = 0
     for member in family(pid):
         found = re.search(r"^Pss:\s+(\d+) kB", _read(f"/proc/{member}/smaps_rollup"), re.MULTILINE)

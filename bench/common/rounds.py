@@ -1,7 +1,4 @@
-"""Repeated runs: their order, the progress that is shown, medians and spread.
-
-Called by tune.py and compare.py, and by what they are made of.
-"""
+"""Repeated runs: their order, their progress, medians and spread."""
 
 import contextlib
 import shutil
@@ -10,7 +7,7 @@ import sys
 import time
 
 BAR_WIDTH = 24
-# What echoload says was at its limit, what casts the most doubt on a figure first.
+# What echoload says was at its limit; the one that casts the most doubt on a figure comes first.
 LIMITS = ("generator", "machine", "server", "none")
 # In how many rounds the generator may be at its limit by chance.
 GENERATOR_BY_CHANCE = 1
@@ -19,7 +16,7 @@ GENERATOR_BY_CHANCE = 1
 def interleave(cells, rounds):
     """Yields (round, cell): every cell once in each round, numbered from 1.
 
-    Every second round goes backwards: what drifts on the machine meets all cells alike.
+    Every second round goes backwards, so that a drift of the machine affects all cells alike.
     """
     cells = list(cells)
     for number in range(1, rounds + 1):
@@ -34,10 +31,9 @@ def _is_number(value):
 def summarize(rows, by):
     """One row for each different value of the keys `by`, in the order of first appearance.
 
-    Each numeric key becomes its median, beside KEY_low and KEY_high, the lowest and the highest;
-    None does not count, and is the median of nothing. Of other values the most frequent one is
-    kept: of equals the first of LIMITS, else the first. "runs" is how many rows there were;
-    "failed" how many were not "ok"; "generator_runs" how many the generator limited.
+    A numeric key becomes its median, beside KEY_low and KEY_high; None does not count. Of other
+    values the most frequent is kept: of equals the first in LIMITS, or the first. "runs" counts the
+    rows, "failed" those that are not "ok", "generator_runs" those that the generator limited.
     """
     groups = {}
     for row in rows:
@@ -69,14 +65,12 @@ def _summary(group, by):
 
 
 def generator_limited(row):
-    """Whether the generator was at its limit in so many rounds that the median is not to trust."""
+    """Whether the generator was at its limit in too many rounds to trust the median."""
     return row.get("limited_by") == "generator" or row["generator_runs"] > GENERATOR_BY_CHANCE
 
 
 def spread_percent(row, key):
-    """Half of the distance between lowest and highest, in percent of the median.
-
-    None without a median, and for one run alone.
+    """Half of the distance from lowest to highest, in percent of the median; None for one run.
     """
     median = row.get(key)
     if not median or row["runs"] < 2:
@@ -96,7 +90,7 @@ def count_text(count, noun):
 
 
 class Progress:
-    """Shows how far a series of runs is: a bar on a terminal, else one line after each round.
+    """Shows how far a series of runs is: by a bar on a terminal, or by a line after each round.
 
     total: runs altogether; in_round: runs in each round. A context manager.
     """
@@ -116,7 +110,7 @@ class Progress:
         self._clear()
 
     def left_s(self):
-        """The seconds that the other runs take, if each takes what those so far took."""
+        """The seconds that the rest takes, if its runs take as long as those so far."""
         if not self.done:
             return None
         return (time.monotonic() - self._begin) / self.done * (self.total - self.done)
@@ -132,7 +126,7 @@ class Progress:
             bar = "#" * filled + "." * (BAR_WIDTH - filled)
             self._clear()
             line = f"[{bar}] {self.done}/{self.total}{self._left()}: {text}"
-            # A line that wraps could not be taken back.
+            # A line that wraps cannot be erased.
             self._write(line[:shutil.get_terminal_size().columns - 1])
 
     def end(self):
@@ -152,7 +146,7 @@ class Progress:
             self._write("\r\x1b[K")
 
     def _write(self, text):
-        # A terminal that has gone must not take the runs along.
+        # A terminal that has gone must not end the runs.
         with contextlib.suppress(OSError):
             self.stream.write(text)
             self.stream.flush()

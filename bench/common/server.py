@@ -1,4 +1,4 @@
-"""Starts a server that is to be measured, looks at it from outside, and stops it.
+"""Starts a server to be measured, watches it from outside, and stops it.
 
     with Server([program, str(port)], port, name="epoll loop", ready="^ready$") as server:
         with Watch(server) as watch:
@@ -8,10 +8,9 @@
     with echopool(program, "config/echopool.conf", ["pool.workers=2"]) as server:
         print(server.figures()["queue"]["wait_us_p99"])
 
-Called by tune.py and compare.py, tune_sweep.py and trial.py. Each server gets a process group of
-its own, so that Ctrl-C on the terminal reaches only the script, which then stops the server and
-what the server has started. It stays in the script's session: the kernel may schedule sessions as
-groups (sched_autogroup), and would then divide the CPUs between server and generator by halves.
+Each server has its own process group, so that Ctrl-C reaches only the script, which then stops the
+server and its children. It stays in the script's session: the kernel may schedule sessions as
+groups (sched_autogroup), and would then give server and generator half of the CPUs each.
 """
 
 import os
@@ -37,11 +36,11 @@ FOR_BENCH = (f'listen.addresses=["{HOST}"]', "limits.connections_per_ip=0",
 
 
 class ServerFailed(Exception):
-    """The server did not start, did not answer, or died; its text says which and why."""
+    """The server did not start, did not answer, or died; the text says which and why."""
 
 
 def free_port():
-    """A TCP port on which nobody listens, for servers that cannot choose one themselves."""
+    """A TCP port on which nobody listens, for servers that cannot choose one."""
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         return sock.getsockname()[1]
@@ -56,9 +55,9 @@ def key_values(line):
 class Server:
     """A server process; a context manager that starts it, waits until it is ready, and stops it.
 
-    command: the program and its arguments. port: where it listens on 127.0.0.1; 0 when the ready
-    line tells it. name: what messages call it. ready: a regular expression for a line of its
-    output, whose first group, if any, is the port; None: ready when the port accepts a connection.
+    command: the program and its arguments. port: where it listens on 127.0.0.1; 0: the ready line
+    says it. name: for messages. ready: a regular expression for a line of its output, whose first
+    group, if any, is the port; None: it is ready when the port accepts a connection.
     """
 
     def __init__(self, command, port, *, name=None, ready=None):
@@ -120,13 +119,13 @@ class Server:
         return self.log.stat().st_size
 
     def output(self, start=0):
-        """What it has written since start, whole lines only."""
+        """The whole lines that it has written since start."""
         with open(self.log, "rb") as log:
             log.seek(start)
             return log.read().rpartition(b"\n")[0].decode("utf-8", "replace")
 
     def wait_line(self, pattern, start):
-        """Waits for a line of its output after start that has pattern; returns the match."""
+        """Waits for a line with pattern in its output after start; returns the match."""
         regex = re.compile(pattern, re.MULTILINE)
         return self.wait_until(lambda: regex.search(self.output(start)), f"a line with {pattern}")
 
@@ -156,7 +155,7 @@ class Server:
         return process.context_switches(self.pid)
 
     def stop(self):
-        """SIGTERM, after 10 s SIGKILL; what is left of its process group is killed, too."""
+        """Sends SIGTERM, after 10 s SIGKILL, and kills what is left of its process group."""
         with interrupt.held():
             if self.process is not None:
                 self._end_process()
@@ -177,9 +176,9 @@ class Server:
 
 
 class Watch:
-    """What a server uses while the block runs; valid after it.
+    """What a server used while the block ran; read it after the block.
 
-    memory_bytes, the highest that was seen; voluntary and involuntary context switches.
+    memory_bytes is the highest that was seen; voluntary and involuntary are context switches.
     """
 
     INTERVAL_S = 0.2
@@ -199,7 +198,7 @@ class Watch:
         self._end.set()
         self._thread.join()
         now = self._server.context_switches()
-        # Threads that have ended take their counts along.
+        # The counts of threads that have ended are missing.
         self.voluntary, self.involuntary = (max(0, a - b) for a, b in zip(now, self._switches))
 
     def _sample(self):
@@ -207,14 +206,14 @@ class Watch:
         while not self._end.wait(pause):
             begin = time.monotonic()
             self.memory_bytes = max(self.memory_bytes, self._server.memory_bytes())
-            # A server of a thousand processes is not to be slowed by looking at it.
+            # Reading a thousand processes takes long, and must not slow the server.
             pause = max(self.INTERVAL_S, 20 * (time.monotonic() - begin))
 
 
 def settings(program, config=None, overrides=()):
-    """What is in effect with this file and these -o overrides: {path: value as in the file}.
+    """The settings that this file and these -o overrides give: {path: value as in the file}.
 
-    ServerFailed has echopool's own message when the file or an override is wrong.
+    ServerFailed has echopool's own message about a wrong file or override.
     """
     command = [str(program), "-T", *_arguments(config, overrides)]
     try:
@@ -245,7 +244,7 @@ def as_file(values):
 
 
 class EchoPool(Server):
-    """echopool itself. With values it runs on a file of its own that reload() rewrites."""
+    """echopool itself. With values it runs on its own file, which reload() rewrites."""
 
     READY = r"^info: ready on [^;]*:(\d+)[,;]"
     REFUSED = r"^error: reload: .*$"
@@ -279,7 +278,7 @@ class EchoPool(Server):
         return found
 
     def reload(self, changes):
-        """Applies {path: value as in the file} by SIGHUP; only when it runs on its own file."""
+        """Applies {path: value as in the file} by SIGHUP; it must run on its own file."""
         self._values.update(changes)
         self._write_file()
         start = self.mark()
@@ -293,9 +292,9 @@ class EchoPool(Server):
 def echopool(program, config=None, overrides=(), *, live=False):
     """echopool on the operator's file with -o overrides, ready to be entered; see Server.
 
-    It listens on 127.0.0.1 alone, at a free port, for any client and any number of them, and logs
-    where the script can read it; everything else is as the file and overrides say.
-    live: it runs on its own copy of the file, so that reload() can change settings.
+    It listens on a free port of 127.0.0.1, for any number of clients, and logs where the script can
+    read it; all else is as the file and overrides say. live: it runs on a copy of the file, so that
+    reload() can change settings.
     """
     chosen = [*overrides, *FOR_BENCH, "listen.port=0"]
     if live:

@@ -1,6 +1,6 @@
 """Aligned tables of text, and the same rows as CSV and JSON.
 
-Called by what tells of tune.py and compare.py. A row is a dictionary; None is shown as "-".
+A row is a dictionary; None is shown as "-".
 """
 
 import csv
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """A column: the key of the rows, its title (lines split by "\\n"), how a value becomes text."""
+    """A column: its key in the rows, its title (of several lines), how a value becomes text."""
 
     key: str
     title: str
@@ -43,7 +43,7 @@ def percent(value):
 
 
 def render(columns, rows):
-    """The table as text: heads, a rule, one line for each row, every column as wide as it needs."""
+    """The table as text: heads, a rule, one line for each row."""
     heads = [column.title.split("\n") for column in columns]
     height = max(map(len, heads))
     lines = [[([""] * (height - len(head)) + head)[i] for head in heads] for i in range(height)]
@@ -85,14 +85,14 @@ def write_csv(path, rows):
 
 
 def write_json(path, value):
-    """Writes any object of dictionaries, lists, text and numbers, indented."""
+    """Writes a value as indented JSON."""
     with _replaced(path) as file:
         json.dump(value, file, indent=2, allow_nan=False)
         file.write("\n")
 
 
 class _replaced:
-    """A file that takes the place of path when it is whole, so that nobody reads half of it."""
+    """A file that replaces path when it is whole, so that nobody reads half of it."""
 
     def __init__(self, path):
         self._path = str(path)

@@ -1,4 +1,4 @@
-"""The command line of compare.py: its options, and the help that says how to read the result."""
+"""The options of bench/compare.py, and the help that says how to read the result."""
 
 import argparse
 import os
@@ -150,7 +150,7 @@ def parse(words):
             setattr(options, name, value)
     if options.workers is None:
         options.workers = pool_sizes(str(machine.cpus())) if options.quick else {}
-    # A path without "/" would be looked up in PATH.
+    # A program without "/" in its path is searched in PATH.
     options.build = os.path.abspath(options.build)
     options.program = os.path.abspath(options.program or f"{options.build}/echopool")
     options.echoload = os.path.abspath(options.echoload or f"{options.build}/bench/echoload")

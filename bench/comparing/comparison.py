@@ -1,8 +1,8 @@
-"""What compare.py makes of its runs: medians, ratios to the best, tables, and the targets.
+"""What the runs of a comparison mean: medians, ratios to the best, tables, and the targets.
 
-Pure functions of rows, without any look at the machine. A row of a run has "load" and "peer" (their
-keys), "round", "ok", and either the flat figures of echoload with "memory_bytes", or "error": why
-there are none. A summary is what summarize() makes of all rounds of one server under one load.
+Pure functions of rows. The row of a run has "load" and "peer" (their keys), "round", "ok", and
+either the flat figures of echoload with "memory_bytes", or "error": why there are none. A summary
+is what summarize() makes of all rounds of one server under one load.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ LOOPS = ("epoll", "uv")
 
 
 class Measure(NamedTuple):
-    """A figure that is compared: its key in the rows, its title, its text, which end is best."""
+    """A figure that is compared: its key, its title, its text, and the best of several."""
 
     key: str
     title: str
@@ -31,7 +31,7 @@ MEASURES = (
     Measure("cpu_server_us_per_echo", "server CPU\nus/echo", table.digits, min),
     Measure("memory_bytes", "memory\nMiB", table.mebibytes, min),
 )
-# The worst of all rounds is shown: one wrong byte is one too many.
+# The worst round is shown: one wrong byte is one too many.
 COUNTS = ("errors_wrong", "starved", "connections_failed")
 FAILURES = ("refused", "reset", "timed_out", "short", "other")
 
@@ -67,7 +67,7 @@ def _find(summaries, load, peer):
 
 
 def _standard(target, summaries):
-    """(what echopool's figure is held against, whose it is); (None, None) when it is not there."""
+    """(the figure to compare echopool's with, whose it is); (None, None) when it is missing."""
     if target.against in ("peers", "loops"):
         best = min if target.at_most is not None else max
         found = [(s[target.value], s["peer"]) for s in summaries
@@ -101,7 +101,7 @@ def judge(summaries):
 
 
 def _reached(own, ratio, wanted, least):
-    """True or False; None where it was not measured. A round that failed reaches nothing."""
+    """Whether a target is reached; None: not measured. A failed round reaches nothing."""
     if own.get("failed"):
         return False
     if ratio is None:
@@ -141,7 +141,7 @@ def _note(summary):
 
 
 def load_table(load, peers, summaries):
-    """The table of one load: every server, those that are not run with the reason."""
+    """The table of one load: every server, with the reason where it is not run."""
     lines = []
     for peer in peers:
         reason = peer.refuses(load)

@@ -1,7 +1,4 @@
-"""The loads under which compare.py measures every server, and what echopool is to reach there.
-
-Pure data; called by compare.py, and by comparison.py for the targets.
-"""
+"""The loads that every server is measured under, and the targets of echopool. Pure data."""
 
 from typing import NamedTuple
 
@@ -11,7 +8,7 @@ KIB = 1024
 class Load(NamedTuple):
     """One load. key names it on the command line, title in tables, and name, a word, in plots.
 
-    options are echoload's (see load.run()); the connections are all opened at once, so that each
+    options are echoload's (see load.run()). All connections are opened at the start, so that each
     server has accepted them when the measurement begins.
     """
 
@@ -50,8 +47,8 @@ class Target(NamedTuple):
     """A ratio that echopool is to reach under a load.
 
     value: the key of the figure. against: "peers", the best of all others; "loops", the best
-    single-threaded loop; or the key of a load: echopool's own figure under that one. Throughput is
-    to be at_least so much, CPU at_most.
+    single-threaded loop; or the key of a load: echopool's own figure under it. Throughput is to be
+    at_least so much, CPU at_most.
     """
 
     load: str

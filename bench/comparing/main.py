@@ -1,7 +1,7 @@
 """Measures echopool beside the servers that one would run instead; --help explains it.
 
-The runs are trial.py's, the servers peers.py's, the loads loads.py's; what the runs mean is
-comparison.py's, and what is told is compare_report.py's.
+trial.py makes the runs of the servers of peers.py under the loads of loads.py; comparison.py says
+what they mean, report.py prints and writes it.
 """
 
 import sys
@@ -14,21 +14,21 @@ from comparing.loads import LOADS
 from comparing.report import Report
 from sizing import sweep
 
-# Beside those of the clients: what server and generator have open for themselves.
+# What server and generator have open beside the clients.
 OTHER_DESCRIPTORS = 200
-# echopool sets a quarter of its descriptors aside for its queue.
+# echopool reserves a quarter of its descriptors for its queue.
 DESCRIPTORS_PER_CLIENT = 1.5
 SWEEP_ROUNDS = 5
 SWEEP_S = 1.0
 
 
 def descriptors(case):
-    """How many of them a server or the generator needs for a load."""
+    """How many descriptors a server or the generator needs for a load."""
     return int(case.clients * DESCRIPTORS_PER_CLIENT) + OTHER_DESCRIPTORS
 
 
 def chosen_loads(options, remarks):
-    """The loads that were asked for; a remark about each for which there are no descriptors."""
+    """The chosen loads; adds a remark about each for which there are no descriptors."""
     cases = [case for case in LOADS if options.loads is None or case.key in options.loads]
     limit = machine.raise_descriptors(max(map(descriptors, cases)))
     remarks += [f"not run: {case.title}: it needs {descriptors(case):,} descriptors and the limit "
@@ -38,7 +38,7 @@ def chosen_loads(options, remarks):
 
 
 class Comparison:
-    """One call of this program: what was asked for, and what has been measured so far."""
+    """One call of this program: its options, and what has been measured so far."""
 
     def __init__(self, options):
         self.options = options
@@ -57,7 +57,7 @@ class Comparison:
             {"duration": options.duration, "warmup": options.warmup, "threads": options.threads})
 
     def _overrides(self):
-        """The operator's settings of echopool, and room for all clients, as the peers have."""
+        """The operator's settings of echopool, with room for all clients, as the peers have."""
         clients = max((case.clients for case in self.cases), default=0)
         overrides = list(self.options.overrides)
         for setting, least in (("pool.worker_connections", clients),
@@ -70,7 +70,7 @@ class Comparison:
         return overrides
 
     def run(self):
-        """The sweep, then all rounds; Ctrl-C ends them, and what was measured is told."""
+        """Makes the sweep, then all rounds; Ctrl-C ends them, and what was measured is reported."""
         begin = time.monotonic()
         try:
             self._choose_sizes()
@@ -81,7 +81,7 @@ class Comparison:
         self.seconds = time.monotonic() - begin
 
     def _choose_sizes(self):
-        """Finds the pool size for each load for which none was given."""
+        """Finds the pool size for each load without a given one."""
         cases = [case for case in self.cases if case.key not in self.workers]
         if not cases:
             return
@@ -126,7 +126,7 @@ def fail(text, status):
     return status
 
 
-def tell(done):
+def report(done):
     """Prints and writes everything that was measured; returns the exit status."""
     if not done.rows:
         return fail("; ".join(["nothing was measured", *done.remarks]), done.status())
@@ -142,4 +142,4 @@ def main():
     Path(options.output).mkdir(parents=True, exist_ok=True)
     done = Comparison(options)
     done.run()
-    return tell(done)
+    return report(done)

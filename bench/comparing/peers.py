@@ -1,7 +1,7 @@
-"""The servers that compare.py runs: echopool, and what a user would run instead.
+"""The servers that are compared: echopool, and what a user would run instead.
 
-find() looks which of them this machine has. A peer that is not there has the reason in `missing`,
-and is listed with it. Called by compare.py.
+find() says which of them this machine has. A missing one has the reason in `missing`, and is listed
+with it.
 """
 
 import os
@@ -15,7 +15,7 @@ from common import machine, server
 # The backlog of every server, where it can be set; peers/peer.h has the same.
 BACKLOG = 4096
 OWN = "echopool"
-# What each is: for --help, and for the report.
+# What each server is, for --help and the report.
 WHAT = {
     OWN: "this project",
     "epoll": "one thread and one level-triggered epoll set, C",
@@ -29,7 +29,7 @@ WHAT = {
 SOURCES = Path(__file__).resolve().parents[1] / "peers"
 GO_BUILD_S = 300
 
-# Past this many clients at once, a process for each of them measures only the machine's memory.
+# With more clients, a process for each of them measures only the machine's memory.
 MOST_PROCESSES = 999
 
 XINETD = """\
@@ -54,9 +54,9 @@ service echo
 class Peer(NamedTuple):
     """A server. key names it on the command line and in WHAT, name in tables.
 
-    command(port, directory) is its command line; directory is an empty one of its own. ready is the
-    line that it prints when it listens; None: it accepts a connection. most_clients: it is not run
-    with more. missing: why it cannot be run here. version: what it says of itself, if anything.
+    command(port, directory) is its command line; directory is empty and its own. ready is the line
+    that it prints when it listens; None: it is ready when it accepts a connection. most_clients: it
+    is not run with more. missing: why it cannot run here. version: what it says of itself.
     """
 
     key: str
@@ -79,7 +79,7 @@ class Peer(NamedTuple):
 def find(build, wanted=None):
     """The servers in the order of the tables, as Peers; build is meson's build directory.
 
-    wanted: only these keys, and echopool; None: all. Nothing is built for the others.
+    wanted: only these keys and echopool; None: all. The others are not built.
     """
     own = Path(build) / "bench" / "peers"
     makers = {
@@ -135,7 +135,7 @@ def _build_go(source, program):
 
 
 def _installed(key, command, version):
-    """A peer that is a package of the system. Its programs may lie where only root looks."""
+    """A peer that is a package of the system. Its programs may be in root's PATH only."""
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     program = shutil.which(key, path=places)
     missing = None if program else f"{key} is not there; install Debian's {key}"

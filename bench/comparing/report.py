@@ -1,7 +1,4 @@
-"""What compare.py tells of its runs: the text, the plots and the files.
-
-Called by compare.py with a Comparison whose rows are those of all runs so far.
-"""
+"""What bench/compare.py reports of a Comparison: the text, the plots and the files."""
 
 import shlex
 import sys
@@ -24,7 +21,7 @@ TITLE = ("Echo servers by number of connections; 64K: 8 with 64 KiB, churn and i
 
 
 class Report:
-    """Everything that is told, computed once from the rows."""
+    """The whole report, computed once from the rows."""
 
     def __init__(self, done):
         self.done = done
@@ -66,7 +63,7 @@ class Report:
         return f"{case.title}\n\n" + comparison.load_table(case, self.done.peers, self.medians)
 
     def _sizes(self):
-        """How echopool's pool sizes came about, and how to use them again."""
+        """How echopool's pool sizes were found, and how to use them again."""
         sizes = {case.key: self.done.workers[case.key] for case in self.done.cases
                  if self.done.workers.get(case.key)}
         if not self.done.reasons:
@@ -78,7 +75,7 @@ class Report:
                           *([f"for the same again: --workers {again}"] if again else [])]) + "\n"
 
     def _draw(self, base):
-        """The plots; none, with a remark, where they cannot be drawn."""
+        """Draws the plots; where it cannot, there is a remark instead."""
         try:
             return plot.figure(base, TITLE, self._panels())
         except plot.PlotFailed as failure:
@@ -114,7 +111,7 @@ class Report:
             table.write_csv(paths[2], self.medians)
             table.write_csv(paths[3], self.done.rows)
         finally:
-            # The files are there without a terminal, and this without a place for the files.
+            # The text is printed even where the files cannot be written.
             print(text)
         print("written: " + " ".join(map(str, paths)))
 

@@ -1,6 +1,6 @@
 """One run of one server under one load, and the choice of echopool's pool size.
 
-Called by compare.py. Whatever goes wrong in a run becomes a row with "error"; nothing is raised.
+Whatever goes wrong in a run becomes a row with "error"; nothing is raised.
 """
 
 import subprocess
@@ -52,7 +52,7 @@ def _measured(bench, peer, case, workers, directory):
             raise server.ServerFailed(f"{peer.name} died with status {status} under the load")
     row = load.row(result)
     row["memory_bytes"] = watch.memory_bytes or None
-    # A server that ended processes before they were counted would seem to have given CPU back.
+    # Processes that ended before they were counted would seem to have given CPU back.
     if (row["cpu_server_us_per_echo"] or 0) <= 0:
         row["cpu_server_us_per_echo"] = None
     if not row["ok"]:
@@ -67,7 +67,7 @@ def what_failed(row):
 
 @contextmanager
 def _temporary():
-    """A directory for the block; no interruption leaves it behind."""
+    """A directory for the block, which no interruption leaves behind."""
     with interrupt.held():
         made = tempfile.TemporaryDirectory(prefix="echopool-compare-")
     try:
@@ -90,10 +90,10 @@ def run(bench, peer, case, workers=None):
 
 
 def choose_workers(bench, cases, sizes, count, progress):
-    """{load's key: (the pool size by tune.py's rule, the reason)}; the size is None when none is.
+    """{load's key: (the pool size by recommend.py's rule, the reason)}; the size may be None.
 
-    Every load on every size, in count interleaved rounds. A sweep that ends before the first round
-    has chosen nothing: the best may be a size that it did not reach.
+    Every load runs on every size, in count interleaved rounds. A sweep that ends in its first round
+    chooses nothing: it may not have reached the best size.
     """
     runs = sweep.Sweep(bench.program, bench.echoload, bench.config, bench.overrides,
                        live=False, timing={})

@@ -1,7 +1,4 @@
-"""The options of tune.py: their --help, their checks, and the loads they ask for.
-
-Called by tune.py.
-"""
+"""The options of script/bench: their --help, their checks, and the loads they ask for."""
 
 import argparse
 import os

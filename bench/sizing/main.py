@@ -1,7 +1,6 @@
 """Finds the right pool size for echopool: measures it under load with one size after the other.
 
-Called by script/bench, and by hand; --help explains it. The runs are tune_sweep.py's, what is told
-is tune_report.py's, and the rule of the recommendation is recommend.py's.
+sweep.py makes the runs, recommend.py has the rule, report.py prints and writes it all.
 """
 
 import shlex
@@ -23,7 +22,7 @@ class Tuning:
 
     def __init__(self, options):
         self.options = options
-        # A path without "/" would be looked up in PATH.
+        # A program without "/" in its path is searched in PATH.
         build = Path(options.build).resolve()
         self.program, self.echoload = build / "echopool", build / "bench" / "echoload"
         self.directory = Path(options.output)
@@ -32,7 +31,7 @@ class Tuning:
         self.failure = None
 
     def prepare(self):
-        """Reads the operator's file and chooses loads and sizes; ServerFailed when it is wrong."""
+        """Reads the operator's file and chooses the loads; ServerFailed when the file is wrong."""
         options = self.options
         self.settings = server.settings(self.program, options.config, options.overrides)
         self.machine = machine.describe()
@@ -53,7 +52,7 @@ class Tuning:
         return sweep.default_workers()
 
     def measure(self):
-        """All runs. Ctrl-C and a server that cannot run end them; what there is can be told."""
+        """Makes all runs. Ctrl-C and a server that cannot run end them; the rows so far stay."""
         options = self.options
         try:
             self.sizes = self.choose_sizes()
@@ -74,7 +73,7 @@ class Tuning:
             self.failure = str(failure)
 
     def _warn(self, progress):
-        """What to know before the runs, not after."""
+        """Says what one should know before the runs, not after."""
         busy = machine.busy(self.machine)
         if busy:
             progress.say(busy)
@@ -88,7 +87,7 @@ class Tuning:
                              + self._other_load(each))
 
     def _other_load(self, each):
-        """What is right for a thread for each client."""
+        """The hint for a pool with a thread for each client."""
         one = self.worker_connections == 1 and not each.arrivals
         return ", or give --arrivals, the load for it" if one else ""
 
@@ -108,10 +107,10 @@ class Tuning:
                 "timing": self.sweep.timing, "interrupted": self.interrupted,
                 "loads": [{"name": each.name, "options": each.options} for each in self.loads]}
 
-    def tell(self):
+    def write_report(self):
         """Prints and writes everything that was measured; returns the exit status."""
         if self.sweep.rows:
-            self._tell_rows()
+            self._report_rows()
         if self.interrupted:
             return fail(f"interrupted after {len(self.sweep.rows)} runs",
                         command.INTERRUPTED)
@@ -119,7 +118,7 @@ class Tuning:
             return fail(self.failure, 1)
         return 0 if all(row["ok"] for row in self.sweep.rows) else 1
 
-    def _tell_rows(self):
+    def _report_rows(self):
         verdict = report.Verdict(
             self.sweep.rows, self.loads, cells=len(self.sizes) * len(self.loads),
             settings=self.settings, overrides=self.options.overrides)
@@ -127,7 +126,7 @@ class Tuning:
             paths = report.write_files(self.directory, verdict, self.about())
             paths += self._draw(verdict)
         finally:
-            # The files are there without a terminal, and this without a place for the files.
+            # The text is printed even where the files cannot be written.
             print(self.heading())
             print(report.table_text(verdict.rows, verdict.marks()))
             print(verdict.text())
@@ -150,4 +149,4 @@ def main():
         return fail(missing, 1)
     tuning.prepare()
     tuning.measure()
-    return tuning.tell()
+    return tuning.write_report()

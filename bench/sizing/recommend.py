@@ -2,14 +2,14 @@
 
 A row is one pool size under one load, as rounds.summarize() makes it: "load", "workers",
 "echoes_per_s", "p99_us", "runs", "failed" (how many of the runs); and, in the open loop,
-"kept_per_s" (see kept_per_s()). Called by tune.py and compare.py.
+"kept_per_s" (see kept_per_s()).
 
 The rule: the smallest pool within 5 % of the best throughput whose p99 is within 10 % of the best
-that such a pool has. (A pool that serves half as much has a better p99 in the closed loop, where
-its clients ask half as often; that recommends nothing.) When no size is right for all of several
-loads, the smallest of those that have the most of the best throughput where they have least. A
-size with a failed run (a wrong byte, a failed connection) is never recommended, nor is it the best
-of anything.
+that such a pool has. (In the closed loop a pool that serves half as much has a better p99, as its
+clients ask half as often; that recommends nothing.) When no size is right for all of several loads,
+each size counts by its smallest share of the best throughput, and the smallest of the best wins. A
+size with a failed run (a wrong byte, a failed connection) is never recommended, and is the best of
+nothing.
 """
 
 import math
@@ -20,16 +20,16 @@ from common import rounds
 THROUGHPUT_SHARE = 0.95
 P99_RATIO = 1.10
 MOST_WORKERS = 1024
-# What binary fractions may lack: 100 * 0.57 is 56.99999999999999.
+# Binary fractions are not exact: 100 * 0.57 is 56.99999999999999.
 ROUNDING = 1e-9
-# A schedule of equal gaps may have one event less in the time, and one answer after its end.
+# With equal gaps one event may be missing in the time, and one answer may come after its end.
 EDGE_EVENTS = 2
-# A size whose throughput is so far above that of the next smaller one may not be the last to gain.
+# With so much more throughput than the next smaller size, a larger one may gain, too.
 GAIN = 1.05
 
 
 class Advice(NamedTuple):
-    """workers: the size, None when none can be recommended. meets: it is within both bounds."""
+    """workers: the size, or None. meets: the size is within both bounds."""
 
     workers: object
     meets: bool
@@ -49,7 +49,7 @@ class Score(NamedTuple):
 
     @property
     def excess(self):
-        """At most 1 within both bounds; beyond, how far it is outside the one it misses most."""
+        """At most 1 within both bounds; above 1, how far it misses the one that it misses most."""
         return max(THROUGHPUT_SHARE / self.share if self.share else math.inf,
                    self.ratio / P99_RATIO)
 
@@ -57,10 +57,10 @@ class Score(NamedTuple):
 def kept_per_s(echoes_per_s, seconds, asked_per_s, events_per_s, poisson):
     """The throughput that counts in the open loop: the schedule's own where it was kept.
 
-    More is not better there, and a little less is chance: kept is what lacks at most 1 % and three
-    standard deviations at random moments (poisson), or at equal gaps what is due at the edges of
-    the time. events_per_s: what the schedule counts, messages or connections; asked_per_s: the
-    messages of these.
+    More is not better there, and a little less is chance. A schedule is kept if at most 1 % is
+    missing, and besides three standard deviations at random moments (poisson), or at equal gaps the
+    events at the edges of the time. events_per_s: the schedule's messages or connections;
+    asked_per_s: the messages of these.
     """
     events = events_per_s * seconds
     may_lack = 3 * math.sqrt(events) if poisson else EDGE_EVENTS
@@ -69,12 +69,12 @@ def kept_per_s(echoes_per_s, seconds, asked_per_s, events_per_s, poisson):
 
 
 def throughput(row):
-    """Echoes a second of a row, as they count for the rule."""
+    """The echoes a second of a row that count for the rule."""
     return row.get("kept_per_s") or row["echoes_per_s"]
 
 
 def usable(row):
-    """A size counts when none of its runs failed and there is something to compare."""
+    """Whether a size counts: none of its runs failed and there is something to compare."""
     return not row["failed"] and bool(row["echoes_per_s"]) and bool(row["p99_us"])
 
 
@@ -124,14 +124,14 @@ def choose(found):
 
 
 def _measured(score):
-    """Its figures, rounded for the worse: never within a bound that they are outside of."""
+    """Its figures, rounded for the worse, so that none looks within a bound that it misses."""
     share = math.floor(100 * score.share + ROUNDING)
     ratio = math.ceil(100 * score.ratio - ROUNDING) / 100
     return f"{share} % of the best throughput and {ratio:.2f} times the best p99"
 
 
 def _smaller(found, workers):
-    """Why the next smaller size was not taken; only asked where workers meets the rule."""
+    """Why the next smaller size was not taken; workers must meet the rule."""
     below = {size: mine for size, mine in _complete(found).items() if size < workers}
     if not below:
         return ""
@@ -153,7 +153,7 @@ def _left_out(rows):
 def for_load(rows):
     """The Advice for one load."""
     found = scores(rows)
-    # Of one load, the pool with the best p99 that counts is always within both bounds.
+    # Under one load the pool with the best p99 that counts is always within both bounds.
     workers, _ = choose(found)
     if workers is None:
         return Advice(None, False, "No size can be recommended: every size had a failed run.")
@@ -187,9 +187,9 @@ def for_all(rows):
 
 
 def votes(runs, cells):
-    """What each round alone would say for all loads together: one size, or None, for each.
+    """What each round alone would recommend for all loads together: a size or None.
 
-    cells: the runs of a whole round; one that was interrupted does not count.
+    cells: the runs of a whole round; an interrupted round does not count.
     """
     by_round = {}
     for run in runs:
@@ -199,7 +199,7 @@ def votes(runs, cells):
 
 
 class Doubt(NamedTuple):
-    """A figure of one size that was within a bound in some rounds and outside of it in others."""
+    """A figure of one size, within a bound in some rounds and outside of it in others."""
 
     workers: int
     figure: str
@@ -207,10 +207,9 @@ class Doubt(NamedTuple):
 
 
 def doubts(rows, workers):
-    """The Doubts on which the choice of workers for one load hangs.
+    """The Doubts that the choice of workers for one load depends on.
 
-    Those of this size, of the smaller ones, which the rule would prefer, and of the throughput that
-    is the best.
+    They are about this size, smaller ones, which the rule prefers, and the best throughput.
     """
     good = [row for row in rows if usable(row)]
     most = max(map(throughput, good))
@@ -223,7 +222,7 @@ def doubts(rows, workers):
         if (decides or row[key] == most) and (
                 row[f"{key}_low"] < THROUGHPUT_SHARE * most <= row[f"{key}_high"]):
             found.append(Doubt(row["workers"], "throughput", rounds.spread_percent(row, key)))
-        # Among one size alone the p99 chooses nothing.
+        # The p99 chooses nothing where only one size has enough throughput.
         if decides and row in enough and len(enough) > 1 and (
                 row["p99_us_low"] <= P99_RATIO * best_p99 < row["p99_us_high"]):
             found.append(Doubt(row["workers"], "p99", rounds.spread_percent(row, "p99_us")))
@@ -254,9 +253,9 @@ class Law(NamedTuple):
 def little(rows, messages, average="mean"):
     """The Law for an arrivals load of `messages` messages on each connection; None without rows.
 
-    A connection is held from its connect to its last echo. The shortest mean of all sizes counts:
-    there the clients waited least for a worker, and waiting is not service. average: "p50" for a
-    first guess that a disturbance does not change.
+    A connection is held from its connect to its last echo. The size with the shortest mean counts:
+    its clients waited least for a worker, and waiting is not service. average: "p50" is a guess
+    that one disturbance does not change.
     """
     held = [(row[f"connect_us_{average}"] + (messages - 1) * row[f"latency_us_{average}"],
              row["opened_per_s"]) for row in rows if usable(row)]
@@ -275,6 +274,6 @@ def sizes_beyond(sizes, workers):
 
 
 def file_lines(workers, pool=()):
-    """What to write in the configuration file; pool: further settings of the group, as pairs."""
+    """The line for the configuration file; pool: further settings of the group, as pairs."""
     others = "".join(f" {name} = {value};" for name, value in pool)
     return f"pool: {{ workers = {workers};{others} }};"

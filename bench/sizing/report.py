@@ -1,7 +1,4 @@
-"""What tune.py tells: the table, the plots, the recommendation, and the files.
-
-Called by tune.py with the rows of a Sweep.
-"""
+"""What script/bench reports from the rows of a Sweep: table, plots, recommendation, files."""
 
 import textwrap
 
@@ -12,7 +9,7 @@ from sizing import recommend
 BY = ("load", "workers")
 SWITCHES = ("server_voluntary_switches_per_echo", "server_involuntary_switches_per_echo")
 ADVISED = "<- recommended"
-# Where the highest of a panel is so far above the lowest, lines from 0 would hide the low ones.
+# With the highest so far above the lowest, an axis from 0 would hide the low ones.
 LOG_RATIO = 20
 # The share of a schedule's messages that the generator itself may send over 1 ms late.
 LATE = 0.01
@@ -49,7 +46,7 @@ def medians(rows):
 
 
 def generator_limited(row):
-    """True when the generator, not the server, was what held this row down."""
+    """Whether the generator, not the server, limited this row."""
     return rounds.generator_limited(row) or (row.get("schedule_late_share") or 0) > LATE
 
 
@@ -123,7 +120,7 @@ def draw(rows, base, title):
 
 
 def _overridden(settings, overrides):
-    """The settings of the pool that -o has changed: without them another pool would run."""
+    """The settings of the pool that -o has changed; the line for the file needs them, too."""
     paths = dict.fromkeys(override.split("=")[0].strip() for override in overrides)
     return [(path.removeprefix("pool."), settings[path]) for path in paths
             if path.startswith("pool.") and path != "pool.workers"]
@@ -132,8 +129,8 @@ def _overridden(settings, overrides):
 class Verdict:
     """The recommendation for each load and for all, from the rows of all runs.
 
-    cells: the runs of a whole round; with less there is no recommendation. settings: what was in
-    effect, as server.settings() has it; overrides: the operator's -o.
+    cells: the runs of a whole round; with fewer there is no recommendation. settings: as
+    server.settings() returns them; overrides: the operator's -o.
     """
 
     def __init__(self, runs, loads, *, cells, settings, overrides=()):
@@ -196,7 +193,7 @@ class Verdict:
         return text + "."
 
     def _warnings(self):
-        """What to know before believing the recommendation."""
+        """What one should know before believing the recommendation."""
         found = []
         limited = [row for row in self.rows if generator_limited(row)]
         if limited:
@@ -218,7 +215,7 @@ class Verdict:
 
     @staticmethod
     def _gain_text(name, workers):
-        """That the best size may lie beyond those that were measured."""
+        """Says that a size beyond the measured ones may be the best."""
         larger = sorted({min(factor * workers, recommend.MOST_WORKERS) for factor in (1, 2, 4)})
         return (f"{name}: {recommend.workers_text(workers)} is the largest size measured, and its "
                 "throughput is more than 5 % above that of the next smaller one, so a larger pool "
@@ -226,7 +223,7 @@ class Verdict:
                 f"{','.join(map(str, larger))}.")
 
     def _doubts(self):
-        """What speaks against taking the recommendation for sure; "" when nothing does."""
+        """The reasons to doubt the recommendation; "" without any."""
         text = ""
         found = [(doubt, name) for name, advice in self.by_load.items() if advice.workers
                  for doubt in recommend.doubts(self._of(name), advice.workers)]
@@ -241,7 +238,7 @@ class Verdict:
         return text.strip()
 
     def as_object(self):
-        """The same for the JSON file."""
+        """The recommendation for the JSON file."""
         if not self.complete:
             return None
         return {

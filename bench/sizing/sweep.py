@@ -1,6 +1,6 @@
-"""The runs of tune.py: which loads and pool sizes, and one row of figures for each run.
+"""The runs that find a size: loads, pool sizes, and one row of figures for each run.
 
-Called by tune.py. Nothing here prints, except through the Progress that is handed in.
+Nothing here prints, except through the given Progress.
 """
 
 import re
@@ -20,7 +20,7 @@ MOST_BYTES = 16 * 2**20
 
 
 class Load(NamedTuple):
-    """One load: what tables call it, and echoload's options for it (see load.run())."""
+    """One load: its name in tables, and echoload's options for it (see load.run())."""
 
     name: str
     options: dict
@@ -32,18 +32,18 @@ class Load(NamedTuple):
 
     @property
     def at_once(self):
-        """How many connections the server must hold at once; of those that arrive at least one."""
+        """How many connections the server must hold at once; one, of those that arrive."""
         return (1 if self.arrivals else self.options["connections"]) + (
             self.options.get("idle") or 0)
 
     @property
     def events_per_s(self):
-        """What a schedule asks for a second, messages or connections; 0 in the closed loop."""
+        """The messages or connections a second of a schedule; 0 in the closed loop."""
         return self.options.get("arrivals") or self.options.get("rate") or 0
 
     @property
     def asked_per_s(self):
-        """The messages a second that a schedule asks for; 0 in the closed loop."""
+        """The messages a second of a schedule; 0 in the closed loop."""
         each = self.options.get("messages") or 1
         return self.events_per_s * (each if self.arrivals else 1)
 
@@ -75,7 +75,7 @@ def size_text(size):
 
 
 def _with_common(name, options, common):
-    """A Load with the options that all loads share; those that change it stand in its name."""
+    """A Load with the options that all loads share; its name says those that change it."""
     if common.get("messages") and not options.get("arrivals"):
         name += f", {common['messages']} each"
     if common.get("pipeline"):
@@ -86,7 +86,7 @@ def _with_common(name, options, common):
 
 
 def talking(connections, size, rate, common):
-    """connections that each talk in a closed loop, or (rate) all together on a schedule."""
+    """connections that talk in a closed loop each, or (rate) on one schedule."""
     name = f"{connections} x {size_text(size)}" + (f", {rate}/s" if rate else "")
     return _with_common(name, {"connections": connections, "size": size, "rate": rate}, common)
 
@@ -100,10 +100,10 @@ def arriving(arrivals, size, at_once, common):
 
 
 def echoes(before, after, row):
-    """How many echoes the server sent between two of its figures(); None when it cannot be told.
+    """How many echoes the server sent between two of its figures(); None without any.
 
-    Those of the ramp and the warm-up are among them, as in all that a Watch around the run has
-    counted; echoload's own count is of the measured time alone.
+    They include the ramp and the warm-up, as does what a Watch around the run counts; echoload's
+    own count is of the measured time alone.
     """
     if not row["echoes_per_s"]:
         return None
@@ -115,8 +115,8 @@ def echoes(before, after, row):
 class Sweep:
     """Runs each load on each pool size in every round; rows has a dictionary for each run.
 
-    program, echoload: the two programs. config, overrides: the operator's. live: one server, which
-    is resized by reload. timing: echoload's options for every run, duration, warmup, threads.
+    program, echoload: the two programs. config, overrides: the operator's. live: reload resizes one
+    server. timing: echoload's options for every run, duration, warmup, threads.
     """
 
     def __init__(self, program, echoload, config, overrides, *, live, timing):
@@ -129,7 +129,7 @@ class Sweep:
         self.rows = []
 
     def run(self, loads, sizes, count, progress):
-        """All runs, in order; what was done so far is in rows when this is interrupted."""
+        """Makes all runs in order; an interruption leaves those so far in rows."""
         with ExitStack() as stack:
             one = stack.enter_context(self._start(sizes[0])) if self.live else None
             cells = [(workers, each) for workers in sizes for each in loads]
@@ -154,7 +154,7 @@ class Sweep:
         return self._measure(one, each)
 
     def _measure(self, target, each):
-        """One run: echoload's figures joined with the server's own."""
+        """Makes one run: echoload's figures, joined with the server's."""
         before = target.figures()
         with server.Watch(target) as watch:
             try:
@@ -183,7 +183,7 @@ class Sweep:
         return row
 
     def _options(self, each):
-        """echoload's options for a load; it takes no more threads than connections."""
+        """echoload's options for a load, with no more threads than connections."""
         options = {**self.timing, **each.options}
         if "threads" in options:
             options["threads"] = min(options["threads"], options["connections"])
@@ -192,7 +192,7 @@ class Sweep:
     def calibrated_sizes(self, loads):
         """Pool sizes that reach beyond what Little's law asks, for worker_connections = 1.
 
-        One short run of each load on a pool that is large enough to let nobody wait.
+        Each load is run once on a pool so large that nobody waits.
         """
         most = 1
         with self._start(CALIBRATION_WORKERS) as large:
