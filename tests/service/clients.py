@@ -21,7 +21,7 @@ def need_descriptors(count):
     """Raises this process's descriptor limit to the hard one; skips if that is too low."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < count:
-        pytest.skip(f"needs {count} descriptors, the hard limit is {hard}")
+        pytest.skip(f"needs more descriptors: {count}, and the hard limit is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

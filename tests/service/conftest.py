@@ -9,6 +9,35 @@ import pytest
 
 from clients import need_descriptors
 from harness import PROGRAM, Server
+from progress import Progress
+
+# The suite in two parts, each with a line of progress: see script/test.
+PARTS = {"together": "service tests", "alone": "service tests that need the machine alone"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", choices=list(PARTS), help="only the tests that may run side by "
+                     "side, or only those with the mark alone")
+
+
+@pytest.hookimpl(trylast=True)  # after the terminal
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures what other tests on the machine change")
+    part = config.getoption("part")
+    # A worker of xdist prints nothing.
+    if part and not hasattr(config, "workerinput"):
+        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        config.pluginmanager.register(Progress(terminal, PARTS[part]))
+
+
+def pytest_collection_modifyitems(config, items):
+    part = config.getoption("part")
+    if part:
+        parts = {"together": [], "alone": []}
+        for item in items:
+            parts["alone" if item.get_closest_marker("alone") else "together"].append(item)
+        items[:] = parts.pop(part)
+        config.hook.pytest_deselected(items=sum(parts.values(), []))
 
 
 def pytest_sessionstart():
@@ -18,9 +47,11 @@ def pytest_sessionstart():
 
 
 def pytest_terminal_summary(terminalreporter):
+    """A line for each test that was skipped: where, and why as "kind: details"."""
     skipped = terminalreporter.stats.get("skipped", [])
     for report in skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        reason = reason.removeprefix("Skipped: ")
         terminalreporter.write_line(f"not run: {report.nodeid}: {reason}")
 
 

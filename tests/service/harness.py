@@ -7,6 +7,7 @@ time bound (10 under sanitizers); memory and CPU are only asserted when it is 1.
 import contextlib
 import os
 import re
+import secrets
 import select
 import shutil
 import signal
@@ -33,12 +34,17 @@ MANAGED_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNA
                        "JOURNAL_STREAM")
 LISTEN_STATE = "0A"
 
+# How reasons to skip a test begin; script/tally.py counts by what is before the colon.
+MISSING = "needs a program that is not installed: "
+
 needs_plain_build = pytest.mark.skipif(
-    not PLAIN, reason="sanitizers distort memory and CPU figures (ECHOPOOL_TIME_FACTOR is not 1)")
+    not PLAIN, reason="needs a build that nothing slows: ECHOPOOL_TIME_FACTOR is not 1")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-# Limits of a user hold for all its processes, so each run of the suite has its own.
-UNUSED_USER = 20_000 + os.getpid() % 40_000
+# What is one for the whole machine has a name of its own for each process of each run.
+UNIQUE = secrets.token_hex(8)
+# Limits of a user hold for all its processes, so this one too.
+UNUSED_USER = 20_000 + secrets.randbelow(40_000)
 
 
 def seconds(plain):
@@ -75,6 +81,11 @@ def assert_prompt(clients):
     times = [clients[i % len(clients)].echo() for i in range(max(20, len(clients)))]
     assert not PLAIN or statistics.median(times) < 0.2, times
     assert max(times) < seconds(2), times
+
+
+def one_line(text):
+    """What a program said, for a reason to skip a test."""
+    return "; ".join(text.strip().splitlines())
 
 
 def process_state(pid):
@@ -132,12 +143,12 @@ def without_file(*overrides):
 def unshared(namespace, script):
     """A command prefix: in a namespace of its own, which script sets up; skips where refused."""
     if not shutil.which("unshare"):
-        pytest.skip("unshare is not installed")
+        pytest.skip(MISSING + "unshare")
     prefix = ["unshare", namespace, "sh", "-c", f'set -e; {script}; exec "$@"', "sh"]
     probe = subprocess.run([*prefix, "true"], capture_output=True, text=True, timeout=20,
                            check=False)
     if probe.returncode != 0:
-        pytest.skip(f"unshare {namespace}: {probe.stderr.strip()}")
+        pytest.skip(f"needs a namespace, {namespace.strip('-')}: {one_line(probe.stderr)}")
     return prefix
 
 

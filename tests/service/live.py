@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from clients import Client, dial
-from harness import exec_wrapper, run_program, seconds
+from harness import MISSING, exec_wrapper, run_program, seconds
 
 CLONE_NEWNET = 0x40000000
 
@@ -82,4 +82,4 @@ def needs_program(name):
         path = os.path.join(directory, name)
         if os.access(path, os.X_OK):
             return path
-    return pytest.skip(f"{name} is not installed")
+    return pytest.skip(MISSING + name)

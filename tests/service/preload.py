@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import PLAIN
+from harness import MISSING, PLAIN
 
 # Each of them is armed by a variable of the environment.
 SOURCE = r"""
@@ -100,15 +100,21 @@ __attribute__((destructor)) static void linger(void)
 """
 
 
+_built = {}  # by text: one that was made serves every test of this process
+
+
 def build(directory, text=SOURCE):
     """Makes the library of this text; returns the environment that loads it, or skips the test."""
     if not PLAIN:
-        pytest.skip("sanitizers must be loaded first")
+        pytest.skip("needs a build that nothing slows: sanitizers must be loaded first")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
-        pytest.skip("no C compiler is installed")
+        pytest.skip(MISSING + "a C compiler")
+    if text in _built:
+        return _built[text]
     source = directory / "preload.c"
     source.write_text(text)
     library = directory / "preload.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
-    return {"LD_PRELOAD": os.fspath(library)}
+    _built[text] = {"LD_PRELOAD": os.fspath(library)}
+    return _built[text]

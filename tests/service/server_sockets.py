@@ -22,7 +22,7 @@ def copy_of(server, number):
     finally:
         os.close(process)
     if copy < 0:
-        pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+        pytest.skip(f"needs pidfd_getfd: {os.strerror(ctypes.get_errno())}")
     return socket.socket(fileno=copy)
 
 

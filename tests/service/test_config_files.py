@@ -303,7 +303,7 @@ def test_03_an_unreadable_file(nobodys, public_program):
 def test_50_a_privileged_port_without_the_right(nobodys):
     """At the start: test_start.py."""
     if int(Path(UNPRIVILEGED_PORTS).read_text(encoding="ascii")) <= 7:
-        pytest.skip(f"{UNPRIVILEGED_PORTS} lets everyone bind port 7")
+        pytest.skip(f"needs privileged ports: {UNPRIVILEGED_PORTS} lets everyone bind port 7")
     before = state(nobodys)
     lines = nobodys.reload({"listen.port": 7, "pool.workers": 3})
     errors = check_refused(nobodys, lines)

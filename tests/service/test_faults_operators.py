@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import needs_plain_build, needs_root, seconds, wait_for
+from harness import MISSING, needs_plain_build, needs_root, one_line, seconds, wait_for
 
 TEN_YEARS = 315_360_000
 DRAIN = {"timeouts.drain": 0.3}
@@ -167,7 +167,7 @@ IDLE = {"pool.workers": 1, "timeouts.idle": 2, **DRAIN}
 def test_the_wall_clock_is_moved_by_years(start, tmp_path):
     libraries = glob.glob(FAKETIME)
     if not libraries:
-        pytest.skip("libfaketime is not installed")
+        pytest.skip(MISSING + "libfaketime")
     offset = tmp_path / "offset"
     offset.write_text("+0", encoding="ascii")
     server = start(IDLE, env={"LD_PRELOAD": libraries[0], "FAKETIME_NO_CACHE": "1",
@@ -185,7 +185,7 @@ def test_a_monotonic_clock_of_ten_years(start):
     probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, timeout=20,
                            check=False)
     if probe.returncode != 0:
-        pytest.skip(f"unshare --time: {probe.stderr.strip()}")
+        pytest.skip(f"needs a namespace, time: {one_line(probe.stderr)}")
     assert_deadlines_hold(start(IDLE, wrapper=wrapper))
 
 

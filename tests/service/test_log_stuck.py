@@ -26,7 +26,7 @@ class Reader:
             try:
                 self.ours, self.theirs = pty.openpty()
             except OSError as error:
-                pytest.skip(f"no pseudo-terminal: {error}")
+                pytest.skip(f"needs a pseudo-terminal: {error}")
         else:
             self.pair = socket.socketpair()
             self.ours, self.theirs = (end.detach() for end in self.pair)

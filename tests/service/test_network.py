@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clients import Client, Crowd, Stream
-from harness import needs_root, seconds, span, unshared, wait_for
+from harness import MISSING, needs_root, one_line, seconds, span, unshared, wait_for
 from live import in_network_of
 from talkers import Talkers
 
@@ -34,7 +34,7 @@ def start_in_network(start):
     """Starts a program that listens for the unlucky and the lucky in a network of its own."""
     for tool in ("ip", "nft", "ss", "nsenter", "sysctl"):
         if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
-            pytest.skip(f"{tool} is not installed")
+            pytest.skip(MISSING + tool)
     return lambda settings: start({"listen.addresses": [UNLUCKY, LUCKY]} | settings,
                                   wrapper=unshared("--net", NETWORK))
 
@@ -44,7 +44,7 @@ def inside(server, *command, text=None):
     result = subprocess.run(["nsenter", f"--net=/proc/{server.pid}/ns/net", *command],
                             input=text, capture_output=True, text=True, timeout=20, check=False)
     if result.returncode != 0:
-        pytest.skip(f"{command[0]}: {result.stderr.strip()}")
+        pytest.skip(f"needs what {command[0]} asks of the kernel: {one_line(result.stderr)}")
     return result.stdout
 
 
@@ -127,7 +127,7 @@ def test_killed_sockets_end_and_nobody_else_notices(start_in_network):
         killed = inside(server, "ss", "-K", "-H", "-t", "state", "established",
                         "src", UNLUCKY, "sport", "=", f":{unlucky[1]}")
         if not killed.strip():
-            pytest.skip("ss -K closes nothing: the kernel lacks CONFIG_INET_DIAG_DESTROY")
+            pytest.skip("needs CONFIG_INET_DIAG_DESTROY: ss -K closes nothing")
         server.log.wait("reason=error error=\"Software caused connection abort\"", count=15)
         others.wait_messages(50)
     wait_for(lambda: server.connections() == 0)

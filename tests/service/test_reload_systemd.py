@@ -17,7 +17,7 @@ from test_systemd import NotifySocket, handing_over, has_systemd
 @pytest.fixture(autouse=True)
 def systemd():
     if not has_systemd():
-        pytest.skip("built without systemd")
+        pytest.skip("needs a build with systemd")
 
 
 class Notifications(NotifySocket):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import UNUSED_USER, exec_wrapper, needs_root, seconds, span, wait_for
+from harness import UNIQUE, UNUSED_USER, exec_wrapper, needs_root, seconds, span, wait_for
 from live import is_closed, threads_beside_workers
 from load import Load
 from talkers import Talkers
@@ -388,14 +388,14 @@ class PidsCgroup:
 
     def __init__(self):
         pids = Path("/sys/fs/cgroup/pids")
-        self.group = (pids if pids.is_dir() else pids.parent) / f"echopool-test-{os.getpid()}"
+        self.group = (pids if pids.is_dir() else pids.parent) / f"echopool-test-{UNIQUE}"
         try:
             self.group.mkdir()
         except OSError as error:
-            pytest.skip(f"cannot make a cgroup: {error}")
+            pytest.skip(f"needs a cgroup: {error}")
         if not (self.group / "pids.max").exists():
             self.remove()
-            pytest.skip("no pids cgroup")
+            pytest.skip("needs a cgroup: pids is not there")
 
     def begin(self, server):
         (self.group / "cgroup.procs").write_text(str(server.pid), encoding="ascii")

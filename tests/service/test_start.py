@@ -86,7 +86,7 @@ def test_an_address_that_is_not_ours_exits_1():
 def test_a_privileged_port_as_nobody_exits_1(public_program):
     with open(UNPRIVILEGED_PORTS, encoding="ascii") as file:
         if int(file.read()) <= 7:
-            pytest.skip(f"{UNPRIVILEGED_PORTS} lets everyone bind port 7")
+            pytest.skip(f"needs privileged ports: {UNPRIVILEGED_PORTS} lets everyone bind port 7")
     line = refused(*on("127.0.0.1", 7), program=public_program, cwd="/",
                    user=NOBODY, group=NOBODY, extra_groups=[])
     assert "127.0.0.1:7:" in line and "ermission denied" in line

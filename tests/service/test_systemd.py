@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from clients import Crowd
-from harness import error_lines, exec_wrapper, run_program, seconds, wait_for, without_file
+from harness import (UNIQUE, error_lines, exec_wrapper, run_program, seconds, wait_for,
+                     without_file)
 from server_sockets import TCP_NOTSENT_LOWAT, sockets
 
 
@@ -20,13 +21,13 @@ def has_systemd():
 @pytest.fixture
 def systemd():
     if not has_systemd():
-        pytest.skip("built without systemd")
+        pytest.skip("needs a build with systemd")
 
 
 @pytest.fixture
 def no_systemd():
     if has_systemd():
-        pytest.skip("built with systemd")
+        pytest.skip("needs a build without systemd")
 
 
 class NotifySocket:
@@ -47,7 +48,7 @@ class NotifySocket:
 
 @pytest.fixture(params=["path", "abstract"])
 def notify(request, tmp_path):
-    names = {"path": str(tmp_path / "notify"), "abstract": f"@echopool-test-{os.getpid()}"}
+    names = {"path": str(tmp_path / "notify"), "abstract": f"@echopool-test-{UNIQUE}"}
     listener = NotifySocket(names[request.param])
     yield listener
     listener.sock.close()
@@ -155,7 +156,7 @@ def test_a_handed_over_socket_that_blocks_does_not_block_the_acceptor(systemd, s
 
 def listening_unix():
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(f"\0echopool-test-unix-{os.getpid()}")
+    sock.bind(f"\0echopool-test-unix-{UNIQUE}")
     sock.listen()
     return sock
 
