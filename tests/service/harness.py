@@ -5,8 +5,10 @@ time bound (10 under sanitizers); memory and CPU are only asserted when it is 1.
 """
 
 import contextlib
+import functools
 import os
 import re
+import resource
 import secrets
 import select
 import shutil
@@ -60,7 +62,48 @@ def span(plain):
     return plain * min(TIME_FACTOR, 3)
 
 
-def wait_for(predicate, timeout=10, what="the condition"):
+# How long an event may take to come about on a slow and busy machine, in seconds.
+EVENT_S = 30
+TRIES = 5
+
+
+class Late(AssertionError):
+    """Something took too long: once, because other programs had the CPUs, or because it does."""
+
+
+def check_time(took, most):
+    """Fails as Late when took is more than most, both in seconds."""
+    if took > most:
+        raise Late(f"{took:.2f} s instead of at most {most:.2f} s")
+
+
+@contextlib.contextmanager
+def before(deadline):
+    """What is inside holds only until deadline, a time.monotonic(): a failure later is Late."""
+    try:
+        yield
+    except (AssertionError, OSError) as failure:
+        if time.monotonic() < deadline:
+            raise
+        raise Late("the test itself was held up") from failure
+
+
+def again_when_late(test):
+    """Repeats a test, or a part of one, that is Late, and nothing else that fails.
+
+    A program that is too slow is so at each of the tries; a machine that others use is not.
+    """
+    @functools.wraps(test)
+    def tried(*arguments, **options):
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(Late):
+                return test(*arguments, **options)
+        return test(*arguments, **options)
+
+    return tried
+
+
+def wait_for(predicate, timeout=EVENT_S, what="the condition"):
     """Polls predicate until it is true and returns its value; fails after timeout seconds."""
     deadline = time.monotonic() + seconds(timeout)
     while True:
@@ -72,6 +115,7 @@ def wait_for(predicate, timeout=10, what="the condition"):
         time.sleep(0.005)
 
 
+@again_when_late
 def assert_prompt(clients):
     """In the plain build an echo takes less than 0.2 s, and none takes 2 s.
 
@@ -79,8 +123,8 @@ def assert_prompt(clients):
     """
     clients = list(clients)
     times = [clients[i % len(clients)].echo() for i in range(max(20, len(clients)))]
-    assert not PLAIN or statistics.median(times) < 0.2, times
-    assert max(times) < seconds(2), times
+    check_time(statistics.median(times), 0.2 if PLAIN else seconds(2))
+    check_time(max(times), seconds(2))
 
 
 def one_line(text):
@@ -104,6 +148,19 @@ def as_libconfig(value):
     return repr(value)
 
 
+def fitting(settings):
+    """Bounds for a pool where the defaults are too many for the descriptors of this machine.
+
+    For what the settings leave open; else each start would tell of it.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    workers = settings.get("pool.workers") or len(os.sched_getaffinity(0))
+    if hard == resource.RLIM_INFINITY or workers * 4096 + 1024 + 100 <= hard:
+        return {}
+    return {"pool.queue_limit": min(1024, hard // 5),
+            "pool.worker_connections": max(1, min(4096, hard * 2 // 3 // workers))}
+
+
 def configuration(settings):
     """The text of a configuration file with these settings, given as {"group.name": value}."""
     return as_file({path: as_libconfig(value) for path, value in settings.items()})
@@ -115,7 +172,7 @@ def environment(extra=None):
     return clean | (extra or {})
 
 
-def run_program(*arguments, wrapper=(), env=None, timeout=20, program=PROGRAM, **popen):
+def run_program(*arguments, wrapper=(), env=None, timeout=EVENT_S, program=PROGRAM, **popen):
     """Runs the program to its end; the result has returncode, stdout and stderr."""
     return subprocess.run([*wrapper, program, *map(str, arguments)], capture_output=True,
                           text=True, env=environment(env), timeout=seconds(timeout),
@@ -136,19 +193,21 @@ def exec_wrapper(code):
 
 def without_file(*overrides):
     """Options for a server that has no -c: a free port of 127.0.0.1, and these overrides."""
+    bounds = [f"{path}={value}" for path, value in fitting({}).items()]
     return {"wrapper": exec_wrapper("del sys.argv[2:4]"),
-            "overrides": ["listen.port=0", 'listen.addresses=["127.0.0.1"]', *overrides]}
+            "overrides": ["listen.port=0", 'listen.addresses=["127.0.0.1"]', *bounds, *overrides]}
 
 
 def unshared(namespace, script):
     """A command prefix: in a namespace of its own, which script sets up; skips where refused."""
     if not shutil.which("unshare"):
         pytest.skip(MISSING + "unshare")
+    kind = {"--net": "network", "-n": "network"}.get(namespace, namespace.strip("-"))
     prefix = ["unshare", namespace, "sh", "-c", f'set -e; {script}; exec "$@"', "sh"]
     probe = subprocess.run([*prefix, "true"], capture_output=True, text=True, timeout=20,
                            check=False)
     if probe.returncode != 0:
-        pytest.skip(f"needs a namespace, {namespace.strip('-')}: {one_line(probe.stderr)}")
+        pytest.skip(f"needs a {kind} namespace: {one_line(probe.stderr)}")
     return prefix
 
 
@@ -182,7 +241,7 @@ class Lines:
         with self._changed:
             return [line for line in self._lines[start:] if re.search(pattern, line)]
 
-    def wait(self, pattern, count=1, start=0, timeout=10):
+    def wait(self, pattern, count=1, start=0, timeout=EVENT_S):
         """Waits for count lines that contain pattern and returns their matches."""
         def enough():
             found = [re.search(pattern, line) for line in self._lines[start:]]
@@ -198,7 +257,7 @@ class Lines:
 
     def wait_end(self):
         """Waits until the writer has closed its side."""
-        self._thread.join(seconds(10))
+        self._thread.join(seconds(EVENT_S))
         assert not self._thread.is_alive(), "someone still holds the log's descriptor"
 
 
@@ -230,7 +289,8 @@ class Server:
 
     def configure(self, settings):
         """Puts a file with these settings, and a free port of 127.0.0.1, in place of the old."""
-        chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0} | settings
+        chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0}
+        chosen |= fitting(settings) | settings
         new = self.file.with_suffix(".new")
         new.write_text(configuration(chosen))
         new.chmod(0o644)
@@ -245,7 +305,7 @@ class Server:
 
     def _read_ready(self, start=0):
         """Waits for a ready line and keeps what it says."""
-        ready = self.log.wait(r"ready on (.*?);(.*)", start=start, timeout=20)[0]
+        ready = self.log.wait(r"ready on (.*?);(.*)", start=start)[0]
         texts = [text.rsplit(":", 1) for text in ready[1].split(", ")]
         self.addresses = [(host.strip("[]"), int(port)) for host, port in texts]
         self.limits = key_values(ready[2])
@@ -268,9 +328,9 @@ class Server:
 
     def wait_listening(self):
         """As wait_ready, for a program whose log cannot be read: finds its IPv4 port in /proc."""
-        port = wait_for(self._listening_port, timeout=20, what="a listening socket")
+        port = wait_for(self._listening_port, what="a listening socket")
         # The last to start; when it runs, everything has been opened.
-        wait_for(lambda: "acceptor" in self._thread_names(), timeout=20, what="the acceptor")
+        wait_for(lambda: "acceptor" in self._thread_names(), what="the acceptor")
         self.addresses = [("127.0.0.1", port)]
         self.first_descriptors = self.descriptors()
         return self
@@ -377,7 +437,7 @@ class Server:
         wanted = self.owing() + len(crowd.sockets)
         sent = crowd.fill(data, quiet)
         wait_for(lambda: self.owing() >= wanted or not crowd.fill(data, quiet, sent),
-                 timeout=30, what="that everybody is owed something")
+                 what="that everybody is owed something")
         return sent
 
     def cpu(self):
@@ -396,10 +456,12 @@ class Server:
         time.sleep(interval)
         return self._cpu_s() - before
 
+    @again_when_late
     def assert_idle(self, share=0.05, interval=1.0):
-        """In the plain build, at most share of one CPU is used."""
+        """In the plain build, at most share of one CPU is used; what was to do may be done later.
+        """
         used = self.cpu_in(interval)
-        assert not PLAIN or used <= share * interval, f"{used:.2f} s of CPU in {interval} s"
+        check_time(used, share * interval if PLAIN else interval * os.cpu_count())
 
     def memory(self):
         """Private dirty memory in bytes: what the program itself has written to."""
@@ -415,14 +477,14 @@ class Server:
             pass
         return False
 
-    def wait_exit(self, timeout=10):
+    def wait_exit(self, timeout=EVENT_S):
         """Waits for the end and returns the exit status."""
         status = self.process.wait(seconds(timeout))
         if self.log:
             self.log.wait_end()
         return status
 
-    def stop(self, number=signal.SIGTERM, timeout=10):
+    def stop(self, number=signal.SIGTERM, timeout=EVENT_S):
         """Sends the signal, expects exit status 0, and returns the seconds it took."""
         begin = time.monotonic()
         self.send_signal(number)
@@ -452,6 +514,7 @@ class Server:
     def _end_well(self):
         status = self.process.poll()
         assert status is None, f"the server died with {status}; the log:\n" + self._log_tail()
+        self.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
         if self.first_descriptors is not None:
             grown = self._parts_with_descriptors() - self.first_parts
             allowed = len(self.first_descriptors) + grown

@@ -1,10 +1,12 @@
 """The command line and the file: what is printed, and what is refused before anything starts."""
 
+import os
 import re
 import socket
 
 import pytest
 
+from clients import need_descriptors
 from harness import configuration, error_lines, run_program
 from live import printed
 
@@ -135,4 +137,5 @@ def test_a_wildcard_beside_an_address_it_covers_is_an_error(write, addresses):
 
 
 def test_the_defaults_start_without_a_warning(start):
+    need_descriptors(4096 * len(os.sched_getaffinity(0)) + 1024 + 100)
     assert not start().log.matching("^(warning|error):")

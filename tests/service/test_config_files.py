@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import (PLAIN, Server, as_libconfig, configuration, error_lines, exec_wrapper,
-                     needs_root, run_program, seconds, wait_for)
+from clients import need_descriptors
+from harness import (PLAIN, Server, again_when_late, as_libconfig, check_time, configuration,
+                     error_lines, exec_wrapper, needs_root, run_program, seconds, wait_for)
 from load import Load
 
 NOBODY = 65534
@@ -150,23 +151,34 @@ def check_told(lines, file, fault):
         assert "expected" in line or "did you mean" in line or "more errors" in line, line
 
 
+def remove(file):
+    """Takes away what an earlier try may have put there."""
+    if file.is_dir() and not file.is_symlink():
+        file.rmdir()
+    else:
+        file.unlink(missing_ok=True)
+
+
 def on_free_port(**more):
     """Settings of the command line, which win over whatever the file says."""
     return {"overrides": ['listen.addresses=["127.0.0.1"]', "listen.port=0"], **more}
 
 
 @pytest.mark.parametrize("name", WRONG)
+@again_when_late
 def test_at_start_it_is_told_by_line_and_nothing_is_bound(name, tmp_path):
     file = tmp_path / "echopool.conf"
+    remove(file)
     WRONG[name].put(file)
     begin = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         result = run_program("-c", file, "-o", 'listen.addresses=["127.0.0.1"]',
                              "-o", f"listen.port={taken}")
-    assert time.monotonic() - begin < seconds(2)
+    took = time.monotonic() - begin
     assert result.returncode == 2 and result.stdout == ""
     check_told(error_lines(result), file, WRONG[name])
+    check_time(took, seconds(2))
 
 
 def state(server):
@@ -184,6 +196,7 @@ def check_refused(server, lines):
 
 
 @pytest.mark.parametrize("name", WRONG)
+@again_when_late
 def test_on_reload_it_is_told_by_line_and_nothing_changes(name, start):
     server = start({"pool.workers": 2}, **on_free_port())
     client = server.connect()
@@ -192,7 +205,7 @@ def test_on_reload_it_is_told_by_line_and_nothing_changes(name, start):
     WRONG[name].put(server.file)
     begin = time.monotonic()
     lines = server.reload()
-    assert time.monotonic() - begin < seconds(2)
+    took = time.monotonic() - begin
     assert state(server) == before
     errors = [line.removeprefix("error: ") for line in check_refused(server, lines)]
     assert all(line.startswith("reload: ") for line in errors)
@@ -202,6 +215,7 @@ def test_on_reload_it_is_told_by_line_and_nothing_changes(name, start):
     mark = server.log.mark()
     server.figures()
     server.log.wait(r"\breload applied=0 refused=1$", start=mark)
+    check_time(took, seconds(2))
 
 
 def test_all_of_them_in_a_row_under_load(start):
@@ -227,6 +241,7 @@ def test_all_of_them_in_a_row_under_load(start):
 
 
 def test_11_an_empty_file_is_the_defaults(start):
+    need_descriptors(4096 * len(os.sched_getaffinity(0)) + 1024 + 100)
     server = start({"pool.workers": 3, "pool.queue_limit": 7}, **on_free_port())
     server.file.write_text("")
     lines = server.reload()
@@ -359,15 +374,15 @@ class Flipper:
 
 
 PADDING = "#" + "x" * 60_000 + "\n"
-TWO_CONTENTS = [pool(f"\nworkers = {n};\n{PADDING}queue_limit = {n}00;\n") for n in (1, 3)]
+TWO_CONTENTS = [pool(f"\nworkers = {n};\n{PADDING}queue_limit = {n}0;\n") for n in (1, 3)]
 
 
 def check_one_content(workers_now, queue_limit):
-    assert queue_limit == workers_now * 100, (workers_now, queue_limit)
+    assert queue_limit == workers_now * 10, (workers_now, queue_limit)
 
 
 def test_53_a_file_replaced_while_it_is_read_has_one_content(start):
-    server = start({"pool.workers": 1, "pool.queue_limit": 100}, **on_free_port())
+    server = start({"pool.workers": 1, "pool.queue_limit": 10}, **on_free_port())
     flipper = Flipper(server.file, TWO_CONTENTS)
     try:
         for _ in range(40):

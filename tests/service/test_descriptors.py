@@ -7,7 +7,8 @@ import time
 import pytest
 
 from clients import Crowd
-from harness import PLAIN, error_lines, exec_wrapper, run_program, wait_for
+from harness import (again_when_late, check_time, error_lines, exec_wrapper, run_program, seconds,
+                     wait_for)
 from live import limited_to
 
 
@@ -87,23 +88,24 @@ def test_running_out_of_descriptors_pauses_and_recovers(start):
     mark = server.log.mark()
     late = server.hold(Crowd(server.address, 30))
     server.log.wait("^(warning|error): .*oo many open files", start=mark)
-    used = server.cpu_in(2.0)
-    assert not PLAIN or used <= 0.1
+    server.assert_idle(interval=2.0)
     assert 1 <= len(server.log.matching("oo many open files", mark)) <= 20
     served.exchange()
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
     late.exchange()
 
 
+@again_when_late
 def test_running_out_of_descriptors_does_not_hold_up_the_stop(start):
     server = start({"pool.workers": 1})
     hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (len(server.descriptors()), hard))
     server.hold(Crowd(server.address, 5))
     server.log.wait("oo many open files")
-    assert server.stop() < (2 if PLAIN else 20)
+    check_time(server.stop(), seconds(2))
 
 
+@again_when_late
 def test_a_pause_begins_anew_after_a_success(start):
     server = start({"pool.workers": 1, "log.level": "debug"})
     hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
@@ -124,7 +126,8 @@ def test_a_pause_begins_anew_after_a_success(start):
     server.log.wait(failure, start=mark)
     begin = time.monotonic()
     server.log.wait(failure, count=4, start=mark)
-    # 10 + 20 + 40 ms; had the pauses only gone on growing, three seconds.
-    assert time.monotonic() - begin < 1.5
+    took = time.monotonic() - begin
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (hard, hard))
     wait_for(lambda: server.connections() == 2)
+    # 10 + 20 + 40 ms; had the pauses only gone on growing, three seconds.
+    check_time(took, 1.5)

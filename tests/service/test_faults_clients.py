@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from clients import Client, Crowd
-from harness import PLAIN, needs_plain_build, seconds, span, wait_for
+from clients import Client, Crowd, need_descriptors
+from harness import (PLAIN, again_when_late, before, check_time, needs_plain_build, seconds, span,
+                     wait_for)
 from talkers import Talkers
 
 # Phases of a connection's life; each resets a crowd of count clients there.
@@ -71,15 +72,15 @@ def reset_everywhere(server, count):
         phase(server, share + (i < rest))
 
 
+@again_when_late
 def test_4000_clients_that_reset_in_every_phase_leave_nothing(start):
     server = start({"pool.workers": 2, "listen.backlog": 4096})
     bystander = server.connect()
     bystander.echo()
-    descriptors, memory = server.descriptors(), []
+    descriptors, memory, elapsed = server.descriptors(), [], 0
     for storm, count in (*[(reset_everywhere, 900)] * 4, (owed, 400)):
         storm(server, count)
-        elapsed = bystander.echo()
-        assert not PLAIN or elapsed < 2, f"{elapsed:.2f} s"
+        elapsed = max(elapsed, bystander.echo())
         wait_for(lambda: server.connections() == 1)
         wait_for(lambda: server.descriptors() == descriptors, what="all descriptors closed")
         memory.append(server.memory())
@@ -92,9 +93,12 @@ def test_4000_clients_that_reset_in_every_phase_leave_nothing(start):
     assert 3400 <= taken - 1 <= 4000
     assert sum(worker["error"] for worker in workers) == 0
     server.assert_idle()
+    check_time(elapsed, seconds(2))
 
 
+@again_when_late
 def test_resets_of_those_who_wait_cost_the_next_one_nothing(start):
+    need_descriptors(2200)  # a quarter of which may wait
     server = start({"pool.workers": 1, "pool.worker_connections": 1, "pool.queue_limit": 500,
                     "timeouts.idle_when_full": 0, "limits.connections_per_ip": 600})
     holder = server.connect()
@@ -108,10 +112,11 @@ def test_resets_of_those_who_wait_cost_the_next_one_nothing(start):
     begin = time.monotonic()
     holder.close()
     assert live.receive(5) == b"alive"
-    assert time.monotonic() - begin < seconds(2)
+    took = time.monotonic() - begin
     live.close()
     wait_for(lambda: server.connections() == 0)
     server.assert_idle(interval=0.3)
+    check_time(took, seconds(2))
 
 
 def test_a_storm_of_resets_disturbs_no_talker(start):
@@ -138,16 +143,19 @@ def test_1_byte_segments_of_many_clients_are_exact(start):
     server.assert_idle(interval=0.3)
 
 
+@again_when_late
 def test_one_byte_a_second_is_served_and_nobody_else_notices(start):
     server = start({"pool.workers": 1, "timeouts.idle": span(2), "timeouts.idle_when_full": 0})
+    begin = time.monotonic()  # nobody is silent for longer than since then
     tricklers = [server.connect() for _ in range(50)]
     with Talkers(server.address, 10) as talkers:
         for i in range(4):
-            begin = time.monotonic()
-            for client in tricklers:
-                client.send(bytes([i]))
-            for client in tricklers:
-                assert client.receive(1) == bytes([i])
+            with before(begin + span(2)):
+                begin = time.monotonic()
+                for client in tricklers:
+                    client.send(bytes([i]))
+                for client in tricklers:
+                    assert client.receive(1) == bytes([i])
             talkers.wait_messages(20)
             time.sleep(max(0, begin + span(1) - time.monotonic()))
     server.assert_idle(interval=0.3)

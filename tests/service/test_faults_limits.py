@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clients import Crowd
-from harness import (PLAIN, UNUSED_USER, error_lines, exec_wrapper, needs_plain_build, needs_root,
-                     run_program, seconds, wait_for)
+from harness import (UNUSED_USER, again_when_late, check_time, error_lines, exec_wrapper,
+                     needs_plain_build, needs_root, run_program, seconds, wait_for)
 from live import client_from, limited_to
 
 SIXTEEN = [f"127.0.0.{i}" for i in range(1, 17)]
@@ -37,8 +37,7 @@ def no_more(server, limit):
 
 def assert_calm(server, mark, interval=2.0):
     """At most a tenth of a CPU from now on, and since mark at most 20 log lines but for figures."""
-    used = server.cpu_in(interval)
-    assert not PLAIN or used <= 0.1 * interval, f"{used:.2f} s of CPU in {interval} s"
+    server.assert_idle(share=0.1, interval=interval)
     assert len(server.log.matching("^(?!info: (worker=|queue |reload ))", mark)) <= 20
 
 
@@ -74,7 +73,7 @@ def test_out_of_descriptors_from_outside_it_calms_down_and_recovers(start, queue
     neighbour = server.connect()
     neighbour.echo()
     for _ in range(2):
-        failed = server.figures()[1]["failed"]
+        failed, begin = server.figures()[1]["failed"], time.monotonic()
         with no_more(server, resource.RLIMIT_NOFILE):
             mark = server.log.mark()
             late = server.hold(Crowd(server.address, 30))
@@ -82,9 +81,11 @@ def test_out_of_descriptors_from_outside_it_calms_down_and_recovers(start, queue
             assert_calm(server, mark, interval=1.0)
             neighbour.echo()
         late.exchange()
+        took = time.monotonic() - begin
         server.assert_idle(interval=0.3)
-        # Pauses that grow are few, and a success lets them begin anew with a short one.
-        assert 4 <= server.figures()[1]["failed"] - failed <= 12
+        # Pauses that grow are few: eight until they are a second long. And a success lets them
+        # begin anew with a short one.
+        assert 4 <= server.figures()[1]["failed"] - failed <= 10 + took
 
 
 def test_clients_that_leave_make_room_for_those_who_could_not_be_accepted(start):
@@ -99,14 +100,16 @@ def test_clients_that_leave_make_room_for_those_who_could_not_be_accepted(start)
         server.assert_idle(share=0.1, interval=0.5)
 
 
+@again_when_late
 def test_out_of_descriptors_a_stop_waits_for_no_pause(start):
     """Sixteen listeners, from each of which the stop takes what is left."""
     server = start({"listen.addresses": SIXTEEN, "timeouts.drain": 0.5})
     server.connect().echo()
     with no_more(server, resource.RLIMIT_NOFILE):
-        assert server.stop(timeout=20) < seconds(1.5)
+        check_time(server.stop(), seconds(1.5))
 
 
+@again_when_late
 def test_out_of_descriptors_the_queue_timeout_waits_for_no_pause(start):
     """The pauses have grown to a second when it comes; and who goes makes room for others."""
     server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.idle_when_full": 0,
@@ -119,8 +122,11 @@ def test_out_of_descriptors_the_queue_timeout_waits_for_no_pause(start):
         server.hold(Crowd(server.address, 3))
         waiting.wait_closed(3)
         took = time.monotonic() - begin
-        assert 2.4 < took < 2.5 + seconds(0.4), f"{took:.2f} s"
-        wait_for(lambda: server.figures()[1]["waiting"] == 3, timeout=0.5)
+        wait_for(lambda: server.figures()[1]["waiting"] == 3)
+        refilled = time.monotonic() - begin - took
+    assert took > 2.4
+    check_time(took, 2.5 + seconds(0.4))
+    check_time(refilled, seconds(0.5))
 
 
 def test_out_of_descriptors_a_stop_tells_of_those_whom_it_resets(start):
@@ -187,6 +193,7 @@ FEW_PROCESSES = exec_wrapper(
 
 @needs_root
 @needs_plain_build  # a sanitizer has a thread of its own
+@again_when_late
 def test_too_few_processes_at_start_exit_1_in_one_line():
     begin = time.monotonic()
     result = run_program("-o", "listen.port=0", "-o", "pool.workers=8", wrapper=FEW_PROCESSES,
@@ -194,7 +201,7 @@ def test_too_few_processes_at_start_exit_1_in_one_line():
     assert result.returncode == 1
     [line] = [line for line in error_lines(result) if line.startswith("error:")]
     assert "worker 4 of 8" in line and "emporarily unavailable" in line
-    assert time.monotonic() - begin < seconds(2)
+    check_time(time.monotonic() - begin, seconds(2))
 
 
 @needs_root

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import MISSING, needs_plain_build, needs_root, one_line, seconds, wait_for
+from harness import (MISSING, again_when_late, before, check_time, needs_plain_build, needs_root,
+                     one_line, seconds, wait_for)
 
 TEN_YEARS = 315_360_000
 DRAIN = {"timeouts.drain": 0.3}
@@ -19,8 +20,7 @@ FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
 def stop_in_time(server, drain):
     """Sends SIGTERM; the drain wins over whatever goes on, and the exit status is 0."""
-    took = server.stop()
-    assert took <= drain + seconds(1), f"{took:.2f} s"
+    check_time(server.stop(), drain + seconds(1))
 
 
 def children(server):
@@ -56,6 +56,7 @@ def test_sigterm_in_a_resize_serves_those_who_are_there(start, workers, others):
 
 
 @RESIZES
+@again_when_late
 def test_sigterm_in_a_resize_ends_at_the_deadline(start, workers, others):
     for moment in MOMENTS[1::2]:
         server = start({"pool.workers": workers, **DRAIN})
@@ -64,10 +65,13 @@ def test_sigterm_in_a_resize_ends_at_the_deadline(start, workers, others):
         begin = time.monotonic()
         hang_up_and_stop(server, {"pool.workers": others, **DRAIN}, moment)
         assert server.wait_exit() == 0
-        assert 0.3 <= time.monotonic() - begin <= 0.3 + seconds(1)
+        took = time.monotonic() - begin
         server.close_clients()
+        assert took >= 0.3
+        check_time(took, 0.3 + seconds(1))
 
 
+@again_when_late
 def test_sigterm_in_a_storm_of_reloads(start):
     server = start({"pool.workers": 2, **DRAIN})
     client = server.connect()
@@ -90,6 +94,7 @@ def test_sigterm_in_a_storm_of_reloads(start):
     client.expect_closed()
 
 
+@again_when_late
 def test_a_second_sigterm_in_a_reload_ends_it_now(start):
     server = start({"pool.workers": 4, "timeouts.drain": 600})
     crowd = server.hold(Crowd(server.address, 50))
@@ -102,6 +107,7 @@ def test_a_second_sigterm_in_a_reload_ends_it_now(start):
     crowd.wait_closed(50)
 
 
+@again_when_late
 def test_sigterm_in_a_burst_that_fills_the_queue(start):
     """Everyone who was accepted, or was in the backlog, gets the rest of the drain."""
     server = start({"pool.workers": 1, "pool.worker_connections": 10, "pool.queue_limit": 5,
@@ -140,21 +146,23 @@ def assert_deadlines_hold(server, jump=lambda: None):
     """Who is silent goes when it is time, who talks stays; jump is called in between."""
     busy = server.connect()
     crowd = server.hold(Crowd(server.address, 20))
-    before = time.monotonic()
+    earliest = time.monotonic()
     crowd.exchange()
     begin = time.monotonic()
     for _ in range(3):
         time.sleep(0.4)
         jump()
-        busy.echo()
-        assert not crowd.any_closed(within=0)
+        with before(earliest + IDLE["timeouts.idle"]):
+            busy.echo()
+            assert not crowd.any_closed(within=0)
     crowd.wait_closed(20)
     now = time.monotonic()
-    assert now - before >= IDLE["timeouts.idle"]
-    assert now - begin <= IDLE["timeouts.idle"] + seconds(0.5)
-    busy.echo()
-    server.assert_idle(interval=0.5)
-    busy.echo()
+    assert now - earliest >= IDLE["timeouts.idle"]
+    check_time(now - begin, IDLE["timeouts.idle"] + seconds(0.5))
+    with before(now + IDLE["timeouts.idle"]):
+        busy.echo()
+        server.assert_idle(interval=0.5)
+        busy.echo()
     begin = time.monotonic()
     stop_in_time(server, 0.3)
     assert time.monotonic() - begin >= 0.3
@@ -164,6 +172,7 @@ IDLE = {"pool.workers": 1, "timeouts.idle": 2, **DRAIN}
 
 
 @needs_plain_build
+@again_when_late
 def test_the_wall_clock_is_moved_by_years(start, tmp_path):
     libraries = glob.glob(FAKETIME)
     if not libraries:
@@ -179,16 +188,18 @@ def test_the_wall_clock_is_moved_by_years(start, tmp_path):
 
 
 @needs_root
+@again_when_late
 def test_a_monotonic_clock_of_ten_years(start):
     """As on a machine that has been up for so long: nothing overflows."""
     wrapper = ["unshare", "--time", "--monotonic", str(TEN_YEARS)]
     probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, timeout=20,
                            check=False)
     if probe.returncode != 0:
-        pytest.skip(f"needs a namespace, time: {one_line(probe.stderr)}")
+        pytest.skip(f"needs a time namespace: {one_line(probe.stderr)}")
     assert_deadlines_hold(start(IDLE, wrapper=wrapper))
 
 
+@again_when_late
 def test_stopped_in_the_drain_and_continued_it_ends_at_once(start):
     server = start({"timeouts.drain": 2})
     client = server.connect()
@@ -200,7 +211,7 @@ def test_stopped_in_the_drain_and_continued_it_ends_at_once(start):
     begin = time.monotonic()
     server.send_signal(signal.SIGCONT)
     assert server.wait_exit() == 0
-    assert time.monotonic() - begin < seconds(0.5)
+    check_time(time.monotonic() - begin, seconds(0.5))
 
 
 def test_a_stopped_server_keeps_newcomers_for_later(start):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from clients import Crowd, need_descriptors
-from harness import PLAIN, needs_plain_build, wait_for
+from harness import PLAIN, again_when_late, check_time, needs_plain_build, seconds, wait_for
 
 # main, acceptor, two workers and one more; the thread sanitizer has a thread of its own.
 MOST_THREADS = 5 if PLAIN else 6
@@ -16,6 +16,7 @@ MOST_THREADS = 5 if PLAIN else 6
 ROOMY = {"listen.backlog": 4096}
 
 
+@again_when_late
 def test_2000_silent_clients_do_not_hold_up_a_newcomer(start):
     server = start({"pool.workers": 2, **ROOMY})
     silent = server.hold(Crowd(server.address, 2000))
@@ -24,10 +25,11 @@ def test_2000_silent_clients_do_not_hold_up_a_newcomer(start):
     for _ in range(11):
         times.append(timed_newcomer(server))
         assert server.threads() <= MOST_THREADS
-    assert not PLAIN or (statistics.median(times) < 0.1 and max(times) < 2), times
     silent.exchange()
     assert server.threads() <= MOST_THREADS
     server.assert_idle()
+    check_time(statistics.median(times), seconds(0.1))
+    check_time(max(times), seconds(2))
 
 
 def timed_newcomer(server):

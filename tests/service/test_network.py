@@ -108,7 +108,7 @@ def test_clients_lost_in_a_black_hole_are_let_go_in_time(start_in_network):
     neighbour = connect(server, lucky)
     with black_hole(server):
         for reason in ("write-timeout", "idle"):
-            server.log.wait(f" reason={reason}$", count=10, timeout=10)
+            server.log.wait(f" reason={reason}$", count=10)
             neighbour.echo()
         assert server.connections() == 1
         server.assert_idle(interval=0.3)
@@ -161,7 +161,7 @@ def test_who_is_gone_without_a_word_is_found_by_keepalive(start_in_network):
     with black_hole(server):
         gone.reset()  # which is lost
         assert server.connections() == 2
-    server.log.wait(" reason=reset$", timeout=5)
+    server.log.wait(" reason=reset$")
     neighbour.echo()
     assert server.connections() == 1
     server.assert_idle(interval=0.3)

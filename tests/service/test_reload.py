@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from clients import Crowd
-from harness import (FULL, PLAIN, PROGRAM, exec_wrapper, needs_plain_build, needs_root,
-                     process_state, seconds, unshared, wait_for, without_file)
+from clients import Crowd, need_descriptors
+from harness import (FULL, PLAIN, PROGRAM, again_when_late, before, check_time, exec_wrapper,
+                     needs_plain_build, needs_root, process_state, seconds, unshared, wait_for,
+                     without_file)
 from live import client_from, is_closed, served
 from load import Load
 from preload import build
@@ -65,7 +66,7 @@ def test_workers(start):
     for workers in (3, 2, 5, 1):
         server.reload({"pool.workers": workers})
         assert server.limits["workers"] == workers
-        wait_for(lambda wanted=beside + workers: server.threads() == wanted, timeout=1)
+        wait_for(lambda wanted=beside + workers: server.threads() == wanted)
         client.echo()
         served(server)
 
@@ -90,13 +91,13 @@ def test_queue_limit(start):
     server = start(settings | {"pool.queue_limit": 1})
     served(server)
     waiting_client(server)
-    assert is_closed(server.connect(), within=seconds(10))
+    assert is_closed(server.connect(), within=seconds(20))
     server.reload(settings | {"pool.queue_limit": 3})
     waiting_client(server)
     waiting_client(server)
-    assert is_closed(server.connect(), within=seconds(10))
+    assert is_closed(server.connect(), within=seconds(20))
     server.reload(settings | {"pool.queue_limit": 1})
-    assert is_closed(server.connect(), within=seconds(10))
+    assert is_closed(server.connect(), within=seconds(20))
     figures = queue_figures(server)
     assert (figures["waiting"], figures["rejected"]) == (3, 3)
 
@@ -109,7 +110,7 @@ def test_queue_full(start):
     late = server.connect()
     assert not late.hears(within=0.2)
     server.reload(settings | {"pool.queue_full": "reject"})
-    assert is_closed(late, within=seconds(10))
+    assert is_closed(late, within=seconds(20))
     assert not waits.hears(within=0)
     server.reload(settings)
     assert not server.connect().hears(within=0.2)
@@ -139,7 +140,7 @@ def test_connections_per_ip(start):
     served(server)
     server.reload({"limits.connections_per_ip": 3})
     served(server)
-    assert is_closed(server.connect(), within=seconds(10))
+    assert is_closed(server.connect(), within=seconds(20))
     client_from(server, "127.0.0.5").echo()
     server.reload()
     first.echo()
@@ -151,7 +152,7 @@ def test_idle(start):
     server = start({"timeouts.idle": 0})
     client = served(server)
     server.reload({"timeouts.idle": 0.3})
-    assert is_closed(client, within=seconds(10))
+    assert is_closed(client, within=seconds(20))
     wait_for(lambda: worker_figure(server, "idle") == 1)
     server.reload({"timeouts.idle": 0})
     assert not served(server).hears(within=0.6)
@@ -163,7 +164,7 @@ def test_idle_when_full(start):
     waits = waiting_client(server)
     server.reload(TEXTBOOK | {"timeouts.idle_when_full": 0.2})
     assert waits.receive(1) == b"x"
-    assert is_closed(holder, within=seconds(10))
+    assert is_closed(holder, within=seconds(20))
     wait_for(lambda: worker_figure(server, "idle_when_full") == 1)
 
 
@@ -179,7 +180,7 @@ def test_queue_timeout(start):
     holder = served(server)
     waits = waiting_client(server)
     server.reload(TEXTBOOK | {"timeouts.queue": 0.2})
-    assert is_closed(waits, within=seconds(10))
+    assert is_closed(waits, within=seconds(20))
     wait_for(lambda: queue_figures(server)["expired"] == 1)
     holder.echo()
 
@@ -192,11 +193,12 @@ def test_write_timeout(start):
     wait_for(lambda: worker_figure(server, "write_timeout") == 3)
 
 
+@again_when_late
 def test_drain(start):
     server = start({"timeouts.drain": 600})
     served(server)
     server.reload({"timeouts.drain": 0})
-    assert server.stop() < seconds(2)
+    check_time(server.stop(), seconds(2))
 
 
 @pytest.mark.parametrize("path, level, option",
@@ -223,7 +225,7 @@ def test_access(start, closing):
     server = start()
     before = served(server)
     server.reload(closing)
-    assert is_closed(server.connect(), within=seconds(10))
+    assert is_closed(server.connect(), within=seconds(20))
     client_from(server, "127.0.0.5").echo()
     before.echo()
     assert queue_figures(server)["denied"] == 1
@@ -238,7 +240,7 @@ def test_lists_of_1024_ranges(start):
                            "access.deny": ranges + ["::1"]})
     assert set(changes(lines)) == {"access.allow", "access.deny"}
     served(server)
-    assert is_closed(client_from(server, "127.0.0.5"), within=seconds(10))
+    assert is_closed(client_from(server, "127.0.0.5"), within=seconds(20))
 
 
 @needs_root
@@ -344,6 +346,7 @@ def test_while_draining_the_file_is_not_read_again(start):
 
 
 def test_a_storm_of_1000_is_coalesced_and_the_last_file_wins(start):
+    need_descriptors(3 * 4096 + 1000 + 100)
     server = start({"pool.workers": 2})
     client = served(server)
     mark = server.log.mark()
@@ -352,7 +355,7 @@ def test_a_storm_of_1000_is_coalesced_and_the_last_file_wins(start):
         server.send_signal(signal.SIGHUP)
         if i % 100 == 0:
             client.echo()
-    server.log.wait("ready on .* queue_limit=1000$", start=mark, timeout=20)
+    server.log.wait("ready on .* queue_limit=1000$", start=mark)
     server.reload()
     assert server.limits == {"workers": 1, "worker_connections": 4096, "queue_limit": 1000}
     applied, refused = reloads(server)
@@ -386,7 +389,7 @@ def test_sigterm_behind_sighup_wins(start, delay_ms):
     time.sleep(delay_ms / 1000)
     server.send_signal(signal.SIGTERM)
     server.send_signal(signal.SIGCONT)
-    assert server.wait_exit(2) == 0
+    assert server.wait_exit() == 0
     assert not server.log.matching("^error")
 
 
@@ -438,7 +441,7 @@ def catch_child():
         """Stops a process; False if it had ended before that."""
         try:
             os.kill(pid, signal.SIGSTOP)
-            wait_for(lambda: process_state(pid) in "TZ", timeout=1)
+            wait_for(lambda: process_state(pid) in "TZ")
             return process_state(pid) == "T"
         except (ProcessLookupError, FileNotFoundError):
             return False
@@ -451,25 +454,28 @@ def catch_child():
             pass
 
 
+@again_when_late
 def test_a_child_that_hangs_is_ended_after_two_seconds(start, catch_child):
     server = start({"pool.workers": 1})
+    queue_limit = server.limits["queue_limit"]
     client = served(server)
     server.configure({"pool.workers": 1, "pool.queue_limit": 5})
     child = catch_child(server)
     begin = time.monotonic()
     mark = server.log.mark()
-    for _ in range(20):
-        asked = time.monotonic()
-        server.figures()
-        assert time.monotonic() - asked < seconds(0.5)
-        assert client.echo() < seconds(0.5)
-    assert not server.log.matching(STAY, mark) or not PLAIN
-    server.log.wait("ready on", start=mark, timeout=5)
+    with before(begin + 1):
+        for _ in range(20):
+            asked = time.monotonic()
+            server.figures()
+            check_time(time.monotonic() - asked, seconds(0.5))
+            check_time(client.echo(), seconds(0.5))
+        assert not server.log.matching(STAY, mark) or not PLAIN
+    server.log.wait("ready on", start=mark)
     assert 1 < time.monotonic() - begin  # its time began as it was started
     assert server.log.matching("^error: reload: .*2000 ms", mark)
     assert server.log.matching(STAY, mark)
     wait_for(lambda: not os.path.exists(f"/proc/{child}"))
-    assert server.limits["queue_limit"] == 1024
+    assert server.limits["queue_limit"] == queue_limit != 5
     server.reload()
     assert server.limits["queue_limit"] == 5
 
@@ -489,13 +495,16 @@ def test_sighup_while_a_child_hangs_reads_the_file_once_more(start, catch_child)
     assert len(server.log.matching("signal 9", mark)) == 1
 
 
+@again_when_late
 def test_sigterm_does_not_wait_for_a_child_that_hangs(start, catch_child):
     server = start({"timeouts.drain": 600})
     child = catch_child(server)
-    assert server.stop() < seconds(1)
+    took = server.stop()
     assert not os.path.exists(f"/proc/{child}")
+    check_time(took, seconds(1))
 
 
+@again_when_late
 def test_a_child_that_says_all_and_does_not_end_is_ended_after_two_seconds(start, tmp_path):
     server = start({"pool.workers": 1}, env=build(tmp_path) | {"LINGER": "1"})
     client = served(server)
@@ -508,8 +517,8 @@ def test_a_child_that_says_all_and_does_not_end_is_ended_after_two_seconds(start
             asked = time.monotonic()
             server.figures()
             client.echo()
-            assert time.monotonic() - asked < 0.5
-            assert time.monotonic() - begin < 4
+            check_time(time.monotonic() - asked, 0.5)
+            check_time(time.monotonic() - begin, 4)
         assert 1.9 < time.monotonic() - begin
         assert server.log.matching("^error: reload: .*2000 ms", mark)
         assert server.log.matching(STAY, mark) and not children(server)
@@ -517,7 +526,7 @@ def test_a_child_that_says_all_and_does_not_end_is_ended_after_two_seconds(start
     server.send_signal(signal.SIGHUP)
     wait_for(lambda: children(server))
     client.close()
-    assert server.stop() < 1
+    check_time(server.stop(), 1)
 
 
 def test_a_child_that_ended_in_time_counts_however_late_the_server_looks(start, catch_child):

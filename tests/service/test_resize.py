@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import UNIQUE, UNUSED_USER, exec_wrapper, needs_root, seconds, span, wait_for
+from harness import (UNIQUE, UNUSED_USER, again_when_late, check_time, exec_wrapper,
+                     needs_root, seconds, span, wait_for)
 from live import is_closed, threads_beside_workers
 from load import Load
 from talkers import Talkers
@@ -25,15 +26,15 @@ SPARE = 3  # of the 6 threads that the pool is to grow by
 
 
 def resize(server, settings, workers):
-    """Reloads with so many workers and expects exactly that many threads within a second."""
+    """Reloads with so many workers and expects exactly that many threads; returns the seconds."""
     beside = threads_beside_workers(server)
     begin = time.monotonic()
     server.reload(settings | {"pool.workers": workers})
     took = time.monotonic() - begin
     assert server.limits["workers"] == workers
     # One that was joined may be there for a moment yet, with nothing left to do.
-    wait_for(lambda: server.threads() == beside + workers, timeout=1, what="the thread count")
-    assert took <= seconds(1), f"{took:.2f} s"
+    wait_for(lambda: server.threads() == beside + workers, what="the thread count")
+    return took
 
 
 def held(server):
@@ -54,17 +55,19 @@ def different_sizes(first, count, seed):
     return sizes[1:]
 
 
+@again_when_late
 def test_30_random_resizes_under_100_clients_with_random_messages(start):
     server = start({"pool.workers": 4})
-    before = len(server.descriptors())
+    descriptors, times = len(server.descriptors()), []
     with Talkers(server.address, 100) as talkers:
         for workers in different_sizes(4, 30, seed=3):
-            resize(server, {}, workers)
+            times.append(resize(server, {}, workers))
             talkers.wait_messages(50)
         resize(server, {}, 4)
         wait_held(server, 100)
-        assert len(server.descriptors()) == before + 100
+        assert len(server.descriptors()) == descriptors + 100
     server.assert_idle()
+    check_time(max(times), seconds(1))
 
 
 def full_queue(server):
@@ -94,12 +97,13 @@ def test_a_full_server_takes_nobody_more_when_it_is_resized(start, pools):
     crowd.exchange()
 
 
+@again_when_late
 def test_the_silent_ones_above_a_lowered_limit_go_when_others_wait(start):
     settings = {"pool.worker_connections": 10, "timeouts.idle_when_full": span(0.3)}
     server = start(settings | {"pool.workers": 4})
     silent = server.hold(Crowd(server.address, 40))
     silent.exchange()
-    resize(server, settings, 1)
+    check_time(resize(server, settings, 1), seconds(1))
     assert not silent.any_closed(within=span(0.4))
     newcomer = server.connect()
     newcomer.echo()
@@ -144,7 +148,7 @@ def test_clients_that_come_go_and_reset_during_resizes(start):
     # Nobody is counted twice or for ever: the limit admits as many as it says.
     everyone = server.hold(Crowd(server.address, 200))
     everyone.exchange()
-    assert is_closed(server.connect(), within=seconds(5))
+    assert is_closed(server.connect(), within=seconds(20))
     server.assert_idle()
 
 
@@ -252,6 +256,7 @@ def test_what_is_owed_is_handed_over(start):
     resize(server, {}, 4)
 
 
+@again_when_late
 def test_handing_over_does_not_restart_the_clocks(start):
     settings = {"timeouts.idle": 1.0, "timeouts.write": 1.0, "timeouts.idle_when_full": 0,
                 "log.connections": True}
@@ -266,14 +271,17 @@ def test_handing_over_does_not_restart_the_clocks(start):
         resize(server, settings, workers)
     resized = time.monotonic() - begin
     silent.wait_closed(20)
-    assert 0.9 <= time.monotonic() - begin <= max(1, resized) + seconds(0.4)
+    took = time.monotonic() - begin
     # Those who never read began earlier.
-    server.log.wait("reason=write-timeout$", count=4, timeout=1)
-    assert time.monotonic() - begin <= max(1, resized) + seconds(0.4)
-    server.log.wait("reason=idle$", count=20, timeout=1)
+    server.log.wait("reason=write-timeout$", count=4)
+    took_all = time.monotonic() - begin
+    server.log.wait("reason=idle$", count=20)
     server.reload(settings | {"pool.workers": 4})
+    assert took >= 0.9
+    check_time(took_all, max(1, resized) + seconds(0.4))
 
 
+@again_when_late
 def test_a_pool_that_grows_takes_those_who_wait_at_once(start):
     server = start({"pool.workers": 1, **TEXTBOOK})
     server.connect().echo()
@@ -282,9 +290,10 @@ def test_a_pool_that_grows_takes_those_who_wait_at_once(start):
     resize(server, TEXTBOOK, 8)
     begin = time.monotonic()
     waiting.exchange()
-    assert time.monotonic() - begin < seconds(0.5)
+    took = time.monotonic() - begin
     assert held(server) == [1] * 8
     server.assert_idle(interval=0.3)
+    check_time(took, seconds(0.5))
 
 
 def test_worker_connections_lowered_binds_only_what_comes_after(start):
@@ -310,6 +319,7 @@ def test_worker_connections_lowered_binds_only_what_comes_after(start):
     server.assert_idle(interval=0.3)
 
 
+@again_when_late
 def test_worker_connections_raised_takes_those_who_wait_at_once(start):
     narrow = {"pool.workers": 2, **TEXTBOOK}
     server = start(narrow)
@@ -318,9 +328,10 @@ def test_worker_connections_raised_takes_those_who_wait_at_once(start):
     server.reload(narrow | {"pool.worker_connections": 10})
     begin = time.monotonic()
     crowd.exchange()
-    assert time.monotonic() - begin < seconds(0.5)
+    took = time.monotonic() - begin
     assert held(server) == [10, 10]
     server.assert_idle(interval=0.3)
+    check_time(took, seconds(0.5))
 
 
 def test_fewer_workers_for_more_connections_each_have_room_all_the_time(start):
@@ -449,7 +460,7 @@ def test_a_growth_that_fails_half_way_is_rolled_back_and_told(shortage, start):
     lines = server.reload(wanted)
     assert [line for line in lines if line.startswith("error: cannot start worker ")], lines
     assert "error: reload: the settings stay as they are" in lines
-    wait_for(lambda: server.threads() == threads, timeout=1, what="the thread count")
+    wait_for(lambda: server.threads() == threads, what="the thread count")
     assert server.limits == limits
     assert server.descriptors() == descriptors
     for client in [*clients, server.connect()]:

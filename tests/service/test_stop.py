@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from clients import Crowd
-from harness import PLAIN, key_values, seconds, wait_for
+from clients import Crowd, need_descriptors
+from harness import (PLAIN, again_when_late, before, check_time, key_values, seconds,
+                     wait_for)
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
@@ -16,20 +17,23 @@ def closed_lines(server):
 
 
 @pytest.mark.parametrize("number", STOPS)
+@again_when_late
 def test_without_clients_it_stops_at_once(start, number):
-    assert start().stop(number) < seconds(1)
+    check_time(start().stop(number), seconds(1))
 
 
+@again_when_late
 def test_after_clients_it_stops_at_once(start):
     server = start({"pool.workers": 4})
     crowd = Crowd(server.address, 100)
     crowd.exchange()
     crowd.close()
     wait_for(lambda: server.connections() == 0)
-    assert server.stop() < seconds(1)
+    check_time(server.stop(), seconds(1))
 
 
 @pytest.mark.parametrize("number", STOPS)
+@again_when_late
 def test_drain_echoes_on_refuses_new_ones_and_ends_at_the_deadline(start, number):
     drain = seconds(1)
     server = start({"timeouts.drain": drain, "log.connections": True})
@@ -38,12 +42,16 @@ def test_drain_echoes_on_refuses_new_ones_and_ends_at_the_deadline(start, number
     client.echo()
     begin = time.monotonic()
     server.send_signal(number)
-    wait_for(server.refuses, what="new connections refused")
-    client.echo(b"still served")
-    client.expect_closed()
-    assert server.wait_exit() == 0
+    try:
+        with before(begin + drain):
+            wait_for(server.refuses, what="new connections refused")
+            client.echo(b"still served")
+        client.expect_closed()
+    finally:
+        assert server.wait_exit() == 0
     took = time.monotonic() - begin
-    assert drain * 0.9 <= took <= drain + seconds(1)
+    assert drain * 0.9 <= took
+    check_time(took, drain + seconds(1))
     [closed] = [line for line in closed_lines(server) if f"peer={name} " in line]
     assert "reason=drain" in closed
 
@@ -65,6 +73,7 @@ def test_the_draining_line_counts_what_is_held_and_what_waits(start):
 
 @pytest.mark.parametrize("number", STOPS)
 def test_whoever_is_in_the_backlog_at_the_stop_is_served(start, number):
+    need_descriptors(1100)
     server = start({"pool.workers": 2, "timeouts.drain": 600})
     server.suspend()
     crowd = server.hold(Crowd(server.address, 900))
@@ -108,6 +117,7 @@ def assert_each_gets(crowd, expected):
         assert got == expected
 
 
+@again_when_late
 def test_drain_ends_when_the_last_client_leaves(start):
     server = start({"timeouts.drain": 600, "log.connections": True})
     first, second = server.connect(), server.connect()
@@ -121,28 +131,32 @@ def test_drain_ends_when_the_last_client_leaves(start):
     second.expect_eof()
     begin = time.monotonic()
     assert server.wait_exit() == 0
-    assert time.monotonic() - begin < seconds(1)
+    check_time(time.monotonic() - begin, seconds(1))
     assert all("reason=client" in line for line in closed_lines(server))
 
 
 @pytest.mark.parametrize("first", STOPS)
 @pytest.mark.parametrize("second", STOPS)
+@again_when_late
 def test_a_second_signal_ends_it_now(start, first, second):
     server = start({"timeouts.drain": 600})
     clients = server.hold(Crowd(server.address, 50))
     clients.exchange()
     server.send_signal(first)
     wait_for(server.refuses)
-    assert server.stop(second) < seconds(1)
+    took = server.stop(second)
     clients.wait_closed(50)
+    check_time(took, seconds(1))
 
 
+@again_when_late
 def test_drain_0_closes_at_once(start):
     server = start({"timeouts.drain": 0})
     client = server.connect()
     client.echo()
-    assert server.stop() < seconds(1)
+    took = server.stop()
     client.expect_closed()
+    check_time(took, seconds(1))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -212,6 +226,7 @@ def test_every_accepted_line_has_its_closed_line(start):
     assert {line["reason"] for line in closed.values()} == {"drain"}
 
 
+@again_when_late
 def test_the_acceptor_that_waits_for_room_is_stopped_too(start):
     server = start({"pool.workers": 1, "pool.worker_connections": 1, "pool.queue_limit": 1,
                     "timeouts.drain": seconds(0.5), "timeouts.idle_when_full": 0})
@@ -219,14 +234,15 @@ def test_the_acceptor_that_waits_for_room_is_stopped_too(start):
     served.echo()
     server.hold(Crowd(server.address, 10))
     wait_for(lambda: server.figures()[1]["waiting"] == 1)
-    assert server.stop() < seconds(1.5)
+    check_time(server.stop(), seconds(1.5))
 
 
+@again_when_late
 def test_a_greedy_client_does_not_hold_up_the_deadline(start):
     server = start({"timeouts.drain": seconds(0.5)})
     greedy = server.hold(Crowd(server.address, 5))
     greedy.fill(b"x" * 65536, quiet=0.1)
-    assert server.stop() < seconds(1.5)
+    check_time(server.stop(), seconds(1.5))
 
 
 def test_drain_waits_without_cpu(start):
@@ -241,9 +257,10 @@ def test_drain_waits_without_cpu(start):
     assert server.wait_exit() == 0
 
 
+@again_when_late
 def test_sigterm_in_a_burst_of_connects_ends_well(start):
     server = start({"timeouts.drain": seconds(0.2), "listen.backlog": 4096})
     crowd = server.hold(Crowd(server.address, 1000, wait=False))
     took = server.stop()
-    assert not PLAIN or took < 2
     crowd.wait_closed(len(crowd.sockets))
+    check_time(took, 2 if PLAIN else seconds(2))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from clients import Client, Crowd
-from harness import seconds, span, wait_for
+from harness import again_when_late, check_time, seconds, span, wait_for
 from live import is_closed
 
 # Nothing is closed but by the timeout that the test sets.
@@ -28,8 +28,7 @@ def wait_closed_between(crowd, begin, shortest, longest):
     # It may have been held up, and see only now what happened later.
     assert not any_closed or time.monotonic() >= first, f"closed before {shortest} s"
     crowd.wait_closed(len(crowd.sockets))
-    took = time.monotonic() - begin
-    assert took <= longest, f"{took:.2f} s"
+    check_time(time.monotonic() - begin, longest)
 
 
 def reasons(server, reason, count):
@@ -67,6 +66,7 @@ class Slowly(threading.Thread):
             self.failure = failure
 
 
+@again_when_late
 def test_silent_clients_go_after_2_to_3_seconds_and_busy_ones_never(start):
     server = start({"pool.workers": 2, **NONE, "timeouts.idle": span(2)})
     busy = [server.connect() for _ in range(10)]
@@ -84,6 +84,7 @@ def test_silent_clients_go_after_2_to_3_seconds_and_busy_ones_never(start):
     assert server.connections() == 10
 
 
+@again_when_late
 def test_a_half_sent_answer_is_not_idleness(start):
     """What is owed has the write timeout; idle counts from when it was written."""
     server = start({"pool.workers": 1, **NONE, "timeouts.idle": 0.5})
@@ -97,7 +98,9 @@ def test_a_half_sent_answer_is_not_idleness(start):
     begin = time.monotonic()
     client.echo()
     client.expect_closed()
-    assert 0.49 <= time.monotonic() - begin <= 0.5 + seconds(0.5)
+    took = time.monotonic() - begin
+    assert took >= 0.49
+    check_time(took, 0.5 + seconds(0.5))
 
 
 FULL_SERVER = {"pool.workers": 1, "pool.worker_connections": 5, **NONE,
@@ -118,6 +121,7 @@ def who_is_closed(clients):
     return [i for i, client in enumerate(clients) if is_closed(client)]
 
 
+@again_when_late
 def test_when_full_as_many_as_wait_go_and_the_longest_idle_first(start):
     server = start(FULL_SERVER)
     begin = time.monotonic()
@@ -127,7 +131,8 @@ def test_when_full_as_many_as_wait_go_and_the_longest_idle_first(start):
     for client in newcomers:
         client.echo()
     took = time.monotonic() - begin
-    assert span(0.49) <= took <= span(0.5) + seconds(0.5), f"{took:.2f} s"
+    check_time(took, span(0.5) + seconds(0.5))
+    assert took >= span(0.49)
     assert who_is_closed(clients) == [1, 2]
     for client in (clients[0], clients[3], clients[4]):
         assert not client.hears(within=span(0.3))  # idle for longer than that, but nobody waits now
@@ -136,6 +141,7 @@ def test_when_full_as_many_as_wait_go_and_the_longest_idle_first(start):
     server.assert_idle(interval=0.3)
 
 
+@again_when_late
 def test_when_full_nobody_goes_before_the_time_nor_who_is_busy(start):
     server = start(FULL_SERVER | {"timeouts.idle_when_full": span(1.0)})
     begin = time.monotonic()
@@ -144,13 +150,14 @@ def test_when_full_nobody_goes_before_the_time_nor_who_is_busy(start):
         newcomers = [server.connect() for _ in range(3)]
         heard = clients[4].hears(within=span(0.7))
         assert not heard or time.monotonic() >= begin + span(1.0)
-        wait_for(lambda: ended(server, "idle_when_full") == 1, timeout=3)
+        wait_for(lambda: ended(server, "idle_when_full") == 1)
         newcomers[0].echo()
         server.assert_idle(share=0.1, interval=0.5)
         assert is_closed(clients[4])
         assert server.figures()[1]["waiting"] == 2
 
 
+@again_when_late
 def test_across_full_workers_exactly_as_many_go_as_wait(start):
     server = start(FULL_SERVER | {"pool.workers": 4, "timeouts.idle_when_full": span(0.4)})
     old = one_after_the_other(server, 10)
@@ -171,6 +178,7 @@ def test_across_full_workers_exactly_as_many_go_as_wait(start):
     assert ended(server, "idle_when_full") == 7
 
 
+@again_when_late
 def test_the_queue_timeout_closes_those_who_wait_and_nobody_else(start):
     server = start({"pool.workers": 1, "pool.worker_connections": 1, "pool.queue_limit": 10,
                     **NONE, "timeouts.queue": 1})
@@ -192,6 +200,7 @@ def test_the_queue_timeout_closes_those_who_wait_and_nobody_else(start):
     server.assert_idle(interval=0.3)
 
 
+@again_when_late
 def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(start):
     server = start({"pool.workers": 2, **NONE, "timeouts.write": span(3)})
     sock = socket.socket()
@@ -209,9 +218,10 @@ def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(sta
         greedy = server.hold(Crowd(server.address, 50))
         server.owe(greedy, b"x" * 65536, quiet=0.1)
         filled = time.monotonic()
-        wait_for(lambda: ended(server, "write_timeout") == 50, timeout=8)
+        wait_for(lambda: ended(server, "write_timeout") == 50)
         now = time.monotonic()
-        assert span(3) <= now - begin and now - filled <= seconds(5), f"{now - begin:.2f} s"
+        assert now - begin >= span(3)
+        check_time(now - filled, seconds(5))
         server.assert_idle(interval=2.0)
     reasons(server, "write-timeout", 50)
     rest = sent - sum(map(len, got))
@@ -219,6 +229,7 @@ def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(sta
     reader.echo()
 
 
+@again_when_late
 def test_timeouts_are_changed_by_a_reload(start):
     settings = {"pool.workers": 2, "pool.worker_connections": 10, **NONE}
     server = start(settings)
@@ -255,6 +266,7 @@ def stop_for(server, interval, meanwhile):
     server.send_signal(signal.SIGCONT)
 
 
+@again_when_late
 def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     """More than the worker looks at in one turn; and a continued epoll_wait gives EINTR first."""
     # Longer where the build is slow: the greedy must outlive what comes before the reload.
@@ -306,6 +318,7 @@ def unacknowledged_bytes(server):
     return sum(int(line[4].split(":")[0], 16) for line in lines if line[1].endswith(port))
 
 
+@again_when_late
 def test_stopped_and_continued_when_full_nobody_goes_who_was_heard_meanwhile(start):
     server = start(FULL_SERVER | {"timeouts.idle_when_full": span(1.5)})
     clients = one_after_the_other(server, 5)
@@ -324,6 +337,7 @@ def test_stopped_and_continued_when_full_nobody_goes_who_was_heard_meanwhile(sta
     assert who_is_closed(clients) == [2]
 
 
+@again_when_late
 def test_stopped_and_continued_is_no_reason_to_close_early(start):
     server = start({"pool.workers": 1, **NONE, "timeouts.idle": 1.5})
     silent = server.hold(Crowd(server.address, 20))
