@@ -137,6 +137,7 @@ class Debian13(Kind):
     INSIDE = """
         set -e
         mount --make-rprivate /
+        mount --bind "$1" "$1"
         mount -t proc proc "$1/proc"
         mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"
         mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"
@@ -151,8 +152,10 @@ class Debian13(Kind):
         if not pristine.exists():
             new = STATE / f"{self.suite}.new"
             shutil.rmtree(new, ignore_errors=True)
-            subprocess.run(["debootstrap", "--variant=minbase", self.suite, new, MIRROR],
-                           check=True, stdout=sys.stderr)
+            print(f"fetching {self.suite}", flush=True)
+            with open(STATE / f"{self.suite}.log", "wb") as log:
+                subprocess.run(["debootstrap", "--variant=minbase", self.suite, new, MIRROR],
+                               check=True, stdout=log, stderr=log)
             new.rename(pristine)
         root = work / "root"
         subprocess.run(["cp", "-a", "--reflink=auto", pristine, root], check=True)
