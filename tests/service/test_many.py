@@ -49,7 +49,7 @@ def test_thousands_at_once_through_a_small_queue_are_each_echoed_twice(start):
                     "pool.workers": 4, "pool.worker_connections": ALL // 4 + 10,
                     "pool.queue_limit": 16})
     threads, descriptors = server.threads(), len(server.descriptors())
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     all_there, answers = context.Barrier(CHILDREN + 1), context.Queue()
     children = [context.Process(target=hold_connections, daemon=True,
                                 args=(address, ALL // CHILDREN, all_there, answers))

@@ -26,6 +26,7 @@ from test_syslog import with_dev_log
 TEXTBOOK = {"pool.workers": 1, "pool.worker_connections": 1, "timeouts.idle": 0,
             "timeouts.idle_when_full": 0}
 STAY = "the settings stay as they are"
+CHILD_S = 1.9  # a little less than the child has
 
 
 def changes(lines):
@@ -480,9 +481,11 @@ def test_a_child_that_hangs_is_ended_after_two_seconds(start, catch_child):
     assert server.limits["queue_limit"] == 5
 
 
+@again_when_late
 def test_sighup_while_a_child_hangs_reads_the_file_once_more(start, catch_child):
     server = start({"pool.workers": 1})
     child = catch_child(server)
+    caught = time.monotonic()
     mark = server.log.mark()
     server.configure({"pool.workers": 2})
     for _ in range(3):
@@ -491,8 +494,9 @@ def test_sighup_while_a_child_hangs_reads_the_file_once_more(start, catch_child)
     os.kill(child, signal.SIGKILL)
     server.log.wait("ready on .* workers=2 ", start=mark)
     server.limits["workers"] = 2
-    assert len(server.log.matching("SIGHUP: reading", mark)) == 1
-    assert len(server.log.matching("signal 9", mark)) == 1
+    with before(caught + CHILD_S):
+        assert len(server.log.matching("SIGHUP: reading", mark)) == 1
+        assert len(server.log.matching("signal 9", mark)) == 1
 
 
 @again_when_late
@@ -529,6 +533,7 @@ def test_a_child_that_says_all_and_does_not_end_is_ended_after_two_seconds(start
     check_time(server.stop(), 1)
 
 
+@again_when_late
 def test_a_child_that_ended_in_time_counts_however_late_the_server_looks(start, catch_child):
     server = start({"pool.workers": 1})
     server.configure({"pool.workers": 2})
@@ -536,6 +541,7 @@ def test_a_child_that_ended_in_time_counts_however_late_the_server_looks(start, 
     begin = time.monotonic()
     mark = server.log.mark()
     server.suspend()
+    check_time(time.monotonic() - begin, CHILD_S)
     os.kill(child, signal.SIGCONT)
     wait_for(lambda: process_state(child) == "Z")
     time.sleep(max(0, begin + 2.1 - time.monotonic()))  # the child's time is over
@@ -554,6 +560,7 @@ def test_the_cpus_are_counted_once_for_a_start_and_for_a_reload(start, tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU])
+@again_when_late
 def test_a_child_that_crashes_is_told_and_nothing_changes(start, catch_child, number):
     no_core = exec_wrapper("import resource as r; r.setrlimit(r.RLIMIT_CORE, (0, 0))")
     # A sanitizer would take the signal for a fault of the child, and report it for seconds.
@@ -562,11 +569,14 @@ def test_a_child_that_crashes_is_told_and_nothing_changes(start, catch_child, nu
     server = start({"pool.workers": 1}, wrapper=no_core, env=env)
     client = served(server)
     child = catch_child(server)
+    caught = time.monotonic()
     mark = server.log.mark()
     server.configure({"pool.workers": 2})
-    os.kill(child, number)
-    if number != signal.SIGKILL:  # of which it may be gone already
-        os.kill(child, signal.SIGCONT)
+    with before(caught + CHILD_S):
+        os.kill(child, number)
+        if number != signal.SIGKILL:  # of which it may be gone already
+            os.kill(child, signal.SIGCONT)
+    check_time(time.monotonic() - caught, CHILD_S)
     server.log.wait(f"^error: reload: .*signal {number}\\b", start=mark)
     server.log.wait(STAY, start=mark)
     client.echo()

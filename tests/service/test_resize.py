@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clients import Client, Crowd
-from harness import (UNIQUE, UNUSED_USER, again_when_late, check_time, exec_wrapper,
+from harness import (UNIQUE, UNUSED_USER, again_when_late, before, check_time, exec_wrapper,
                      needs_root, seconds, span, wait_for)
 from live import is_closed, threads_beside_workers
 from load import Load
@@ -262,7 +262,8 @@ def test_handing_over_does_not_restart_the_clocks(start):
                 "log.connections": True}
     server = start({"pool.workers": 4, **settings})
     greedy = server.hold(Crowd(server.address, 4))
-    server.owe(greedy, b"x" * 65536, quiet=0.1)
+    with before(time.monotonic() + 1):
+        server.owe(greedy, b"x" * 65536, quiet=0.1)
     silent = server.hold(Crowd(server.address, 20))
     silent.exchange()
     begin = time.monotonic()
@@ -300,21 +301,21 @@ def test_worker_connections_lowered_binds_only_what_comes_after(start):
     wide = {"pool.workers": 2, "pool.worker_connections": 10, "timeouts.idle_when_full": 0}
     narrow = wide | {"pool.worker_connections": 4}
     server = start(wide)
-    before = server.hold(Crowd(server.address, 20))
-    before.exchange()
+    early = server.hold(Crowd(server.address, 20))
+    early.exchange()
     server.reload(narrow)
     assert server.limits["worker_connections"] == 4
     late = server.connect()
     late.send(b"late")
-    before.exchange()
+    early.exchange()
     assert held(server) == [10, 10]
     for _ in range(12):
-        before.sockets.popitem()[1].close()
+        early.sockets.popitem()[1].close()
     wait_for(lambda: server.connections() <= 9)
-    before.exchange()
+    early.exchange()
     if not late.hears(within=0):  # those who left may all have been of one worker
         for _ in range(8):
-            before.sockets.popitem()[1].close()
+            early.sockets.popitem()[1].close()
     assert late.receive(4) == b"late"
     server.assert_idle(interval=0.3)
 

@@ -184,13 +184,15 @@ def test_drain_serves_what_waits_in_the_queue(start, workers):
     assert server.wait_exit() == 0
 
 
+@again_when_late
 def test_the_queue_timeout_holds_in_a_drain_too(start):
     server = start({"pool.workers": 1, "pool.worker_connections": 1, "timeouts.idle_when_full": 0,
                     "timeouts.queue": seconds(1.5), "timeouts.drain": 600})
     holder = server.connect()
     holder.echo()
-    waiting = server.hold(Crowd(server.address, 5))
-    wait_for(lambda: server.figures()[1]["waiting"] == 5)
+    with before(time.monotonic() + seconds(1.5)):
+        waiting = server.hold(Crowd(server.address, 5))
+        wait_for(lambda: server.figures()[1]["waiting"] == 5)
     server.send_signal(signal.SIGTERM)
     waiting.wait_closed(5)
     assert server.figures()[1]["expired"] == 5

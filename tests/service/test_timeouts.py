@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from clients import Client, Crowd
-from harness import again_when_late, check_time, seconds, span, wait_for
+from harness import again_when_late, before, check_time, seconds, span, wait_for
 from live import is_closed
 
 # Nothing is closed but by the timeout that the test sets.
@@ -38,10 +38,15 @@ def reasons(server, reason, count):
 
 
 class Slowly(threading.Thread):
-    """Clients that do something small now and then; used in a with statement."""
+    """Clients that do something small now and then; used in a with statement.
 
-    def __init__(self, clients, act, period):
+    Who has not acted for limit seconds may be hurt: then it was this thread that was late.
+    """
+
+    def __init__(self, clients, act, period, limit):
         super().__init__(daemon=True)
+        self.limit = limit
+        self.longest = 0
         self.clients = clients
         self.act = act
         self.period = period
@@ -55,14 +60,20 @@ class Slowly(threading.Thread):
     def __exit__(self, *exception):
         self._stop_now.set()
         self.join()
+        if self.failure:
+            check_time(self.longest, self.limit)
         assert not self.failure, f"hurt: {self.failure!r}"
 
     def run(self):
+        last = time.monotonic()
         try:
             while not self._stop_now.wait(self.period):
                 for client in self.clients:
                     self.act(client)
+                now = time.monotonic()
+                self.longest, last = max(self.longest, now - last), now
         except (OSError, AssertionError) as failure:
+            self.longest = max(self.longest, time.monotonic() - last)
             self.failure = failure
 
 
@@ -76,7 +87,7 @@ def test_silent_clients_go_after_2_to_3_seconds_and_busy_ones_never(start):
         sock.send(b"x")
         sock.setblocking(True)
         assert sock.recv(1) == b"x"
-    with Slowly(busy, lambda client: client.echo(b"x"), period=1.0):
+    with Slowly(busy, lambda client: client.echo(b"x"), period=1.0, limit=span(2)):
         wait_closed_between(silent, begin, span(2), span(2) + seconds(1))
         server.assert_idle(interval=0.5)
     reasons(server, "idle", 40)
@@ -146,7 +157,7 @@ def test_when_full_nobody_goes_before_the_time_nor_who_is_busy(start):
     server = start(FULL_SERVER | {"timeouts.idle_when_full": span(1.0)})
     begin = time.monotonic()
     clients = one_after_the_other(server, 5)
-    with Slowly(clients[:4], lambda client: client.echo(b"x"), period=0.2):
+    with Slowly(clients[:4], lambda client: client.echo(b"x"), period=0.2, limit=span(1.0)):
         newcomers = [server.connect() for _ in range(3)]
         heard = clients[4].hears(within=span(0.7))
         assert not heard or time.monotonic() >= begin + span(1.0)
@@ -166,11 +177,14 @@ def test_across_full_workers_exactly_as_many_go_as_wait(start):
     time.sleep(span(0.4) + 0.05)
     newcomers = []
     for at_once in (1, 1, 1, 1, 3):
-        for client in young:
-            client.echo()
-        newcomers += [server.connect() for _ in range(at_once)]
-        for client in newcomers:
-            client.echo()
+        begin = time.monotonic()
+        with before(begin + span(0.4)):
+            for client in young:
+                client.echo()
+            newcomers += [server.connect() for _ in range(at_once)]
+            for client in newcomers:
+                client.echo()
+        check_time(time.monotonic() - begin, span(0.4))  # else the young are idle too
         assert len(who_is_closed(old)) == len(newcomers)
     assert not who_is_closed(young)
     # Whoever is there may stay now, however idle.
@@ -185,8 +199,9 @@ def test_the_queue_timeout_closes_those_who_wait_and_nobody_else(start):
     holder = server.connect()
     holder.echo()
     begin = time.monotonic()
-    waiting = server.hold(Crowd(server.address, 10))
-    wait_for(lambda: server.figures()[1]["waiting"] == 10)
+    with before(begin + 1):
+        waiting = server.hold(Crowd(server.address, 10))
+        wait_for(lambda: server.figures()[1]["waiting"] == 10)
     later = server.hold(Crowd(server.address, 5))  # in the backlog: their second has not begun
     wait_closed_between(waiting, begin, 1, 1 + seconds(0.5))
     any_closed = later.any_closed(within=max(0, begin + 1.6 - time.monotonic()))
@@ -213,7 +228,8 @@ def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(sta
     [sent] = server.owe(slow, data, quiet=0.1).values()
     sock.settimeout(seconds(20))
     reader, got = Client(sock), []
-    with Slowly([reader], lambda client: got.append(client.receive(2000)), period=0.1):
+    with Slowly([reader], lambda client: got.append(client.receive(2000)), period=0.1,
+                limit=span(3)):
         begin = time.monotonic()
         greedy = server.hold(Crowd(server.address, 50))
         server.owe(greedy, b"x" * 65536, quiet=0.1)
@@ -274,21 +290,27 @@ def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     server = start({"pool.workers": 1, **NONE, "timeouts.idle": limit, "timeouts.write": limit})
     talking = server.hold(Crowd(server.address, 500))
     silent = server.hold(Crowd(server.address, 20))
+    begin = time.monotonic()
     for crowd in (talking, silent):
-        crowd.exchange()
+        with before(begin + limit):
+            crowd.exchange()
     messages = talking.messages()
     greedy = server.hold(Crowd(server.address, 20))
     data = os.urandom(1 << 20)
-    sent = server.owe(greedy, data, quiet=0.05)
+    with before(begin + limit):
+        sent = server.owe(greedy, data, quiet=0.05)
 
     def meanwhile():
+        check_time(time.monotonic() - begin, limit)  # else somebody may have gone before
         for fd, sock in talking.sockets.items():
             sock.send(messages[fd])
         wait_for(lambda: not take_what_is_there(greedy, sent) and unacknowledged_bytes(server) == 0)
 
     stop_for(server, 1.2 * limit, meanwhile)
+    begin = time.monotonic()
     silent.wait_closed(20)
     server.reload({"pool.workers": 1, **NONE})
+    check_time(time.monotonic() - begin, limit)  # else the next second is over too
     for fd, sock in talking.sockets.items():
         sock.settimeout(seconds(10))
         assert sock.recv(100) == messages[fd]
@@ -321,12 +343,14 @@ def unacknowledged_bytes(server):
 @again_when_late
 def test_stopped_and_continued_when_full_nobody_goes_who_was_heard_meanwhile(start):
     server = start(FULL_SERVER | {"timeouts.idle_when_full": span(1.5)})
+    begin = time.monotonic()
     clients = one_after_the_other(server, 5)
     newcomer = server.connect()
     newcomer.send(b"hello")
     wait_for(lambda: server.figures()[1]["waiting"] == 1)
 
     def meanwhile():
+        check_time(time.monotonic() - begin, span(1.5))
         for client in (clients[0], clients[1], clients[3]):
             client.send(b"x")
 
