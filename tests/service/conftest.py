@@ -86,6 +86,20 @@ def start(launch):
 
 
 @pytest.fixture
+def short_path():
+    """A folder for sockets, whose paths are limited; that of tmp_path is long."""
+    with tempfile.TemporaryDirectory(prefix="echopool-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def memory_file():
+    """A file whose writes are quick however slow the disk is, and a path that leads to it."""
+    with open(os.memfd_create("echopool-test"), "r+b") as file:
+        yield file, Path(f"/proc/self/fd/{file.fileno()}")
+
+
+@pytest.fixture
 def public_program():
     """A copy of the program where every user can run it; tmp_path is the owner's alone."""
     with tempfile.TemporaryDirectory(prefix="echopool-test-") as directory:

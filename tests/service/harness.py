@@ -522,7 +522,8 @@ class Server:
                 wait_for(lambda: len(self.descriptors()) <= allowed)
             except AssertionError:
                 left = set(self.descriptors().items()) - set(self.first_descriptors.items())
-                raise AssertionError(f"descriptors left open: {sorted(left)}") from None
+                raise AssertionError(
+                    f"{len(left)} descriptors left open: {sorted(left)[:5]}") from None
         self.stop()
 
     def _log_tail(self):

@@ -75,12 +75,10 @@ def test_seconds_are_those_from_the_accept_to_the_close(server):
     assert first_end - latest - 0.001 <= told <= last_end - earliest + 0.001
 
 
-def test_many_connections_give_whole_lines(launch, tmp_path):
+def test_many_connections_give_whole_lines(launch, memory_file):
     """Into a file, as a pipe may be full before it is read."""
-    file = tmp_path / "log"
-    with open(file, "wb") as log:
-        server = launch({"log.connections": True, "pool.workers": 4},
-                        stderr=log).wait_listening()
+    log, file = memory_file
+    server = launch({"log.connections": True, "pool.workers": 4}, stderr=log).wait_listening()
     crowd = Crowd(server.address, 1000, wait=False)
     crowd.exchange()
     crowd.close()

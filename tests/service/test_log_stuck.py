@@ -149,10 +149,9 @@ def test_the_disk_is_full(launch):
     serve_many(server)
 
 
-def test_a_log_file_gets_whole_lines(launch, tmp_path):
-    file = tmp_path / "log"
-    with open(file, "wb") as log:
-        server = launch({"log.connections": True}, stderr=log).wait_listening()
+def test_a_log_file_gets_whole_lines(launch, memory_file):
+    log, file = memory_file
+    server = launch({"log.connections": True}, stderr=log).wait_listening()
     serve_many(server)
     wait_for(lambda: file.read_text().count(" connection closed ") == CONNECTIONS + 3)
     assert all(line.startswith("info: ") for line in file.read_text().splitlines())

@@ -31,9 +31,9 @@ class Notifications(NotifySocket):
 
 
 @pytest.fixture
-def manager(tmp_path):
+def manager(short_path):
     """The service manager's end."""
-    made = Notifications(str(tmp_path / "notify"))
+    made = Notifications(str(short_path / "notify"))
     yield made
     made.sock.close()
 

@@ -23,9 +23,9 @@ def with_dev_log(path):
 
 
 @pytest.fixture
-def syslog(tmp_path):
+def syslog(short_path):
     """The socket that a syslog daemon would read, and its path."""
-    path = tmp_path / "log.socket"
+    path = short_path / "log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(path))
         sock.settimeout(seconds(10))

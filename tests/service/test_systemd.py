@@ -47,8 +47,8 @@ class NotifySocket:
 
 
 @pytest.fixture(params=["path", "abstract"])
-def notify(request, tmp_path):
-    names = {"path": str(tmp_path / "notify"), "abstract": f"@echopool-test-{UNIQUE}"}
+def notify(request, short_path):
+    names = {"path": str(short_path / "notify"), "abstract": f"@echopool-test-{UNIQUE}"}
     listener = NotifySocket(names[request.param])
     yield listener
     listener.sock.close()
@@ -68,8 +68,8 @@ def test_ready_status_and_stopping_are_notified(systemd, start, notify):
     assert server.wait_exit() == 0
 
 
-def test_a_notify_socket_that_nobody_reads_does_no_harm(systemd, start, tmp_path):
-    server = start(env={"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+def test_a_notify_socket_that_nobody_reads_does_no_harm(systemd, start, short_path):
+    server = start(env={"NOTIFY_SOCKET": str(short_path / "nobody")})
     server.connect().echo()
 
 
