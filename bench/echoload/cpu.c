@@ -178,34 +178,37 @@ static void add_ticks(struct ticks *t, const char *figures)
 	t->cpus++;
 }
 
-/*
- * The CPUs that this process may use. Where /proc/stat does not list them by the same numbers, as
- * in some containers, all that it has.
- */
-static void sample_machine(struct cpu_sample *s)
+void cpu_read_stat(struct cpu_sample *s, FILE *stat, const cpu_set_t *may_use)
 {
 	const double tick_s = 1 / (double)sysconf(_SC_CLK_TCK);
-	FILE *file = fopen("/proc/stat", "re");
 	struct ticks total = {0}, mine = {0};
 	char line[256], *figures;
-	cpu_set_t may_use;
 
-	CPU_ZERO(&may_use);
-	s->cpus = cpus_allowed(0, &may_use);
-	while (file && fgets(line, sizeof(line), file) && strncmp(line, "cpu", 3) == 0) {
+	while (fgets(line, sizeof(line), stat) && strncmp(line, "cpu", 3) == 0) {
 		const unsigned long cpu = strtoul(line + 3, &figures, 10);
 
 		if (line[3] == ' ')
 			add_ticks(&total, line + 3);
-		else if (cpu < CPU_SETSIZE && CPU_ISSET(cpu, &may_use))
+		else if (cpu < CPU_SETSIZE && CPU_ISSET(cpu, may_use))
 			add_ticks(&mine, figures);
 	}
-	if (file)
-		fclose(file);
 	if (mine.cpus == s->cpus)
 		total = mine;
 	s->busy_s = (double)total.busy * tick_s;
 	s->all_s = (double)total.all * tick_s;
+}
+
+static void sample_machine(struct cpu_sample *s)
+{
+	FILE *file = fopen("/proc/stat", "re");
+	cpu_set_t may_use;
+
+	CPU_ZERO(&may_use);
+	s->cpus = cpus_allowed(0, &may_use);
+	if (!file)
+		return;
+	cpu_read_stat(s, file, &may_use);
+	fclose(file);
 }
 
 static void sample_generator(struct cpu_sample *s)

@@ -4,9 +4,11 @@
 #ifndef ECHOLOAD_CPU_H
 #define ECHOLOAD_CPU_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "family.h"
@@ -62,6 +64,13 @@ struct cpu_use {
 struct cpu_sample cpu_sample_begin(struct family *family);
 struct cpu_sample cpu_sample_end(struct family *family);
 void cpu_sample_free(struct cpu_sample *s);
+
+/*
+ * Fills in busy_s and all_s of a sample that has its cpus: those of the CPUs in may_use, from a
+ * file like /proc/stat, which stays the caller's. Where that does not list them by the same
+ * numbers, as in some containers, those of all that it has.
+ */
+void cpu_read_stat(struct cpu_sample *s, FILE *stat, const cpu_set_t *may_use);
 
 struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sample *after);
 

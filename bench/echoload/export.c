@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "limit.h"
 #include "version.h"
 
 /* A number with three decimals, which is more than any of them is right to. NAN: not known. */
@@ -122,7 +123,8 @@ static json_t *result_object(const struct result *r, json_t *schedule)
 			 "connect_us", latency_object(&t->connect), "errors", errors_object(t),
 			 "starved", (json_int_t)(options_churn(r->options) ? 0 : r->starved),
 			 "fairness", fairness(r), "cpu", cpu_object(r), "limited_by",
-			 result_limited_by(r), "schedule", schedule, "ok", result_is_ok(r));
+			 limit_name(limit_of(&r->cpu, r->options->threads)), "schedule", schedule,
+			 "ok", result_is_ok(r));
 }
 
 /* --- forms */

@@ -5,8 +5,8 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
+#include "limit.h"
 #include "version.h"
 
 static void print_load(FILE *out, const struct options *o)
@@ -96,17 +96,15 @@ static void print_faults(FILE *out, const struct tally *t)
 
 static void print_limit(FILE *out, const struct result *r)
 {
-	const char *by = result_limited_by(r);
+	static const char *const sentences[] = {
+		[LIMIT_NONE] = "no CPU",
+		[LIMIT_GENERATOR] = "THE GENERATOR: the server can do more; give it more --threads",
+		[LIMIT_SERVER] = "the server: a thread of it was busy all the time",
+		[LIMIT_MACHINE] = "the machine: all CPUs were busy",
+	};
 
-	fprintf(out, "  %-12s ", "limited by");
-	if (strcmp(by, "machine") == 0)
-		fprintf(out, "the machine: all CPUs were busy\n");
-	else if (strcmp(by, "generator") == 0)
-		fprintf(out, "THE GENERATOR: the server can do more; give it more --threads\n");
-	else if (strcmp(by, "server") == 0)
-		fprintf(out, "the server: a thread of it was busy all the time\n");
-	else
-		fprintf(out, "no CPU\n");
+	fprintf(out, "  %-12s %s\n", "limited by",
+		sentences[limit_of(&r->cpu, r->options->threads)]);
 }
 
 static bool knows_server(const struct result *r)

@@ -17,27 +17,6 @@ bool result_is_ok(const struct result *r)
 	return tally_faults(r->tally) == 0 && stat_get(&r->tally->opened) > 0;
 }
 
-static uint32_t least(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-const char *result_limited_by(const struct result *r)
-{
-	const struct cpu_use *cpu = &r->cpu;
-	const uint32_t threads = least(r->options->threads, cpu->cpus);
-	const uint32_t tasks = least(cpu->server_tasks, cpu->server_cpus);
-
-	/* Where it has the CPUs for itself, they are full of nobody else's work. */
-	if (cpu->machine >= 0.97 && cpu->generator < 0.95 * cpu->cpus)
-		return "machine";
-	if (cpu->generator_busiest >= 0.95 || (threads && cpu->generator >= 0.95 * threads))
-		return "generator";
-	if (cpu->server_busiest >= 0.95 || (tasks && cpu->server >= 0.95 * tasks))
-		return "server";
-	return "none";
-}
-
 double result_a_second(const struct result *r, const _Atomic uint64_t *count)
 {
 	return r->seconds > 0 ? (double)stat_get(count) / r->seconds : 0;

@@ -26,9 +26,6 @@ void result_free(struct result *r);
 /* Whether no byte was wrong, no connection failed, and at least one answer came. */
 bool result_is_ok(const struct result *r);
 
-/* What was at its limit: "generator", "server", "machine" or "none". */
-const char *result_limited_by(const struct result *r);
-
 /* What a count of the tally, taken in the measured time, makes a second. */
 double result_a_second(const struct result *r, const _Atomic uint64_t *count);
 

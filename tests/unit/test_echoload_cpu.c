@@ -1,9 +1,10 @@
 /*
- * Who used the CPUs between two samples, and what was at its limit by that. The samples are made
- * up, but for those of this process.
+ * Who used the CPUs between two samples. The samples are made up, but for those of this process.
  */
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,7 +12,6 @@
 #include "cmocka_setup.h"
 #include "cpu.h"
 #include "echopool/base/clock.h"
-#include "result.h"
 
 #define assert_about(figure, wanted, error) assert_true(fabs((figure) - (wanted)) <= (error))
 
@@ -89,78 +89,54 @@ static void test_nothing_is_told_of_no_time(void **state)
 	assert_true(isnan(use.server));
 }
 
-/* What a run with two threads was limited by, that used so much and may use four CPUs. */
-static const char *limit(double generator, double busiest, double server, double server_busiest,
-			 double machine)
-{
-	const struct options options = {.threads = 2};
-	const struct result result = {.options = &options,
-				      .cpu = {.generator = generator,
-					      .generator_busiest = busiest,
-					      .server = server,
-					      .server_busiest = server_busiest,
-					      .machine = machine,
-					      .server_tasks = 3,
-					      .server_cpus = 4,
-					      .cpus = 4}};
+/* What /proc/stat says of 4 CPUs, in ticks: CPU 2 is busy all the time, the others half of it. */
+static const char stat_text[] = "cpu  120 30 40 150 50 5 3 2 99 99\n"
+				"cpu0 20 10 10 40 10 5 3 2 99 99\n"
+				"cpu1 30 10 10 40 10 0 0 0 99 99\n"
+				"cpu2 40 50 10 0 0 0 0 0 99 99\n"
+				"cpu7 30 10 10 40 10 0 0 0 99 99\n"
+				"intr 12345 0 0\n"
+				"cpu9 1 1 1 1 1 1 1 1 1 1\n";
 
-	return result_limited_by(&result);
+/* A sample of that, for a process that may use so many CPUs, among them those of a mask. */
+static struct cpu_sample stat_of(const char *text, uint32_t cpus, unsigned int mask)
+{
+	FILE *file = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+	struct cpu_sample s = {.cpus = cpus};
+	cpu_set_t may_use;
+
+	assert_non_null(file);
+	CPU_ZERO(&may_use);
+	for (size_t cpu = 0; cpu < 32; cpu++)
+		if (mask & 1U << cpu)
+			CPU_SET(cpu, &may_use);
+	cpu_read_stat(&s, file, &may_use);
+	fclose(file);
+	return s;
 }
 
-static void test_who_is_at_its_limit(void **state)
+static void assert_ticks(struct cpu_sample s, unsigned int busy, unsigned int all)
+{
+	const double tick_s = 1 / (double)sysconf(_SC_CLK_TCK);
+
+	assert_about(s.busy_s, busy * tick_s, 1e-9);
+	assert_about(s.all_s, all * tick_s, 1e-9);
+}
+
+static void test_only_the_cpus_that_may_be_used_are_the_machine(void **state)
 {
 	(void)state;
-	assert_string_equal(limit(1.8, 0.9, 2.8, 0.94, 0.96), "none");
-	assert_string_equal(limit(1.9, 0.9, 1, 0.5, 0.9), "generator");
-	assert_string_equal(limit(1, 0.95, 1, 0.5, 0.9), "generator");
-	assert_string_equal(limit(1, 0.5, 1, 0.95, 0.9), "server");
-	assert_string_equal(limit(1, 0.5, 2.85, 0.94, 0.9), "server");
-	assert_string_equal(limit(1, 0.95, 2.85, 0.95, 0.97), "machine");
-	assert_string_equal(limit(1, 0.5, NAN, 0, 0.5), "none");
+	assert_ticks(stat_of(stat_text, 1, 1U << 0), 50, 100);
+	assert_ticks(stat_of(stat_text, 1, 1U << 2), 100, 100);
+	assert_ticks(stat_of(stat_text, 2, 1U << 2 | 1U << 7), 150, 200);
 }
 
-/* The same where the generator may use one CPU and a server with four threads others. */
-static const char *limit_apart(double generator, double server, uint32_t server_cpus)
-{
-	const struct options options = {.threads = 2};
-	const struct result result = {.options = &options,
-				      .cpu = {.generator = generator,
-					      .server = server,
-					      .machine = 1,
-					      .server_tasks = 4,
-					      .server_cpus = server_cpus,
-					      .cpus = 1}};
-
-	return result_limited_by(&result);
-}
-
-static void test_a_generator_with_a_cpu_of_its_own_fills_it_itself(void **state)
+static void test_cpus_of_other_numbers_are_all_that_there_are(void **state)
 {
 	(void)state;
-	assert_string_equal(limit_apart(0.96, 1, 3), "generator");
-	assert_string_equal(limit_apart(0.9, 1, 3), "machine");
-}
-
-static void test_a_server_has_the_cpus_that_it_may_use(void **state)
-{
-	struct options options = {.threads = 1};
-	struct result result = {
-		.options = &options,
-		.cpu = {.server = 0.96, .server_tasks = 4, .server_cpus = 3, .cpus = 1}};
-
-	(void)state;
-	assert_string_equal(result_limited_by(&result), "none");
-	result.cpu.server_cpus = 1;
-	assert_string_equal(result_limited_by(&result), "server");
-}
-
-static void test_a_run_without_figures_is_limited_by_nobody(void **state)
-{
-	const struct options options = {.threads = 1};
-	const struct result result = {.options = &options, .cpu.server = NAN};
-
-	(void)state;
-	assert_string_equal(result_limited_by(&result), "none");
+	assert_ticks(stat_of(stat_text, 1, 1U << 5), 200, 400);
+	assert_ticks(stat_of(stat_text, 2, 1U << 2 | 1U << 5), 200, 400);
+	assert_ticks(stat_of("cpu what\n", 1, 1U << 0), 0, 0);
 }
 
 /* What this process uses meanwhile, as its own "server", is all counted, and by either figure. */
@@ -186,6 +162,28 @@ static void test_a_process_that_never_rests_uses_what_its_clock_says(void **stat
 	assert_int_equal(after.generator.list[0].id, getpid());
 	assert_about(after.generator.list[0].used_s - before.generator.list[0].used_s, 0.2, 0.1);
 	assert_true(use.generator_busiest > 0);
+	cpu_sample_free(&before);
+	cpu_sample_free(&after);
+	family_free(&family);
+}
+
+/* Between the two readings of the generator nothing else is read. */
+static void test_what_a_sample_costs_is_nobody_s(void **state)
+{
+	struct family family = {.server = getpid()};
+	struct cpu_sample before, after;
+
+	(void)state;
+	before = cpu_sample_begin(&family);
+	after = cpu_sample_end(&family);
+	assert_in_range(before.server_at_ns, 1, before.at_ns);
+	assert_in_range(after.at_ns, before.at_ns, after.server_at_ns);
+	assert_true(before.generator.count && before.server.count);
+	assert_true(after.generator.count && after.server.count);
+	assert_in_range(before.generator.list[0].at_ns, 1, before.at_ns);
+	assert_in_range(before.server.list[0].at_ns, 1, before.at_ns);
+	assert_in_range(after.generator.list[0].at_ns, after.at_ns, UINT64_MAX);
+	assert_in_range(after.server.list[0].at_ns, after.at_ns, UINT64_MAX);
 	cpu_sample_free(&before);
 	cpu_sample_free(&after);
 	family_free(&family);
@@ -240,10 +238,9 @@ int main(void)
 		cmocka_unit_test(test_the_cpu_of_a_server_that_ended_is_not_known),
 		cmocka_unit_test(test_the_machine_s_share_is_that_of_the_cpus_that_may_be_used),
 		cmocka_unit_test(test_nothing_is_told_of_no_time),
-		cmocka_unit_test(test_who_is_at_its_limit),
-		cmocka_unit_test(test_a_generator_with_a_cpu_of_its_own_fills_it_itself),
-		cmocka_unit_test(test_a_server_has_the_cpus_that_it_may_use),
-		cmocka_unit_test(test_a_run_without_figures_is_limited_by_nobody),
+		cmocka_unit_test(test_only_the_cpus_that_may_be_used_are_the_machine),
+		cmocka_unit_test(test_cpus_of_other_numbers_are_all_that_there_are),
+		cmocka_unit_test(test_what_a_sample_costs_is_nobody_s),
 		cmocka_unit_test(test_a_process_that_never_rests_uses_what_its_clock_says),
 		cmocka_unit_test(test_a_child_that_began_meanwhile_counts),
 	};

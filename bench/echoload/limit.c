@@ -1,0 +1,47 @@
+/*
+ * What a run was limited by; see the header.
+ */
+#include "limit.h"
+
+/* So much of a CPU is all of it: the rest goes to interrupts and to the samples themselves. */
+#define WHOLE_CPU 0.95
+
+/* The machine's share is counted in ticks of all its CPUs, and so is nearer to the whole. */
+#define WHOLE_MACHINE 0.97
+
+const char *limit_name(enum limit limit)
+{
+	static const char *const names[] = {
+		[LIMIT_NONE] = "none",
+		[LIMIT_GENERATOR] = "generator",
+		[LIMIT_SERVER] = "server",
+		[LIMIT_MACHINE] = "machine",
+	};
+
+	return names[limit];
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Whether a thread was busy all the time, or all threads were, as far as there are CPUs. */
+static bool is_full(double busiest, double all, uint32_t threads, uint32_t cpus)
+{
+	const uint32_t at_once = least(threads, cpus);
+
+	return busiest >= WHOLE_CPU || (at_once && all >= WHOLE_CPU * at_once);
+}
+
+enum limit limit_of(const struct cpu_use *use, uint32_t threads)
+{
+	/* Where it has the CPUs for itself, they are full of nobody else's work. */
+	if (use->machine >= WHOLE_MACHINE && use->generator < WHOLE_CPU * use->cpus)
+		return LIMIT_MACHINE;
+	if (is_full(use->generator_busiest, use->generator, threads, use->cpus))
+		return LIMIT_GENERATOR;
+	if (is_full(use->server_busiest, use->server, use->server_tasks, use->server_cpus))
+		return LIMIT_SERVER;
+	return LIMIT_NONE;
+}
