@@ -134,7 +134,7 @@ static void begin_client(struct load *l, struct client *c)
 static void begin_clients(struct load *l)
 {
 	for (uint32_t i = 0; i < OPENS_PER_TURN && l->begun < l->count &&
-			     l->opening.due_ns <= l->now_ns && l->now_ns < l->end_ns;
+			     l->opening.due_ns <= l->now_ns && l->now_ns < load_end_ns(l);
 	     i++) {
 		begin_client(l, &l->clients[l->begun]);
 		l->begun++;
@@ -147,7 +147,7 @@ static uint64_t arrival_ns(const struct load *l)
 {
 	const struct client *c = l->free_first;
 
-	if (!c || l->arrivals.due_ns >= l->end_ns)
+	if (!c || l->arrivals.due_ns >= load_end_ns(l))
 		return UINT64_MAX;
 	return l->arrivals.due_ns > c->free_ns ? l->arrivals.due_ns : c->free_ns;
 }
@@ -204,9 +204,9 @@ static uint64_t next_ns(const struct load *l)
 	if (a && a->at_ns < at_ns)
 		at_ns = a->at_ns;
 	/* After the end nothing is opened any more. */
-	if (l->begun < l->count && l->now_ns < l->end_ns && l->opening.due_ns < at_ns)
+	if (l->begun < l->count && l->now_ns < load_end_ns(l) && l->opening.due_ns < at_ns)
 		at_ns = l->opening.due_ns;
-	if (l->options->arrivals > 0 && l->now_ns < l->end_ns && arrival_ns(l) < at_ns)
+	if (l->options->arrivals > 0 && l->now_ns < load_end_ns(l) && arrival_ns(l) < at_ns)
 		at_ns = arrival_ns(l);
 	return at_ns;
 }
@@ -249,21 +249,16 @@ static void wait_and_serve(struct load *l)
 /* Whether nothing is waited for any more. */
 static bool is_over(const struct load *l)
 {
-	if (l->now_ns < l->end_ns || !atomic_load_explicit(&l->plan->may_end, memory_order_relaxed))
+	if (l->now_ns < load_end_ns(l) ||
+	    !atomic_load_explicit(&l->plan->may_end, memory_order_relaxed))
 		return false;
-	return (!l->in_flight && !l->connecting) || l->now_ns > l->end_ns + l->options->timeout_ns;
-}
-
-static void read_times(struct load *l)
-{
-	l->begin_ns = atomic_load_explicit(&l->plan->begin_ns, memory_order_relaxed);
-	l->end_ns = atomic_load_explicit(&l->plan->end_ns, memory_order_relaxed);
+	return (!l->in_flight && !l->connecting) ||
+	       l->now_ns > load_end_ns(l) + l->options->timeout_ns;
 }
 
 static void check(struct load *l)
 {
 	l->check_ns = l->now_ns + CHECK_NS;
-	read_times(l);
 	expire(l);
 	if (!l->notified_ready && l->tried == l->count) {
 		l->notified_ready = true;
@@ -276,7 +271,6 @@ static void begin(struct load *l)
 	const struct options *o = l->options;
 
 	l->now_ns = l->woke_ns = l->came_ns = clock_now_ns();
-	l->begin_ns = l->end_ns = UINT64_MAX;
 	l->opening = schedule_begin(l->now_ns, o->connect_rate / o->threads, 0, false, &l->random);
 	/* The arrivals of all threads together have equal gaps, too. */
 	if (o->arrivals > 0)
@@ -290,8 +284,8 @@ static uint64_t count_unsent(struct load *l, struct schedule *s)
 {
 	uint64_t count;
 
-	schedule_skip(s, l->begin_ns, &l->random);
-	count = schedule_skip(s, l->end_ns, &l->random);
+	schedule_skip(s, load_begin_ns(l), &l->random);
+	count = schedule_skip(s, load_end_ns(l), &l->random);
 	stat_add(&l->tally.unsent, count);
 	return count;
 }
@@ -301,8 +295,7 @@ static void end(struct load *l)
 	for (uint32_t i = 0; i < l->begun; i++)
 		if (l->clients[i].state != CLIENT_CLOSED)
 			talk_drop(l, &l->clients[i]);
-	read_times(l);
-	if (l->begin_ns >= l->end_ns || l->end_ns == UINT64_MAX)
+	if (load_begin_ns(l) >= load_end_ns(l) || load_end_ns(l) == UINT64_MAX)
 		return;
 	if (l->options->arrivals > 0)
 		count_unsent(l, &l->arrivals);

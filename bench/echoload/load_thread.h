@@ -41,11 +41,23 @@ struct load {
 	uint64_t woke_ns;    /* when the thread last asked for events */
 	uint64_t came_ns;    /* the earliest time at which they can have come */
 	uint64_t check_ns;   /* of the next check for timeouts */
-	uint64_t begin_ns;   /* of the measured time, as of this turn */
-	uint64_t end_ns;
 	bool notified_ready;
 	bool has_no_pwait2; /* the system refuses epoll_pwait2(2) */
 };
+
+/*
+ * The measured time, read anew each time: a thread that was held up may go on in the middle of a
+ * turn long after it became known.
+ */
+static inline uint64_t load_begin_ns(const struct load *l)
+{
+	return atomic_load_explicit(&l->plan->begin_ns, memory_order_relaxed);
+}
+
+static inline uint64_t load_end_ns(const struct load *l)
+{
+	return atomic_load_explicit(&l->plan->end_ns, memory_order_relaxed);
+}
 
 /* Begins a connection that was due at wanted_ns; where that fails, it tries again later. */
 void talk_open(struct load *l, struct client *c, uint64_t wanted_ns);

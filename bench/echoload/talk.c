@@ -26,7 +26,7 @@ static void count_try(struct load *l, struct client *c)
 
 static bool measured(const struct load *l, uint64_t ns)
 {
-	return ns >= l->begin_ns && ns < l->end_ns;
+	return ns >= load_begin_ns(l) && ns < load_end_ns(l);
 }
 
 void talk_drop(struct load *l, struct client *c)
@@ -58,7 +58,7 @@ static void set_free(struct load *l, struct client *c, uint64_t room_ns)
 void talk_again(struct load *l, struct client *c, uint64_t at_ns)
 {
 	count_try(l, c);
-	if (l->now_ns >= l->end_ns)
+	if (l->now_ns >= load_end_ns(l))
 		return;
 	if (is_for_arrivals(l, c) && at_ns <= l->now_ns)
 		set_free(l, c, client_over_ns(c->could_ns, c->opening_ns, l->came_ns));
@@ -144,7 +144,7 @@ void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns)
 		return;
 	stat_add(&l->tally.asked, 1);
 	/* What is due at the very end is on time just after it. */
-	if (l->now_ns < l->end_ns + LATE_NS)
+	if (l->now_ns < load_end_ns(l) + LATE_NS)
 		stat_add(&l->tally.sent, 1);
 	count_late(l, due_ns, room_ns);
 }
@@ -157,13 +157,14 @@ static void ask_due(struct load *l, struct client *c)
 	/* A client with a set alarm has room in flight, and waits only for this thread. */
 	if (c->alarm.index)
 		held_note(&l->held, c->alarm.at_ns, l->now_ns);
-	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns && s->due_ns < l->end_ns) {
+	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns &&
+	       s->due_ns < load_end_ns(l)) {
 		c->was_due = c->was_due || measured(l, s->due_ns);
 		talk_count_sent(l, s->due_ns, c->room_ns);
 		ask(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 	}
-	if (c->in_flight < c->flight_limit && s->due_ns < l->end_ns)
+	if (c->in_flight < c->flight_limit && s->due_ns < load_end_ns(l))
 		timers_set(&l->timers, &c->alarm, s->due_ns);
 	else
 		timers_clear(&l->timers, &c->alarm);
@@ -179,7 +180,7 @@ static void ask_more(struct load *l, struct client *c)
 	const bool arrivals = l->options->arrivals > 0;
 
 	while (c->in_flight < c->flight_limit && (!messages || c->messages < messages) &&
-	       (l->now_ns < l->end_ns || arrivals))
+	       (l->now_ns < load_end_ns(l) || arrivals))
 		ask(l, c, arrivals && !c->messages ? c->wanted_ns : l->now_ns);
 }
 
@@ -296,7 +297,7 @@ void talk_on_alarm(struct load *l, struct client *c)
 	timers_clear(&l->timers, &c->alarm);
 	if (c->state == CLIENT_OPEN)
 		talk(l, c);
-	else if (l->now_ns >= l->end_ns)
+	else if (l->now_ns >= load_end_ns(l))
 		return;
 	else if (is_for_arrivals(l, c))
 		set_free(l, c, c->alarm.at_ns);
