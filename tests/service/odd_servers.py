@@ -271,6 +271,33 @@ class StallingOnce(EchoServer):
         return data
 
 
+class Held(EchoServer):
+    """Answers nobody from hold() to release(); waiting is how many connections have asked since."""
+
+    def __init__(self):
+        super().__init__()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
+        self.waiting = 0
+
+    def hold(self):
+        self._goes_on.clear()
+
+    def release(self):
+        self._goes_on.set()
+
+    def stop(self):
+        self.release()
+        super().stop()
+
+    def answer(self, stream, data):
+        if not self._goes_on.is_set():
+            with self.lock:
+                self.waiting += 1
+            self._goes_on.wait()
+        return data
+
+
 class Recording(EchoServer):
     """Notes when something came."""
 

@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from echoload import DISTRIBUTION, ECHOLOAD, KEYS, at, close, measure_well, needs_echoload, run
+from echoload import (DISTRIBUTION, ECHOLOAD, KEYS, at, close, distribution, measure_well,
+                      needs_echoload, run)
 from harness import CHECKOUT, environment, error_lines, seconds
 from odd_servers import Corrupting, EchoServer
 
@@ -100,13 +101,6 @@ def test_csv_has_the_figures_of_the_json_object(server, tmp_path):
 def test_csv_on_standard_output_is_alone_there(server):
     lines = run_well(*QUICK, "--csv", "-", at(server.address)).splitlines()
     assert len(lines) == 2 and lines[0].startswith("echoload,")
-
-
-def distribution(file):
-    """The lines of a --hist file as (microseconds, count, share)."""
-    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
-    return [(float(us), int(count), float(share))
-            for us, count, share in (line.split() for line in lines)]
 
 
 @pytest.mark.parametrize("options", [("-c", 3), ("-c", 3, "-r", 2000), ("-m", 1)])
