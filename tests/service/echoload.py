@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import PROGRAM, environment, error_lines, run_program, seconds
+from harness import PROGRAM, environment, error_lines, run_program, seconds, span, wait_for
 
 ECHOLOAD = os.environ.get("ECHOLOAD", str(Path(PROGRAM).parent / "bench" / "echoload"))
 
@@ -101,6 +101,22 @@ def interrupted(process):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=seconds(20))
     return outcome_of(subprocess.CompletedProcess([], process.returncode, out, err))
+
+
+def measure_until(address, happened, *options):
+    """Loads a server until something has happened, and returns the outcome."""
+    with loading(address, *options) as process:
+        wait_for(lambda: happened() or process.poll() is not None, timeout=30)
+        return interrupted(process)
+
+
+def measure_all_served(address, *options, **how):
+    """As measure_well(), but again and longer where somebody got no answer yet."""
+    for duration in (0.2, 1, 5):
+        report = measure_well(address, *options, duration=span(duration), **how)
+        if report["echoes"] and not report["starved"]:
+            return report
+    raise AssertionError(f"in {duration} s somebody got no answer: {report}")
 
 
 def check(outcome):

@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from clients import family_of
-from echoload import ECHOLOAD, at, close, measure_well, needs_echoload, outcome_of, run
-from harness import environment, seconds, span, wait_for
+from echoload import (ECHOLOAD, at, close, measure_all_served, measure_until, measure_well,
+                      needs_echoload, outcome_of, run)
+from harness import environment, seconds, wait_for
 from odd_servers import EchoServer, Silent
 
 pytestmark = needs_echoload
@@ -61,12 +61,12 @@ def worker_figures(server):
 
 def test_a_right_server_gets_a_clean_report():
     with EchoServer() as server:
-        report = measure_well(server.address, "-c", 4, duration=span(0.5))
+        report = measure_all_served(server.address, "-c", 4)
         assert report["target"] == at(server.address)
         assert report["errors"] == dict.fromkeys(report["errors"], 0)
-        assert report["echoes"] > 100 and report["opened"] == server.accepted == 4
-        assert report["opened_per_s"] == 0 and report["starved"] == 0
-        assert report["connect_us"]["count"] == 4
+        assert 0 < report["echoes"] <= server.received / 64
+        assert report["opened"] == report["connect_us"]["count"] == 4 <= server.accepted
+        assert report["opened_per_s"] * report["seconds"] < 4.5 and report["starved"] == 0
         assert 0 < report["fairness"] <= 1
         assert report["schedule"] is None
 
@@ -85,8 +85,7 @@ def test_the_options_in_effect_are_told():
     ("-s", 1), ("-s", "1-300"), ("-s", "1M", "-c", 3), ("-s", "100k-200k", "-p", 8, "-c", 4),
     ("-p", 1024, "-c", 2), ("-s", "16M", "-c", 1), ("-c", 150, "-t", 3)])
 def test_every_byte_comes_back_right(echopool, options):
-    report = measure_well(echopool.address, *options, duration=span(0.5))
-    assert report["echoes"] > 0 and report["starved"] == 0
+    report = measure_all_served(echopool.address, *options)
     wait_for(lambda: echopool.connections() == 0)
     figures = worker_figures(echopool)
     assert figures["received_bytes"] == figures["sent_bytes"]
@@ -94,17 +93,22 @@ def test_every_byte_comes_back_right(echopool, options):
 
 
 def test_sizes_of_a_range_are_equally_likely(echopool):
-    report = measure_well(echopool.address, "-s", "100-300", "-c", 4)
-    assert close(report["bytes_per_s"], 200 * report["echoes_per_s"], 0.03)
+    report = measure_until(echopool.address,
+                           lambda: worker_figures(echopool)["received_bytes"] > 200 * 10000,
+                           "-s", "100-300", "-c", 4).report
+    # Five times the usual deviation of the mean, which is 0.29 of it for a single one.
+    assert report["echoes"] > 200
+    assert close(report["bytes_per_s"], 200 * report["echoes_per_s"],
+                 5 * 0.29 / report["echoes"] ** 0.5)
 
 
 def test_what_is_counted_is_what_the_server_saw(echopool):
-    report = measure_well(echopool.address, "-c", 5, "-p", 2, warmup=0)
+    report = measure_all_served(echopool.address, "-c", 5, "-p", 2, warmup=0)
     wait_for(lambda: echopool.connections() == 0)
     echoes = worker_figures(echopool)["received_bytes"] / 64
     # What came before all connections were open, or was in flight at the end, is not measured.
-    assert 0.5 * echoes < report["echoes"] <= echoes
-    assert worker_figures(echopool)["taken"] == report["opened"] == 5
+    assert 5 <= report["echoes"] <= echoes
+    assert worker_figures(echopool)["taken"] % 5 == 0 and report["opened"] == 5
 
 
 def test_the_time_is_the_time_that_was_asked_for():
@@ -115,19 +119,29 @@ def test_the_time_is_the_time_that_was_asked_for():
 
 def test_churn_opens_a_connection_for_each_message(echopool):
     report = measure_well(echopool.address, "-m", 1, "-c", 5)
-    assert report["opened"] >= report["echoes"] > 20
+    assert report["opened"] >= report["echoes"] > 0
     assert report["fairness"] is None
-    assert close(report["opened_per_s"], report["echoes_per_s"], 0.05)
     # The first answer of a connection is what both figures wait for.
-    assert report["connect_us"]["count"] >= report["echoes"] - 5
-    assert report["connect_us"]["p50"] > report["latency_us"]["p50"]
+    assert report["opened_per_s"] == report["echoes_per_s"]
+    assert abs(report["connect_us"]["count"] - report["echoes"]) <= 5
     wait_for(lambda: echopool.connections() == 0)
     assert report["opened"] <= worker_figures(echopool)["taken"] <= report["opened"] + 5
 
 
+def test_the_time_to_connect_is_in_the_first_answer(echopool):
+    """Where a busy machine has both wait for something else, one run in a few tells them apart."""
+    assert any(report["connect_us"]["p50"] > report["latency_us"]["p50"]
+               for report in (measure_well(echopool.address, "-m", 1, "-c", 5)
+                              for _ in range(20)))
+
+
 def test_churn_of_several_messages(echopool):
-    report = measure_well(echopool.address, "-m", 10, "-c", 5, "-p", 3)
-    assert close(10 * report["opened_per_s"], report["echoes_per_s"], 0.1)
+    report = measure_until(echopool.address,
+                           lambda: worker_figures(echopool)["received_bytes"] > 64 * 5000,
+                           "-m", 10, "-c", 5, "-p", 3).report
+    opened = report["opened_per_s"] * report["seconds"]
+    # Each connection may have begun before the measured time, or end after it.
+    assert abs(10 * opened - report["echoes"]) <= 10 * 5 + 5
     assert report["echoes"] > report["connect_us"]["count"] > 0
 
 
@@ -155,18 +169,17 @@ def test_a_signal_ends_it_early_with_a_report(number, format_options):
             [ECHOLOAD, *format_options, "-c", "2", "-w", "0", "-d", "60", at(server.address)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
         try:
-            wait_for(lambda: server.received)
-            time.sleep(0.3)  # what is measured needs some time to be measured in
+            # What is measured needs some time to be measured in.
+            wait_for(lambda: server.received and server.age_s() > 0.3)
             process.send_signal(number)
-            out, err = process.communicate(timeout=seconds(5))
+            out, err = process.communicate(timeout=seconds(20))
         finally:
             process.kill()
             process.wait()
     assert process.returncode == 0 and err == ""
     if format_options:
         report = outcome_of(subprocess.CompletedProcess([], 0, out, err)).report
-        assert report["echoes"] > 50 and 0 < report["seconds"] < 30
-        assert close(report["echoes_per_s"] * report["seconds"], report["echoes"], 0.01)
+        assert 0 < report["echoes"] <= server.received / 64 and 0 < report["seconds"] < 60
     else:
         assert "p99.9" in out
 
@@ -179,7 +192,7 @@ def test_a_signal_ends_the_wait_for_the_last_answers(terminal):
         try:
             wait_for(lambda: "waiting for the last answers" in terminal.shown())
             process.send_signal(signal.SIGINT)
-            out = process.communicate(timeout=seconds(5))[0]
+            out = process.communicate(timeout=seconds(20))[0]
         finally:
             process.kill()
             process.wait()
@@ -211,16 +224,19 @@ def test_a_name_is_looked_up():
 
 
 def test_the_server_s_cpu_is_told(echopool):
-    report = measure_well(echopool.address, "-c", 10, "-S", echopool.pid, duration=0.4)
+    report = measure_well(echopool.address, "-c", 10, "-S", echopool.pid)
     cpu = report["cpu"]
+    # One thread each is busy, and a second has little to do.
     assert 0 < cpu["server"] <= 1.2 and 0 < cpu["generator"] <= 1.2
-    assert close(cpu["server_us_per_echo"] * report["echoes_per_s"], cpu["server"] * 1e6, 0.05)
-    assert close(cpu["generator_us_per_echo"] * report["echoes_per_s"], cpu["generator"] * 1e6,
-                 0.05)
+    for who in ("server", "generator"):
+        # It is told to a thousandth.
+        wanted = cpu[who] * 1e6
+        found = cpu[f"{who}_us_per_echo"] * report["echoes_per_s"]
+        assert abs(found - wanted) <= 1000 + 0.01 * wanted
 
 
 def test_without_its_number_nothing_is_said_about_the_server_s_cpu(echopool):
-    report = measure_well(echopool.address, "-c", 2, duration=0.2)
+    report = measure_well(echopool.address, "-c", 2, duration=0.1)
     assert report["cpu"]["server"] is None and report["cpu"]["server_us_per_echo"] is None
     assert report["limited_by"] != "server"
 
@@ -243,4 +259,5 @@ def test_the_children_of_the_server_count():
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         port = int(parent.stdout.readline())
         report = measure_well(("127.0.0.1", port), "-c", 2, "-S", parent.pid, duration=0.3)
-    assert report["cpu"]["server"] > 0.1
+    # The parent itself sleeps all the time.
+    assert report["cpu"]["server"] > 0
