@@ -125,14 +125,17 @@ static uint64_t get_time(const _Atomic uint64_t *time)
 	return atomic_load_explicit(time, memory_order_relaxed);
 }
 
-/* Ends the measured time as soon as all threads can know it, unless it ends earlier. */
+/*
+ * Ends the measured time as soon as all threads can know it, unless it ends earlier. A measured
+ * time that has not begun yet never begins.
+ */
 static void end_now(struct run *run)
 {
-	const uint64_t end_ns = clock_now_ns() + LOAD_NOTICE_NS;
+	const uint64_t now_ns = clock_now_ns(), end_ns = now_ns + LOAD_NOTICE_NS;
 
 	if (get_time(&run->plan.end_ns) <= end_ns)
 		return;
-	if (get_time(&run->plan.begin_ns) > end_ns)
+	if (get_time(&run->plan.begin_ns) > now_ns)
 		set_time(&run->plan.begin_ns, end_ns);
 	set_time(&run->plan.end_ns, end_ns);
 }
@@ -221,18 +224,18 @@ static bool open_all(struct run *run)
 	return !run->signals && (has_connected(run) || !has_faults(run));
 }
 
-/* False: on a signal. */
+/* Whether the measured time begins; a signal before prevents it. */
 static bool warm_up(struct run *run, struct family *family, uint64_t begin_ns)
 {
 	live_phase(&run->live, LIVE_WARMUP, begin_ns);
 	wait_until(run, UINT64_MAX, begin_ns - LOAD_NOTICE_NS);
-	if (run->signals)
-		return false;
-	/* This takes long, so it comes before the measured time; but late, so that few processes
-	 * begin after it. */
-	family_update(family);
-	wait_until(run, UINT64_MAX, begin_ns);
-	return !run->signals;
+	if (!run->signals) {
+		/* This takes long, so it comes before the measured time; but late, so that few
+		 * processes begin after it. */
+		family_update(family);
+		wait_until(run, UINT64_MAX, begin_ns);
+	}
+	return get_time(&run->plan.begin_ns) < get_time(&run->plan.end_ns);
 }
 
 /* Opens the connections, warms up, measures. A signal, or that nobody listens, ends it early. */
@@ -252,8 +255,8 @@ static void measure(struct run *run, struct result *r)
 	set_time(&run->plan.begin_ns, begin_ns);
 	if (warm_up(run, &family, begin_ns)) {
 		before = cpu_sample_begin(&family);
-		live_phase(&run->live, LIVE_MEASURING, begin_ns + o->duration_ns);
-		wait_until(run, UINT64_MAX, begin_ns + o->duration_ns);
+		live_phase(&run->live, LIVE_MEASURING, get_time(&run->plan.end_ns));
+		wait_until(run, UINT64_MAX, get_time(&run->plan.end_ns));
 		after = cpu_sample_end(&family);
 		r->cpu = cpu_between(&before, &after);
 		cpu_sample_free(&before);

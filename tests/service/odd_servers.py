@@ -42,7 +42,7 @@ class EchoServer:
         self.lock = threading.Lock()
         self.first_s = None
         self.peers = []
-        self._streams = []
+        self.streams = []
         self._threads = []
         self._failures = []
 
@@ -61,16 +61,16 @@ class EchoServer:
     @property
     def accepted(self):
         """How many connections have come so far."""
-        return len(self._streams)
+        return len(self.streams)
 
     @property
     def received(self):
         """How many bytes were taken and answered so far."""
-        return sum(stream.received for stream in list(self._streams))
+        return sum(stream.received for stream in list(self.streams))
 
     def stop(self):
         """Ends the listener and every connection, each as if its peer had gone."""
-        for sock in (self._listener, *(stream.sock for stream in list(self._streams))):
+        for sock in (self._listener, *(stream.sock for stream in list(self.streams))):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -86,8 +86,8 @@ class EchoServer:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            stream = Stream(len(self._streams), sock)
-            self._streams.append(stream)
+            stream = Stream(len(self.streams), sock)
+            self.streams.append(stream)
             self.peers.append(peer)
             self._in_thread(self._run, stream)
 
@@ -337,13 +337,14 @@ class Slow(EchoServer):
 
     DELAY_S = 0.05
 
-    def __init__(self, only_first=False):
+    def __init__(self, only_first=False, delay_s=DELAY_S):
         super().__init__()
         self.only_first = only_first
+        self.delay_s = delay_s
 
     def answer(self, stream, data):
         if stream.number == 0 or not self.only_first:
-            time.sleep(self.DELAY_S)
+            time.sleep(self.delay_s)
         return data
 
 
@@ -378,11 +379,13 @@ class Dying(EchoServer):
     def __init__(self, after):
         super().__init__()
         self.after = after
+        self.died = False
 
     def answer(self, stream, data):
         with self.lock:
             if self.age_s() > self.after:
                 self.stop()
+                self.died = True
         return data
 
 

@@ -6,18 +6,19 @@ import time
 import pytest
 
 import odd_servers
-from echoload import at, measure, measure_well, needs_echoload, outcome_of, run
-from harness import error_lines, seconds, span, unshared
+from echoload import at, measure, measure_until, measure_well, needs_echoload, outcome_of, run
+from harness import error_lines, span, unshared
 
 pytestmark = needs_echoload
 
 FAST = {"duration": 0.15, "warmup": 0}
+RETRY_S = 0.1
 
 
 def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():
     with odd_servers.Corrupting() as server:
-        outcome = measure(server.address, "-c", 1, "-s", "64k", duration=span(0.6), warmup=0)
-        assert server.corrupted == server.limit == 5
+        outcome = measure_until(server.address, lambda: server.corrupted == server.limit == 5,
+                                "-c", 1, "-s", "64k")
     assert outcome.status == 1 and outcome.errors == {"wrong": 5}
     line = next(line for line in outcome.said if "sent 0x" in line)
     place, sent, got = re.search(r"connection \d+: byte (\d+) of its stream: "
@@ -31,21 +32,21 @@ def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():
     ("-c", 4, "-t", 2, "-s", "64k"), ("-c", 10, "-m", 20, "-s", "100k")])
 def test_wrong_bytes_are_counted_under_every_load(options):
     with odd_servers.Corrupting() as server:
-        outcome = measure(server.address, *options, duration=span(0.6), warmup=0)
-        assert server.corrupted == 5
+        outcome = measure_until(server.address, lambda: server.corrupted == 5, *options)
     assert outcome.status == 1 and outcome.errors == {"wrong": 5}
 
 
 def test_wrong_bytes_of_the_warm_up_count():
     with odd_servers.Corrupting(every=1000, limit=2) as server:
-        outcome = measure(server.address, "-c", 1, duration=0.1, warmup=0.2)
+        outcome = measure_until(server.address, lambda: server.corrupted == 2, "-c", 1, "-w", 60)
     assert outcome.status == 1 and outcome.errors == {"wrong": 2}
+    assert outcome.report["echoes"] == outcome.report["seconds"] == 0
 
 
 def test_two_bytes_that_changed_places_are_two_wrong_ones():
     with odd_servers.Swapping() as server:
-        outcome = measure(server.address, "-c", 1, **FAST)
-    assert server.done and outcome.status == 1 and outcome.errors == {"wrong": 2}
+        outcome = measure_until(server.address, lambda: server.done, "-c", 1)
+    assert outcome.status == 1 and outcome.errors == {"wrong": 2}
 
 
 @pytest.mark.parametrize("options", [("-c", 1), ("-c", 2, "-r", 1000, "-p", 4)])
@@ -53,16 +54,16 @@ def test_two_bytes_that_changed_places_are_two_wrong_ones():
                                   odd_servers.Inventing])
 def test_a_byte_too_many_or_too_few_is_wrong(kind, options):
     with kind() as server:
-        outcome = measure(server.address, *options, "-T", 0.2, **FAST)
-    assert server.done and outcome.status == 1 and outcome.errors["wrong"] >= 1
+        outcome = measure_until(server.address, lambda: server.done, *options, "-T", 0.5)
+    assert outcome.status == 1 and outcome.errors["wrong"] >= 1
     assert any("byte" in line for line in outcome.said)
 
 
 def test_bytes_that_nobody_sent_are_counted():
     """At a rate that leaves the connection with nothing under way when they come."""
     with odd_servers.Inventing() as server:
-        outcome = measure(server.address, "-c", 1, "-r", 100, "-s", 100, **FAST)
-    assert server.done and outcome.errors["wrong"] >= len(server.EXTRA)
+        outcome = measure_until(server.address, lambda: server.done, "-c", 1, "-r", 100, "-s", 100)
+    assert outcome.errors["wrong"] >= len(server.EXTRA)
 
 
 def test_a_greeting_is_nothing_that_was_sent():
@@ -78,13 +79,15 @@ def test_idle_connections_are_looked_at_too():
     assert outcome.report["echoes"] > 0
 
 
+# Each of three connections that comes again has failed before.
+
 @pytest.mark.parametrize("after, leave", [
     (0, odd_servers.close_politely), (640, odd_servers.close_politely),
     (670, odd_servers.close_politely), (640, odd_servers.close_after_asking)])
 def test_a_server_that_closes_while_it_owes_an_answer(after, leave):
     """After the connect, after whole answers, and in the middle of one."""
     with odd_servers.Leaving(after, leave) as server:
-        outcome = measure(server.address, "-c", 3, **FAST)
+        outcome = measure_until(server.address, lambda: server.accepted >= 6, "-c", 3)
     assert outcome.status == 1 and set(outcome.errors) == {"short"}
     assert outcome.errors["short"] >= 3
     assert outcome.said
@@ -98,7 +101,7 @@ def test_an_end_that_comes_with_the_last_answer_is_no_fault():
 @pytest.mark.parametrize("after", [0, 640, 670])
 def test_a_server_that_closes_abruptly(after):
     with odd_servers.Leaving(after, odd_servers.close_abruptly) as server:
-        outcome = measure(server.address, "-c", 3, **FAST)
+        outcome = measure_until(server.address, lambda: server.accepted >= 6, "-c", 3)
     assert outcome.status == 1 and sum(outcome.errors.values()) >= 3
     assert set(outcome.errors) <= {"short", "reset"}
 
@@ -106,17 +109,15 @@ def test_a_server_that_closes_abruptly(after):
 @pytest.mark.parametrize("after", [0, 640, 670])
 def test_a_server_that_resets(after):
     with odd_servers.Leaving(after, odd_servers.close_with_reset) as server:
-        outcome = measure(server.address, "-c", 3, **FAST)
+        outcome = measure_until(server.address, lambda: server.accepted >= 6, "-c", 3)
     assert outcome.status == 1 and set(outcome.errors) == {"reset"}
     assert outcome.errors["reset"] >= 3
     assert any("reset" in line for line in outcome.said)
 
 
 def test_a_server_that_never_answers():
-    begin = time.monotonic()
     with odd_servers.Silent() as server:
         outcome = measure(server.address, "-c", 3, "-T", 0.3, **FAST)
-    assert time.monotonic() - begin < seconds(5)
     assert outcome.status == 1 and set(outcome.errors) == {"timed_out"}
     assert outcome.errors["timed_out"] >= 3
     report = outcome.report
@@ -135,17 +136,15 @@ def test_a_server_that_never_accepts(backlog):
 
 def test_connects_that_time_out_at_different_times_end_too():
     with odd_servers.NeverAccepting(0) as server:
-        outcome = measure(server.address, "-c", 30, "-C", 100, "-T", 0.2, timeout=3, **FAST)
+        outcome = measure(server.address, "-c", 30, "-C", 100, "-T", 0.2, **FAST)
     assert outcome.status == 1 and set(outcome.errors) == {"timed_out"}
 
 
 @pytest.mark.parametrize("options", [(), ("-r", 1000), ("-m", 1), ("-a", 100),
                                      ("-a", 100, "-P", "-t", 2)])
 def test_nobody_listens(options):
-    begin = time.monotonic()
     with odd_servers.NotListening() as server:
-        result = run("-c", 3, "-d", 30, *options, at(server.address))
-    assert time.monotonic() - begin < seconds(2)
+        result = run("-c", 3, "-d", 600, *options, at(server.address))
     assert result.returncode == 1
     assert any("refused" in line for line in error_lines(result))
 
@@ -160,11 +159,13 @@ def test_nobody_listens_to_arrivals():
 @pytest.mark.parametrize("options", [(), ("-a", 100000)])
 def test_a_network_that_is_down_ends_it(options):
     """There a connect fails at once; what fails is not tried again at once."""
-    result = run("-j", "-", "-c", 3, "-d", 30, *options, "127.0.0.1:7007", timeout=5,
-                 wrapper=unshared("-n", "true"))
+    wrapper = unshared("-n", "true")
+    begin = time.monotonic()
+    result = run("-j", "-", "-c", 3, "-d", 600, *options, "127.0.0.1:7007", wrapper=wrapper)
+    retries = (time.monotonic() - begin) / RETRY_S
     outcome = outcome_of(result)
     assert outcome.status == 1 and set(outcome.errors) == {"other"}
-    assert 1 <= outcome.errors["other"] <= seconds(9)
+    assert 1 <= outcome.errors["other"] <= 3 * (1 + retries)
     [line] = outcome.said
     assert "unreachable" in line
 
@@ -179,17 +180,20 @@ def test_connections_that_nobody_serves_are_starved():
 
 
 def test_one_slow_connection_makes_the_fairness_small():
-    with odd_servers.Slow(only_first=True) as server:
-        outcome = measure(server.address, "-c", 3, duration=0.4)
+    def enough():
+        """The first has got at least one answer in the measured time, and the others many more."""
+        served = [stream.received for stream in list(server.streams)]
+        return len(served) == 3 and served[0] >= 4 * 64 and min(served[1:]) >= 30 * served[0]
+
+    with odd_servers.Slow(only_first=True, delay_s=0.15) as server:
+        outcome = measure_until(server.address, enough, "-c", 3)
     assert outcome.status == 0 and outcome.report["starved"] == 0
     assert 0 < outcome.report["fairness"] < 0.2
 
 
 @pytest.mark.parametrize("options", [(), ("-r", 2000), ("-m", 3)])
 def test_a_server_that_dies_under_the_load(options):
-    begin = time.monotonic()
-    with odd_servers.Dying(after=span(0.2)) as server:
-        outcome = measure(server.address, "-c", 4, *options, duration=span(0.4), warmup=0)
-    assert time.monotonic() - begin < seconds(4)
+    with odd_servers.Dying(after=0.2) as server:
+        outcome = measure_until(server.address, lambda: server.died, "-c", 4, *options)
     assert outcome.status == 1 and sum(outcome.errors.values()) >= 4
-    assert outcome.report["echoes"] > 50
+    assert outcome.report["echoes"] > 0

@@ -132,7 +132,7 @@ def running_sums(counts):
 
 @pytest.mark.parametrize("option", ["--json", "--csv", "--hist"])
 def test_a_file_that_cannot_be_written_is_told_before_the_load(server, option, tmp_path):
-    result = run("-d", 60, option, tmp_path / "none" / "file", at(server.address), timeout=2)
+    result = run("-d", 600, option, tmp_path / "none" / "file", at(server.address))
     assert result.returncode == 1
     [line] = error_lines(result)
     assert "No such file or directory" in line and str(tmp_path) in line
