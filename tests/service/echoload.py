@@ -6,6 +6,7 @@ The program is $ECHOLOAD, or bench/echoload beside the program under test.
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -117,6 +118,32 @@ def measure_all_served(address, *options, **how):
         if report["echoes"] and not report["starved"]:
             return report
     raise AssertionError(f"in {duration} s somebody got no answer: {report}")
+
+
+class Terminal:
+    """A terminal for a program: the end to give to it, and what it has shown so far."""
+
+    def __init__(self):
+        try:
+            self._master, self.end = pty.openpty()
+        except OSError as error:
+            pytest.skip(f"no pseudo-terminal: {error}")
+        os.set_blocking(self._master, False)
+        self._text = ""
+
+    def shown(self):
+        with contextlib.suppress(BlockingIOError):
+            self._text += os.read(self._master, 1 << 16).decode()
+        return self._text
+
+    def close(self):
+        os.close(self._master)
+        os.close(self.end)
+
+
+def on_a_terminal():
+    """A terminal, in a with statement."""
+    return contextlib.closing(Terminal())
 
 
 def check(outcome):

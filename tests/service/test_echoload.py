@@ -1,8 +1,5 @@
 """The load generator against servers that are right: it counts what they do, and nothing else."""
 
-import contextlib
-import os
-import pty
 import signal
 import socket
 import subprocess
@@ -13,7 +10,7 @@ import pytest
 
 from clients import family_of
 from echoload import (ECHOLOAD, at, close, measure_all_served, measure_until, measure_well,
-                      needs_echoload, outcome_of, run)
+                      needs_echoload, on_a_terminal, outcome_of, run)
 from harness import environment, seconds, wait_for
 from odd_servers import EchoServer, Silent
 
@@ -24,34 +21,6 @@ pytestmark = needs_echoload
 def echopool(start):
     """The service itself, with one worker."""
     return start({"pool.workers": 1, "pool.worker_connections": 200})
-
-
-class Terminal:
-    """A terminal for a program: the end to give to it, and what it has shown so far."""
-
-    def __init__(self):
-        self._master, self.end = pty.openpty()
-        os.set_blocking(self._master, False)
-        self._text = ""
-
-    def shown(self):
-        with contextlib.suppress(BlockingIOError):
-            self._text += os.read(self._master, 1 << 16).decode()
-        return self._text
-
-    def close(self):
-        os.close(self._master)
-        os.close(self.end)
-
-
-@pytest.fixture(name="terminal")
-def fresh_terminal():
-    try:
-        terminal = Terminal()
-    except OSError as error:
-        pytest.skip(f"no pseudo-terminal: {error}")
-    yield terminal
-    terminal.close()
 
 
 def worker_figures(server):
@@ -184,8 +153,8 @@ def test_a_signal_ends_it_early_with_a_report(number, format_options):
         assert "p99.9" in out
 
 
-def test_a_signal_ends_the_wait_for_the_last_answers(terminal):
-    with Silent() as server:
+def test_a_signal_ends_the_wait_for_the_last_answers():
+    with Silent() as server, on_a_terminal() as terminal:
         process = subprocess.Popen(
             [ECHOLOAD, "-c", "2", "-w", "0", "-d", "0.1", "-T", "60", at(server.address)],
             stdout=subprocess.PIPE, stderr=terminal.end, text=True, env=environment())

@@ -1,19 +1,17 @@
 """The forms of the load generator's report: table, JSON, CSV, distribution and live line."""
 
 import csv
-import errno
 import io
 import json
-import os
-import pty
 import re
+import signal
 import subprocess
 
 import pytest
 
 from echoload import (DISTRIBUTION, ECHOLOAD, KEYS, at, close, distribution, measure_well,
-                      needs_echoload, run)
-from harness import CHECKOUT, environment, error_lines, seconds
+                      needs_echoload, on_a_terminal, run)
+from harness import CHECKOUT, environment, error_lines, seconds, wait_for
 from odd_servers import Corrupting, EchoServer
 
 pytestmark = needs_echoload
@@ -145,43 +143,39 @@ def test_a_full_disk_is_told(server, option):
     assert any("/dev/full" in line and "No space left" in line for line in error_lines(result))
 
 
-def on_terminal(*arguments):
-    """What a run writes to the terminal that is its stderr, and its standard output."""
+def run_on(terminal, *arguments):
+    """Starts a run whose stderr is a terminal."""
+    return subprocess.Popen([ECHOLOAD, *map(str, arguments)], stdout=subprocess.PIPE,
+                            stderr=terminal.end, text=True, env=environment())
+
+
+def end_well(process, timeout=20):
+    """Waits for the end of a run and returns its standard output."""
     try:
-        terminal, end = pty.openpty()
-    except OSError as error:
-        pytest.skip(f"no pseudo-terminal: {error}")
-    with open(terminal, "rb", buffering=0) as screen:
-        try:
-            process = subprocess.Popen([ECHOLOAD, *map(str, arguments)], stdout=subprocess.PIPE,
-                                       stderr=end, text=True, env=environment())
-            out = process.communicate(timeout=seconds(10))[0]
-        finally:
-            os.close(end)
-        shown = everything_on(screen)
+        out = process.communicate(timeout=seconds(timeout))[0]
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 0
-    return shown, out
-
-
-def everything_on(terminal):
-    """What was written to a terminal that nobody writes to any more; then the read fails."""
-    parts = []
-    while True:
-        try:
-            part = terminal.read(1 << 16)
-            assert part
-            parts.append(part)
-        except OSError as error:
-            assert error.errno == errno.EIO
-            return b"".join(parts).decode()
+    return out
 
 
 def test_the_live_line_is_shown_on_a_terminal_and_wiped(server):
-    shown, out = on_terminal("-w", 0, "-d", 0.7, "-c", 2, at(server.address))
-    assert "\r" in shown and "p99" in shown and "left" in shown
+    with on_a_terminal() as terminal:
+        process = run_on(terminal, "-w", 0, "-d", 60, "-c", 2, at(server.address))
+        try:
+            wait_for(lambda: "p99" in terminal.shown(), what="the line")
+        finally:
+            process.send_signal(signal.SIGINT)
+            out = end_well(process)
+        shown = terminal.shown()
+    assert "\r" in shown and "left" in shown
     assert shown.count("\n") == 0 and "p99.9" in out
     assert shown.endswith(("\r", "\x1b[K"))
 
 
 def test_the_live_line_is_not_shown_when_quiet(server):
-    assert on_terminal("-q", "-w", 0, "-d", 0.7, "-c", 2, at(server.address))[0] == ""
+    """It would be, after half a second."""
+    with on_a_terminal() as terminal:
+        end_well(run_on(terminal, "-q", "-w", 0, "-d", 0.7, "-c", 2, at(server.address)))
+        assert terminal.shown() == ""
