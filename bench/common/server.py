@@ -14,6 +14,7 @@ groups (sched_autogroup), and would then give server and generator half of the C
 """
 
 import os
+import random
 import re
 import signal
 import socket
@@ -29,6 +30,9 @@ HOST = "127.0.0.1"
 START_S = 20
 STOP_S = 10
 POLL_S = 0.002
+# Well-known services are below.
+LOWEST_PORT = 10000
+PORTS_TRIED = 20
 
 # The load comes from one address of this machine, and the script reads the log.
 FOR_BENCH = (f'listen.addresses=["{HOST}"]', "limits.connections_per_ip=0",
@@ -40,10 +44,21 @@ class ServerFailed(Exception):
 
 
 def free_port():
-    """A TCP port on which nobody listens, for servers that cannot choose one."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return sock.getsockname()[1]
+    """A TCP port on which nobody listens, for servers that cannot choose one.
+
+    It is outside of the kernel's range for clients: of thousands, one would soon take it.
+    """
+    text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    low, high = map(int, text.split())
+    ports = [*range(LOWEST_PORT, low), *range(high + 1, 65536)]
+    for port in random.sample(ports, min(len(ports), PORTS_TRIED)) + [0]:
+        with socket.socket() as sock:
+            try:
+                sock.bind((HOST, port))
+            except OSError:
+                continue
+            return sock.getsockname()[1]
+    raise ServerFailed("no port is free")
 
 
 def key_values(line):

@@ -138,17 +138,29 @@ def test_the_end_of_the_terminal_stays_ignored_where_nohup_asks_for_it(before, a
 
 # The machine.
 
-def test_what_others_use_of_the_cpus_is_seen(monkeypatch):
-    monkeypatch.setattr(machine, "LOOK_S", 0.2)
-    other = subprocess.Popen(["/usr/bin/python3", "-c", "while True: pass"])
-    try:
-        used = machine.used_by_others()
-    finally:
-        other.kill()
-        other.wait()
-    if used is None:
-        pytest.skip("no CPU times in /proc/stat")
-    assert 0.3 < used <= os.cpu_count()
+@pytest.mark.parametrize("ticks, used", [
+    (("10 0 20 70 30 4 3 3 1 1", "25 5 30 100 50 4 3 3 9 9"), 30 / 80),
+    (("10 0 20 70 30 4 3 3", "10 0 20 70 130 4 3 3"), 0), ((None, None), None),
+    (("10 0 20 70 30 4 3 3", "10 0 20 70 30 4 3 3"), None)],
+    ids=["some", "none", "no file", "no tick"])
+def test_what_others_use_of_the_cpus_is_told_by_ticks(monkeypatch, ticks, used):
+    found = iter(ticks)
+    monkeypatch.setattr(machine, "LOOK_S", 0)
+    monkeypatch.setattr(machine, "_field", lambda *_: next(found))
+    told = machine.used_by_others()
+    assert told == (None if used is None else pytest.approx(os.cpu_count() * used))
+
+
+def test_what_others_use_is_a_share_of_the_cpus(monkeypatch):
+    monkeypatch.setattr(machine, "LOOK_S", 0.05)
+    used = machine.used_by_others()
+    assert used is None or 0 <= used <= os.cpu_count()
+
+
+def test_a_free_port_is_none_that_the_kernel_gives_to_clients():
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    found = {server.free_port() for _ in range(20)}
+    assert len(found) > 1 and not any(low <= port <= high for port in found)
 
 
 @pytest.mark.parametrize("in_use, said", [(None, False), (0.0, False), (0.39, False), (0.41, True)])

@@ -1,11 +1,13 @@
-"""script/build and script/bench where the build fails; meson is a stand-in."""
+"""script/build and script/bench where the build fails, with a stand-in for meson; user_time.py."""
 
 import os
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from harness import CHECKOUT, seconds
+from harness import CHECKOUT, PROGRAM, seconds
 
 # As if every package were there, so that script/bootstrap installs nothing.
 DPKG_QUERY = '#!/bin/sh\nshift 3\nprintf "installed %s\\n" "$@"\n'
@@ -44,3 +46,17 @@ def test_a_build_that_cannot_be_configured_is_told_in_mesons_words(
     said = done.stderr.splitlines()
     assert said[-1] == "meson says why" and len(said) == (1 if configured else 2), done.stderr
     assert done.stdout == ""
+
+
+def test_the_share_of_user_time_is_told_beside_its_target():
+    done = subprocess.run(
+        [CHECKOUT / "bench" / "user_time.py", "--build", Path(PROGRAM).parent, "--rounds", "2",
+         "--duration", "0.1"],
+        capture_output=True, text=True, timeout=seconds(60), check=False)
+    told = re.fullmatch(r"user time: ([\d.]+), ([\d.]+) % of echopool's CPU time; at most 8 %: "
+                        r"(reached|NOT REACHED)\n", done.stdout)
+    assert told, done.stdout + done.stderr
+    best = min(float(told[1]), float(told[2]))
+    assert 0 <= best <= 100 and done.stderr == ""
+    assert done.returncode == (0 if told[3] == "reached" else 1)
+    assert abs(best - 8) < 0.1 or (best < 8) == (told[3] == "reached")

@@ -28,8 +28,8 @@ def tune(tmp_path, *arguments, build=ECHOLOAD.parents[1]):
                           stdin=subprocess.DEVNULL, check=False)
 
 
-QUICK = ("--workers", "1,2", "--load", "5x64", "--rounds", "1", "--duration", "0.4", "--warmup",
-         "0.1")
+QUICK = ("--workers", "1,2", "--load", "5x64", "--rounds", "1", "--duration", "0.2", "--warmup",
+         "0.05")
 
 
 def assert_consistent(tmp_path, done):
@@ -118,7 +118,7 @@ def test_without_a_place_for_the_files_the_result_is_still_told(tmp_path):
 @needs_echoload
 def test_a_thread_for_each_client_gets_sizes_past_littles_law(tmp_path):
     done = tune(tmp_path, "-o", "pool.worker_connections=1", "--arrivals", "50", "--messages", "3",
-                "--rounds", "1", "--duration", "0.3", "--warmup", "0.1")
+                "--rounds", "1", "--duration", "0.2", "--warmup", "0.05")
     found = assert_consistent(tmp_path, done)
     law = found["recommendation"]["loads"]["50 conn/s, 3 x 64 B"]["little"]
     assert law["in_service"] == pytest.approx(law["arrivals_per_s"] * law["holding_us"] / 1e6)
@@ -131,7 +131,8 @@ def test_a_thread_for_each_client_gets_sizes_past_littles_law(tmp_path):
 def test_a_pool_that_fails_is_told_and_never_recommended(tmp_path):
     """Three clients stay; with one worker for one connection two of them get no answer."""
     done = tune(tmp_path, "-o", "pool.worker_connections=1", "--workers", "1,4", "--load", "3x64",
-                "--rounds", "1", "--duration", "0.3", "--warmup", "0.1", "-o", "timeouts.queue=0.2")
+                "--rounds", "1", "--duration", "0.2", "--warmup", "0.05", "-o",
+                "timeouts.queue=0.6")
     assert done.returncode == 1
     assert ("3 x 64 B: too many connections (3) for pool.workers = 1 with "
             "pool.worker_connections = 1: ") in done.stderr
