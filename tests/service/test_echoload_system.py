@@ -14,7 +14,7 @@ import pytest
 import echoload_preload
 from echoload import (at, interrupted, loading, measure, measure_well, needs_echoload, outcome_of,
                       run)
-from harness import exec_wrapper, needs_plain_build, process_state, wait_for
+from harness import exec_wrapper, needs_plain_build, wait_for
 from odd_servers import Burning, Corrupting, EchoServer, FirstOnly
 
 pytestmark = needs_echoload
@@ -60,7 +60,7 @@ def test_the_cpu_of_a_server_is_all_that_it_used():
 def test_the_cpu_of_a_server_that_has_ended_is_not_told():
     with in_a_process("Exiting(0.2)") as (address, pid):
         with loading(address, "-c", 1, "-S", pid, "-T", 0.2) as process:
-            wait_for(lambda: process_state(pid) == "Z")
+            wait_for(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
             outcome = interrupted(process)
     assert outcome.status == 1
     assert outcome.report["cpu"]["server"] is None
