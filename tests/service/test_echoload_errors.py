@@ -74,9 +74,9 @@ def test_a_greeting_is_nothing_that_was_sent():
 
 def test_idle_connections_are_looked_at_too():
     with odd_servers.Greeting(greeted=3) as server:
-        outcome = measure(server.address, "-c", 1, "-i", 3, "-T", 0.2, **FAST)
+        outcome = measure_until(server.address, lambda: server.received, "-c", 1, "-i", 3)
     assert outcome.status == 1 and outcome.errors == {"wrong": 3 * len(server.GREETING)}
-    assert outcome.report["echoes"] > 0
+    assert outcome.report["opened"] == 1
 
 
 # Each of three connections that comes again has failed before.
@@ -180,15 +180,19 @@ def test_connections_that_nobody_serves_are_starved():
 
 
 def test_one_slow_connection_makes_the_fairness_small():
-    def enough():
-        """The first has got at least one answer in the measured time, and the others many more."""
-        served = [stream.received for stream in list(server.streams)]
-        return len(served) == 3 and served[0] >= 4 * 64 and min(served[1:]) >= 30 * served[0]
+    delay_s = 0.1
 
-    with odd_servers.Slow(only_first=True, delay_s=0.15) as server:
-        outcome = measure_until(server.address, enough, "-c", 3)
-    assert outcome.status == 0 and outcome.report["starved"] == 0
-    assert 0 < outcome.report["fairness"] < 0.2
+    def enough(report):
+        """All were served, and the others got far more than the slow one can have got."""
+        return not report["starved"] and report["echoes"] > 30 * (report["seconds"] / delay_s + 1)
+
+    report = None
+    for _ in range(5):  # the first to come is the slow one
+        with odd_servers.Slow(only_first=True, delay_s=delay_s) as server:
+            report = measure_well(server.address, "-c", 3, duration=0.4)
+        if enough(report):
+            break
+    assert enough(report) and 0 < report["fairness"] < 0.2
 
 
 @pytest.mark.parametrize("options", [(), ("-r", 2000), ("-m", 3)])
@@ -196,4 +200,4 @@ def test_a_server_that_dies_under_the_load(options):
     with odd_servers.Dying(after=0.2) as server:
         outcome = measure_until(server.address, lambda: server.died, "-c", 4, *options)
     assert outcome.status == 1 and sum(outcome.errors.values()) >= 4
-    assert outcome.report["echoes"] > 0
+    assert outcome.report["opened"] > 0

@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from echoload import (DISTRIBUTION, ECHOLOAD, KEYS, at, close, distribution, measure_well,
-                      needs_echoload, on_a_terminal, run)
+from echoload import (DISTRIBUTION, ECHOLOAD, KEYS, at, close, distribution,
+                      measure_all_served, needs_echoload, on_a_terminal, run)
 from harness import CHECKOUT, environment, error_lines, seconds, wait_for
 from odd_servers import Corrupting, EchoServer
 
@@ -86,8 +86,8 @@ def test_csv_has_one_header_and_a_line_for_each_run(server, tmp_path):
 
 def test_csv_has_the_figures_of_the_json_object(server, tmp_path):
     file = tmp_path / "run.csv"
-    report = measure_well(server.address, "-c", 3, "--csv", file, duration=0.2)
-    [row] = csv.DictReader(file.read_text().splitlines())
+    report = measure_all_served(server.address, "-c", 3, "--csv", file)
+    *_, row = csv.DictReader(file.read_text().splitlines())
     assert row["target"] == report["target"]
     assert float(row["echoes"]) == report["echoes"]
     assert float(row["echoes_per_s"]) == report["echoes_per_s"]
@@ -104,7 +104,7 @@ def test_csv_on_standard_output_is_alone_there(server):
 @pytest.mark.parametrize("options", [("-c", 3), ("-c", 3, "-r", 2000), ("-m", 1)])
 def test_the_distribution_gives_the_percentiles(server, tmp_path, options):
     file = tmp_path / "run.hist"
-    report = measure_well(server.address, *options, "--hist", file)
+    report = measure_all_served(server.address, *options, "--hist", file)
     rows = distribution(file)
     latencies, counts, shares = zip(*rows)
     latency = report["latency_us"]
