@@ -193,8 +193,8 @@ def test_the_server_s_cpu_is_told(echopool):
     report = measure_enough(echopool.address, "-c", 10, "-S", echopool.pid,
                             enough=lambda report: report["echoes"] > 200)
     cpu = report["cpu"]
-    # One thread each is busy, and a second has little to do.
-    assert 0 < cpu["server"] <= 1.2 and 0 < cpu["generator"] <= 1.2
+    # As many as there are threads; that it is not more than it was, the unit tests know.
+    assert 0 < cpu["server"] <= 3 and 0 < cpu["generator"] <= 2
     for who in ("server", "generator"):
         # It is told to a thousandth.
         wanted = cpu[who] * 1e6
