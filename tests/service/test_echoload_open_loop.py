@@ -190,10 +190,10 @@ def hold_up(process, pause):
     process.send_signal(signal.SIGCONT)
 
 
-def wait_growth(server):
-    """Waits until something new has come."""
-    before = server.received
-    wait_for(lambda: server.received > before)
+def wait_growth(server, messages):
+    """Waits until so many more messages have come."""
+    wanted = server.received + 64 * messages
+    wait_for(lambda: server.received >= wanted)
 
 
 def hold_up_under_load(server, pause, options, full):
@@ -209,7 +209,8 @@ def hold_up_under_load(server, pause, options, full):
         hold_up(process, pause)
         if full:
             server.release()
-        wait_growth(server)
+        # Those that were due in the stall, and many of those that were due in the pause.
+        wait_growth(server, int(options[1] * 0.35) if full else 1)
         held_s = time.monotonic() - begin
         return interrupted(process).report, held_s
 
