@@ -8,9 +8,8 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
-from common import command, server
+from common import command, process, server
 
 EPILOG = "It needs an idle machine: what others do costs misses of the cache, which are user time."
 TARGET = 0.08
@@ -31,15 +30,8 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def cpu_ticks(pid):
-    """Of a process so far: those in user mode, and those in the kernel."""
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    fields = stat.rpartition(")")[2].split()
-    return int(fields[11]), int(fields[12])
-
-
 def connected(stack, running):
-    """The clients, each closed with the stack."""
+    """Connects the clients, which the stack closes."""
     clients = [stack.enter_context(socket.create_connection((server.HOST, running.port)))
                for _ in range(CLIENTS)]
     return {client.fileno(): client for client in clients}
@@ -63,9 +55,9 @@ def talk(clients, duration):
 
 def share(running, clients, duration):
     """The share of user time while the clients talk."""
-    before = cpu_ticks(running.pid)
+    before = process.cpu_ticks(running.pid)
     talk(clients, duration)
-    user, system = (now - then for now, then in zip(cpu_ticks(running.pid), before))
+    user, system = (now - then for now, then in zip(process.cpu_ticks(running.pid), before))
     return user / max(1, user + system)
 
 

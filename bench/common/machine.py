@@ -35,7 +35,7 @@ def _field(path, pattern):
     return found[1].strip() if found else None
 
 
-def cpu_ticks():
+def _cpu_ticks():
     """(busy, all) ticks of all CPUs since the machine started; (0, 0) where /proc lacks them."""
     ticks = [int(word) for word in (_field("/proc/stat", r"^cpu +(.*)$") or "").split()]
     # Guests are counted in the first two already. The fourth and fifth are idle.
@@ -45,9 +45,9 @@ def cpu_ticks():
 
 def used_by_others():
     """How many CPUs are in use while this process sleeps a moment; None when /proc does not say."""
-    before = cpu_ticks()
+    before = _cpu_ticks()
     time.sleep(LOOK_S)
-    busy, total = (now - then for now, then in zip(cpu_ticks(), before))
+    busy, total = (now - then for now, then in zip(_cpu_ticks(), before))
     return os.cpu_count() * busy / total if total > 0 else None
 
 

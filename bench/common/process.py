@@ -50,3 +50,10 @@ def context_switches(pid):
             for kind, count in re.findall(r"^(\w+)_ctxt_switches:\s+(\d+)", status, re.MULTILINE):
                 totals[kind] += int(count)
     return totals["voluntary"], totals["nonvoluntary"]
+
+
+def cpu_ticks(pid):
+    """(user, kernel) ticks of CPU time of a process so far; FileNotFoundError when it has ended."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]), int(fields[12])

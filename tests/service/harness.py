@@ -440,12 +440,6 @@ class Server:
                  what="that everybody is owed something")
         return sent
 
-    def cpu(self):
-        """The CPU time used so far: seconds in user mode, seconds in the kernel."""
-        fields = self._proc("stat").rsplit(")", 1)[1].split()
-        tick = os.sysconf("SC_CLK_TCK")
-        return int(fields[11]) / tick, int(fields[12]) / tick
-
     def _cpu_s(self):
         """The CPU time used so far, finer than the kernel's ticks: clock_getcpuclockid(3)."""
         return time.clock_gettime((~self.pid << 3) | 2)
