@@ -1,5 +1,5 @@
 /*
- * Who used the CPUs; see the header. proc(5) describes the files that it reads.
+ * CPU use; see the header. proc(5) describes the files.
  */
 #include "cpu.h"
 
@@ -28,7 +28,7 @@ static double seconds_between(uint64_t before_ns, uint64_t after_ns)
 	return (double)(after_ns - before_ns) / (double)NS_PER_S;
 }
 
-/* To the nanosecond, where /proc counts ticks; 0 when the process has ended. */
+/* In nanoseconds, where /proc counts ticks; 0 when the process has ended. */
 static double cpu_of(pid_t pid)
 {
 	struct timespec used;
@@ -57,7 +57,7 @@ static bool add_thread(struct cpu_threads *threads, const char *directory, pid_t
 	return true;
 }
 
-/* Adds the threads of a process. Those that end meanwhile are left out. */
+/* Adds the threads of a process, without those that end meanwhile. */
 static void add_threads(struct cpu_threads *threads, pid_t pid)
 {
 	struct dirent *entry;
@@ -89,7 +89,7 @@ static void sort(struct cpu_threads *threads)
 		qsort(threads->list, threads->count, sizeof(*threads->list), compare_ids);
 }
 
-/* What a thread used a second, between two readings of it. */
+/* The CPU seconds a second of a thread between two readings. */
 static double share_of(const struct cpu_thread *then, const struct cpu_thread *now)
 {
 	const double seconds = seconds_between(then->at_ns, now->at_ns);
@@ -97,7 +97,7 @@ static double share_of(const struct cpu_thread *then, const struct cpu_thread *n
 	return seconds > 0 ? (now->used_s - then->used_s) / seconds : 0;
 }
 
-/* That of the busiest thread between two samples; one that began or ended meanwhile is none. */
+/* The same of the busiest thread that is in both samples. */
 static double busiest(const struct cpu_threads *before, const struct cpu_threads *after)
 {
 	double most = 0;
@@ -115,7 +115,7 @@ static double busiest(const struct cpu_threads *before, const struct cpu_threads
 
 /* --- the server */
 
-/* Adds the processes of the family, or only those that are new since the last look. */
+/* Adds the processes of the family, or only those that the last update found. */
 static void add_processes(struct cpu_sample *s, struct family *f, bool only_new)
 {
 	for (size_t i = 0; i < f->count; i++) {
@@ -125,12 +125,12 @@ static void add_processes(struct cpu_sample *s, struct family *f, bool only_new)
 		if (!p->counts || (only_new && !p->is_new))
 			continue;
 		used_s = cpu_of(p->pid);
-		/* It may have ended, and another may have got its number. */
+		/* It may have ended, and another process may have its number. */
 		if (!process_read("/proc", p->pid, &now) || now.began != p->began) {
 			*p = now;
 			continue;
 		}
-		/* One that nobody has waited for is still listed. */
+		/* A zombie is still listed. */
 		if (p->pid == f->server)
 			s->server_lives = now.state != 'Z' || now.tasks > 1;
 		s->server_tasks += now.tasks;
@@ -158,14 +158,14 @@ static void sample_server(struct cpu_sample *s, struct family *f)
 
 /* --- this process and the machine */
 
-/* What some CPUs did, in ticks. */
+/* The ticks of some CPUs. */
 struct ticks {
 	unsigned long long busy;
 	unsigned long long all;
 	uint32_t cpus;
 };
 
-/* Adds what a line of /proc/stat has behind its "cpu" or "cpuN". */
+/* Adds a line of /proc/stat; figures is what follows "cpu" or "cpuN". */
 static void add_ticks(struct ticks *t, const char *figures)
 {
 	unsigned long long user, nice, system, idle, wait, irq, softirq, steal;
@@ -234,7 +234,7 @@ struct cpu_sample cpu_sample_begin(struct family *family)
 {
 	struct cpu_sample s = {0};
 
-	/* Those that began since the caller's look. */
+	/* Processes may have begun since the caller's update. */
 	family_update(family);
 	sample_server(&s, family);
 	sample_generator_threads(&s);
@@ -249,7 +249,7 @@ struct cpu_sample cpu_sample_end(struct family *family)
 	sample_generator(&s);
 	sample_generator_threads(&s);
 	sample_server(&s, family);
-	/* Those that began meanwhile; looking for them takes long, so they are read last. */
+	/* Finding those that began meanwhile takes long, so it comes last. */
 	family_update(family);
 	add_processes(&s, family, true);
 	return s;

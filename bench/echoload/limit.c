@@ -3,10 +3,10 @@
  */
 #include "limit.h"
 
-/* So much of a CPU is all of it: the rest goes to interrupts and to the samples themselves. */
+/* So much of a CPU counts as all of it: the rest goes to interrupts and to the samples. */
 #define WHOLE_CPU 0.95
 
-/* The machine's share is counted in ticks of all its CPUs, and so is nearer to the whole. */
+/* The machine's share is counted in ticks of all its CPUs, and so comes nearer to the whole. */
 #define WHOLE_MACHINE 0.97
 
 const char *limit_name(enum limit limit)
@@ -26,7 +26,7 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Whether a thread was busy all the time, or all threads were, as far as there are CPUs. */
+/* Whether one thread was busy all the time, or all were, as far as there are CPUs. */
 static bool is_full(double busiest, double all, uint32_t threads, uint32_t cpus)
 {
 	const uint32_t at_once = least(threads, cpus);
@@ -36,7 +36,7 @@ static bool is_full(double busiest, double all, uint32_t threads, uint32_t cpus)
 
 enum limit limit_of(const struct cpu_use *use, uint32_t threads)
 {
-	/* Where it has the CPUs for itself, they are full of nobody else's work. */
+	/* A generator that fills the CPUs by itself is the limit, not the machine. */
 	if (use->machine >= WHOLE_MACHINE && use->generator < WHOLE_CPU * use->cpus)
 		return LIMIT_MACHINE;
 	if (is_full(use->generator_busiest, use->generator, threads, use->cpus))

@@ -1,6 +1,5 @@
 /*
- * What a run was limited by. It is decided here alone, and from figures alone: nothing is read or
- * kept, so any thread may call it.
+ * What a run was limited by: pure functions of figures, for any thread.
  */
 #ifndef ECHOLOAD_LIMIT_H
 #define ECHOLOAD_LIMIT_H
@@ -11,12 +10,12 @@
 
 enum limit {
 	LIMIT_NONE,
-	LIMIT_GENERATOR, /* a thread of it, or all of them together, had no time left */
-	LIMIT_SERVER,    /* the same of the server */
-	LIMIT_MACHINE,   /* the CPUs that the generator may use were full, and not of itself */
+	LIMIT_GENERATOR, /* one thread of it, or all together, had no time left */
+	LIMIT_SERVER,    /* the same for the server */
+	LIMIT_MACHINE,   /* the generator's CPUs were full, and not only of its own work */
 };
 
-/* For a generator with so many threads. A server whose figures are not known is never at it. */
+/* threads are the generator's. A server whose figures are not known is never the limit. */
 enum limit limit_of(const struct cpu_use *use, uint32_t threads);
 
 /* "none", "generator", "server", "machine": a word of the report. */

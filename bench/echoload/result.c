@@ -1,5 +1,5 @@
 /*
- * What a run's counts mean; see the header. Main thread.
+ * The meaning of a run's counts; see the header. Main thread.
  */
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * Who used the CPUs between two samples. The samples are made up, but for those of this process.
+ * CPU use between two samples. The samples are made up, but for those of this process.
  */
 #include <math.h>
 #include <signal.h>
