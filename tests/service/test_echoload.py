@@ -127,12 +127,11 @@ def test_idle_connections_are_there_and_send_nothing(echopool):
     assert report["ok"] and report["opened"] == 2
 
 
-@pytest.mark.parametrize("number, format_options", [(signal.SIGINT, ("-j", "-")),
-                                                    (signal.SIGTERM, ())])
-def test_a_signal_ends_it_early_with_a_report(number, format_options):
+def ended_by(number, *options):
+    """The standard output of a run that a signal ended, and how many echoes the server sent."""
     with EchoServer() as server:
         process = subprocess.Popen(
-            [ECHOLOAD, *format_options, "-c", "2", "-w", "0", "-d", "60", at(server.address)],
+            [ECHOLOAD, *options, "-c", "2", "-w", "0", "-d", "60", at(server.address)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
         try:
             # What is measured needs some time to be measured in.
@@ -142,12 +141,23 @@ def test_a_signal_ends_it_early_with_a_report(number, format_options):
         finally:
             process.kill()
             process.wait()
-    assert process.returncode == 0 and err == ""
-    if format_options:
-        report = outcome_of(subprocess.CompletedProcess([], 0, out, err)).report
-        assert 0 < report["echoes"] <= server.received / 64 and 0 < report["seconds"] < 60
-    else:
-        assert "p99.9" in out
+        assert process.returncode == 0 and err == ""
+        return out, server.received / 64
+
+
+def test_ctrl_c_ends_it_early_with_a_report():
+    for _ in range(5):
+        out, echoes = ended_by(signal.SIGINT, "-j", "-")
+        report = outcome_of(subprocess.CompletedProcess([], 0, out, "")).report
+        assert report["echoes"] <= echoes and report["seconds"] < 60
+        # Where the CPUs are busy, it may have come before the measured time.
+        if report["echoes"]:
+            return
+    raise AssertionError(report)
+
+
+def test_sigterm_ends_it_early_with_a_table():
+    assert "p99.9" in ended_by(signal.SIGTERM)[0]
 
 
 def test_a_signal_ends_the_wait_for_the_last_answers():
