@@ -179,16 +179,8 @@ static void open_bracket(struct scan *s)
 /* One that does not match is left to libconfig. */
 static void close_bracket(struct scan *s)
 {
-	const char found[] = {'"', *s->at, '"', '\0'};
-
-	if (s->depth == 0 || s->open[s->depth - 1].closing != *s->at)
-		return;
-	/* libconfig 1.7 takes it. */
-	if (*s->at != '}' && s->previous == ',') {
-		tell(s, s->line, s->name, found, "a value after the comma, or no comma");
-		set_broken(s, s->line);
-	}
-	s->name = s->open[--s->depth].name;
+	if (s->depth > 0 && s->open[s->depth - 1].closing == *s->at)
+		s->name = s->open[--s->depth].name;
 }
 
 /* The word before a "=" is the name of what follows. */
@@ -247,8 +239,14 @@ static void pass_word(struct scan *s)
 
 static void pass_mark(struct scan *s)
 {
-	char mark = *s->at;
+	const char mark = *s->at;
+	const char found[] = {'"', mark, '"', '\0'};
 
+	/* libconfig 1.7 takes such a comma. */
+	if (s->previous == ',' && strchr(",])", mark) != NULL) {
+		tell(s, s->line, s->name, found, "a value after the comma, or no comma");
+		set_broken(s, s->line);
+	}
 	if (strchr("{[(", mark) != NULL)
 		open_bracket(s);
 	else if (strchr("}])", mark) != NULL)

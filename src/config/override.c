@@ -72,7 +72,7 @@ static void parse(struct loading *l, char *text, struct value *v)
 	} else if (text_is_number(text, strlen(text), &v->odd)) {
 		v->type = strchr(text, '.') != NULL ? CONFIG_TYPE_FLOAT : CONFIG_TYPE_INT;
 		v->hexadecimal = strpbrk(text, "xX") != NULL;
-		v->integer = (int)strtol(text, NULL, 0);
+		v->integer = (int)strtol(text, NULL, v->hexadecimal ? 16 : 10);
 		v->decimal = strtod(text, NULL);
 	}
 }

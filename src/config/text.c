@@ -147,8 +147,9 @@ bool text_is_number(const char *text, size_t length, const char **why)
 		return false;
 	if (memchr(text, '.', length) != NULL)
 		return is_plain_decimal(text, length);
-	/* A number too large becomes the largest. */
-	unsigned long long value = strtoull(text, &end, 0);
+	/* A number too large becomes the largest. Base 0 would let newer C libraries take 0b11. */
+	unsigned long long value =
+		strtoull(text, &end, tolower((unsigned char)text[1]) == 'x' ? 16 : 10);
 	if (end != text + length)
 		return false;
 	if (value > UINT32_MAX)

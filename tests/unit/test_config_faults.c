@@ -264,6 +264,9 @@ static void wrong_words_and_lists_are_refused(void **state)
 		{"listen: { addresses = [ , ]; };", 0,
 		 F ":1: listen.addresses: found \"]\"; "
 		   "expected a value after the comma, or no comma\n"},
+		{"listen: { addresses = [ \"::1\",, \"::2\" ]; };", 0,
+		 F ":1: listen.addresses: found \",\"; "
+		   "expected a value after the comma, or no comma\n"},
 		{"listen: { addresses = [ , \"::1\" ]; };", 0,
 		 F ":1: listen.addresses: " REFUSED ADDRESSES},
 		{"listen: { addresses = [ \"fe80::1%eth8\", \"fe80::1%eth9\" ]; };", 0, ""},
