@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OUT_OF_MEMORY "memory exhausted" /* says bison's parser */
-
 #define TREE_BYTES ((size_t)4 * 1024 * 1024) /* more than libconfig takes for any file of ours */
 #define PATH_BYTES 128                       /* a longer path is unknown, cut or not */
 
@@ -119,8 +117,6 @@ static void tell_refused(struct loading *l, const config_t *config, uint32_t bro
 	const struct setting *setting = l->unfinished;
 	char range[SETTING_RANGE_BYTES];
 
-	if (strcmp(config_error_text(config), OUT_OF_MEMORY) == 0)
-		l->findings.no_memory = true;
 	if (where.line >= broken_line)
 		return;
 	findings_add(&l->findings, LOG_LEVEL_ERROR, where, setting != NULL ? setting->path : NULL,

@@ -128,11 +128,23 @@ static void short_memory_does_not_accuse_a_wrong_file_of_more(void **state)
 	expect_each_request_told(overrides, 2, false);
 }
 
+static void short_memory_is_told_for_many_errors_too(void **state)
+{
+	char text[2048] = "";
+
+	(void)state;
+	for (size_t i = 0; i < 60; i++)
+		sprintf(text + strlen(text), "a%zu = 1;\n", i);
+	write_text(text);
+	expect_each_request_told(NULL, 0, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(short_memory_does_not_accuse_a_right_file),
 		cmocka_unit_test(short_memory_does_not_accuse_a_wrong_file_of_more),
+		cmocka_unit_test(short_memory_is_told_for_many_errors_too),
 	};
 
 	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
