@@ -16,9 +16,9 @@
 static const char *parse_string(char **at)
 {
 	char *string = *at + 1;
-	char *end = **at == '"' ? strpbrk(string, "\"\\") : NULL;
+	char *end = **at == '"' ? strchr(string, '"') : NULL;
 
-	if (end == NULL || *end != '"')
+	if (end == NULL)
 		return NULL;
 	*end = '\0';
 	*at = end + 1 + strspn(end + 1, BLANKS);

@@ -60,7 +60,7 @@ static bool read_seconds(const struct value *v, uint32_t *ms)
 	if ((!whole && v->type != CONFIG_TYPE_FLOAT) ||
 	    (seconds != 0 && (seconds < 0.001 || seconds > SECONDS_MAX)))
 		return false;
-	/* First to nanoseconds: 1.0005 is 1001 ms, though a double is a little less. */
+	/* First to nanoseconds: 2.0035 is 2004 ms, though the double is a little less. */
 	*ms = (uint32_t)(((uint64_t)(seconds * 1e9 + 0.5) + NS_PER_MS / 2) / NS_PER_MS);
 	return true;
 }

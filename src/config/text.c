@@ -115,25 +115,16 @@ const char *text_quote(const char *text, size_t length, char out[static QUOTE_BY
 	return out;
 }
 
-#define DIGITS           "0123456789"
-#define WHOLE_DIGITS_MAX 9
+#define DIGITS "0123456789"
 
 bool text_means_number(const char *text)
 {
 	return text[0] != '\0' && strchr(DIGITS ".+-", text[0]) != NULL;
 }
 
-static bool is_plain_decimal(const char *text, size_t length)
-{
-	size_t whole = strspn(text, DIGITS);
-	size_t fraction = text[whole] == '.' ? strspn(text + whole + 1, DIGITS) : 0;
-
-	return text[whole] == '.' && whole + 1 + fraction == length && whole + fraction > 0 &&
-	       whole <= WHOLE_DIGITS_MAX;
-}
-
 bool text_is_number(const char *text, size_t length, const char **why)
 {
+	const size_t whole = strspn(text, DIGITS);
 	char *end;
 
 	*why = "";
@@ -145,8 +136,11 @@ bool text_is_number(const char *text, size_t length, const char **why)
 		*why = " with a leading zero";
 	if (**why != '\0' || text[0] == '-')
 		return false;
-	if (memchr(text, '.', length) != NULL)
-		return is_plain_decimal(text, length);
+	if (text[whole] == '.') {
+		const size_t fraction = strspn(text + whole + 1, DIGITS);
+
+		return whole + fraction > 0 && whole + 1 + fraction == length;
+	}
 	/* A number too large becomes the largest. Base 0 would let newer C libraries take 0b11. */
 	unsigned long long value =
 		strtoull(text, &end, tolower((unsigned char)text[1]) == 'x' ? 16 : 10);

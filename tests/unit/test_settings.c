@@ -271,6 +271,8 @@ static void seconds_are_rounded_but_never_to_nothing(void **state)
 		{"0.0014", true, 1},
 		{"0.0015", true, 2},
 		{"1.0005", true, 1001},
+		{"2.0035", true, 2004},
+		{"8.4995", true, 8500},
 		{"1.00049999", true, 1000},
 		{"1.9996", true, 2000},
 		{"0.25", true, 250},
@@ -382,6 +384,7 @@ static void every_group_can_be_the_nearest(void **state)
 		free(group);
 	}
 	expect_nearest_group("timeout", "timeouts");
+	expect_nearest_group("tc", "tcp");
 	assert_null(nearest_setting("colours", true, &length));
 }
 

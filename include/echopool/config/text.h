@@ -32,9 +32,9 @@ bool text_means_number(const char *text);
 
 /*
  * True for a number that every libconfig reads alike: a whole one below 2^31, hexadecimal with 0x
- * before it, or a decimal one with at most nine digits before its point. It has no sign, leading
- * zero, "L" or exponent. The text ends at length, and what follows is no part of a number. On
- * false, why points to a few words that say what is odd, or to "" when the text says enough.
+ * before it, or a decimal one. It has no sign, leading zero, "L" or exponent. The text ends at
+ * length, and what follows is no part of a number. On false, why points to a few words that say
+ * what is odd, or to "" when the text says enough.
  */
 bool text_is_number(const char *text, size_t length, const char **why);
 
