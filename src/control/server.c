@@ -23,6 +23,9 @@
 /* systemd takes a line as long as the log's. */
 #define STATUS_BYTES LOG_LINE_BYTES
 
+/* A signal to stop that is read earlier after the first is the same wish. */
+#define SECOND_STOP_MS 100
+
 static bool open_events(struct server *v)
 {
 	v->signal_fd = signals_open();
@@ -41,10 +44,22 @@ void server_tell_ready(const struct server *v)
 	notify_ready(status);
 }
 
+/*
+ * One wish to stop often comes twice: timeout(1) signals its child and then the group, a shell's ^C
+ * comes on top of a manager's SIGTERM. So a second one counts only when it is read a moment later.
+ */
+static void stop(struct server *v, const char *name)
+{
+	if (!v->draining) {
+		drain_begin(v, name);
+		v->second_stop_ns = clock_now_ns() + SECOND_STOP_MS * NS_PER_MS;
+	} else if (clock_now_ns() >= v->second_stop_ns) {
+		drain_end(v, name);
+	}
+}
+
 static void on_signal(struct server *v, uint32_t number)
 {
-	const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
-
 	switch (number) {
 	case SIGUSR1:
 		report_log(&v->report, v->parts.acceptor, v->parts.queue, v->parts.pool);
@@ -55,10 +70,7 @@ static void on_signal(struct server *v, uint32_t number)
 	case SIGCHLD: /* run() looks at the child after every signal */
 		break;
 	default:
-		if (v->draining)
-			drain_end(v, name);
-		else
-			drain_begin(v, name);
+		stop(v, number == SIGTERM ? "SIGTERM" : "SIGINT");
 	}
 }
 

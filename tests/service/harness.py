@@ -486,6 +486,19 @@ class Server:
         assert status == 0, f"exit status {status}; the log:\n" + self._log_tail()
         return time.monotonic() - begin
 
+    def insist(self, number=signal.SIGTERM, timeout=10):
+        """Sends the signal to a server that drains until it ends: one that comes at once after the
+        first is the same wish. Returns the seconds it took.
+        """
+        begin = time.monotonic()
+        while time.monotonic() < begin + seconds(timeout):
+            self.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.15)
+                break
+        assert self.wait_exit() == 0, "the log:\n" + self._log_tail()
+        return time.monotonic() - begin
+
     def close_clients(self):
         for client in self.clients:
             client.close()

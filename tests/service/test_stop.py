@@ -66,7 +66,7 @@ def test_the_draining_line_counts_what_is_held_and_what_waits(start):
     line = server.log.wait("SIGTERM: draining .*")[0][0]
     assert (key_values(line)["connections"], key_values(line)["waiting"]) == (2, 5)
     line_again = server.log.mark()
-    server.stop()
+    server.insist()
     line = server.log.wait("SIGTERM: closing .*", start=line_again)[0][0]
     assert (key_values(line)["connections"], key_values(line)["waiting"]) == (2, 5)
 
@@ -144,9 +144,39 @@ def test_a_second_signal_ends_it_now(start, first, second):
     clients.exchange()
     server.send_signal(first)
     wait_for(server.refuses)
-    took = server.stop(second)
+    took = server.insist(second)
     clients.wait_closed(50)
     check_time(took, seconds(1))
+
+
+def test_two_signals_to_stop_at_once_are_one_wish(start):
+    server = start({"timeouts.drain": 600})
+    client = server.connect()
+    client.echo()
+    server.suspend()  # so that it finds both
+    for number in (*STOPS, signal.SIGCONT):
+        server.send_signal(number)
+    server.log.wait("draining")
+    # Every signal is answered in turn, so those before this one were.
+    wait_for(lambda: server.connections() == 1)
+    client.echo()
+    assert not server.log.matching("closing")
+    client.close()
+    assert server.wait_exit() == 0
+
+
+def test_a_stop_by_timeout_drains(launch):
+    """timeout(1) signals its child, and then its group with the child in it."""
+    server = launch({"timeouts.drain": 600}, wrapper=["timeout", "--preserve-status", "600"])
+    host, port = server.log.wait(r"ready on (.*):(\d+);")[0].groups()
+    client = server.connect((host, int(port)))
+    client.echo()
+    server.send_signal(signal.SIGTERM)
+    server.log.wait("draining")
+    client.echo()
+    assert not server.log.matching("closing")
+    client.close()
+    assert server.wait_exit() == 0
 
 
 @again_when_late

@@ -25,6 +25,7 @@ struct server {
 	bool draining;
 	bool failed; /* the exit status will be 1 */
 	uint64_t drain_deadline_ns;
+	uint64_t second_stop_ns; /* from then on another signal to stop ends the drain */
 };
 
 /* Says in the log and to systemd where the server listens, and the sizes in effect. */
