@@ -56,7 +56,7 @@ static const char help[] =
 	"  echopool -o pool.workers=8 -o 'listen.addresses=[\"0.0.0.0\"]'\n"
 	"\n"
 	"Signals: SIGHUP reads the file again and applies it; SIGTERM or SIGINT drains and stops,\n"
-	"a second one stops at once; SIGUSR1 logs the figures of each worker and of the queue.\n"
+	"a later one stops at once; SIGUSR1 logs the figures of each worker and of the queue.\n"
 	"Exit status: 0 stopped by a signal; 1 the system refused something; 2 wrong usage or a\n"
 	"wrong file.\n"
 	"\n"

@@ -9,10 +9,10 @@
 
 void reload_begin(struct server *v)
 {
-	if (!v->source->file) {
-		log_warning("SIGHUP: no file was given with -c, so there is nothing to read again");
-	} else if (v->draining) {
+	if (v->draining) {
 		log_warning("SIGHUP: draining, the file is not read again");
+	} else if (!v->source->file) {
+		log_warning("SIGHUP: no file was given with -c, so there is nothing to read again");
 	} else if (v->child.pid) {
 		v->reload_again = true;
 	} else {

@@ -65,7 +65,11 @@ static void on_signal(struct server *v, uint32_t number)
 		report_log(&v->report, v->parts.acceptor, v->parts.queue, v->parts.pool);
 		break;
 	case SIGHUP:
-		reload_begin(v);
+		/* Without a file it means what it says: the terminal is gone. */
+		if (v->source->file || v->draining || signals_ignore_hangup())
+			reload_begin(v);
+		else
+			stop(v, "SIGHUP");
 		break;
 	case SIGCHLD: /* run() looks at the child after every signal */
 		break;

@@ -20,20 +20,36 @@ static void fill(sigset_t *set)
 	sigaddset(set, SIGCHLD);
 }
 
+static void set_action(int number, void (*handler)(int))
+{
+	const struct sigaction action = {.sa_handler = handler};
+
+	if (sigaction(number, &action, NULL) != 0)
+		fail(errno, "sigaction");
+}
+
 void signals_block(void)
 {
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	struct sigaction normal = {.sa_handler = SIG_DFL};
 	sigset_t set;
 
-	/* Sockets are written with MSG_NOSIGNAL; this is for the log's pipe. */
-	if (sigaction(SIGPIPE, &ignore, NULL) != 0)
-		fail(errno, "sigaction");
+	/* What write(2) to a log can raise: its pipe is broken, its terminal is another job's, its
+	 * file is as long as it may be. */
+	set_action(SIGPIPE, SIG_IGN);
+	set_action(SIGTTOU, SIG_IGN);
+	set_action(SIGXFSZ, SIG_IGN);
 	/* Were it ignored, the child that reads the file could not be waited for. */
-	if (sigaction(SIGCHLD, &normal, NULL) != 0)
-		fail(errno, "sigaction");
+	set_action(SIGCHLD, SIG_DFL);
 	fill(&set);
 	must(pthread_sigmask(SIG_BLOCK, &set, NULL), "pthread_sigmask");
+}
+
+bool signals_ignore_hangup(void)
+{
+	struct sigaction action;
+
+	if (sigaction(SIGHUP, NULL, &action) != 0)
+		fail(errno, "sigaction");
+	return action.sa_handler == SIG_IGN;
 }
 
 int signals_open(void)

@@ -191,10 +191,14 @@ def exec_wrapper(code):
             f"import os, sys\n{code}\nos.execvp(sys.argv[1], sys.argv[1:])"]
 
 
-def without_file(*overrides):
-    """Options for a server that has no -c: a free port of 127.0.0.1, and these overrides."""
+def without_file(*overrides, nohup=False):
+    """Options for a server that has no -c: a free port of 127.0.0.1, and these overrides.
+
+    With nohup it is started as by nohup(1).
+    """
     bounds = [f"{path}={value}" for path, value in fitting({}).items()]
-    return {"wrapper": exec_wrapper("del sys.argv[2:4]"),
+    ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " if nohup else ""
+    return {"wrapper": exec_wrapper(ignore + "del sys.argv[2:4]"),
             "overrides": ["listen.port=0", 'listen.addresses=["127.0.0.1"]', *bounds, *overrides]}
 
 

@@ -103,8 +103,8 @@ def test_connections_are_not_logged_unless_asked_for(start):
 @pytest.mark.parametrize("level, wanted", [("error", set()), ("warning", {"warning"}),
                                            ("info", {"warning", "info"})])
 def test_the_level_filters(launch, level, wanted):
-    """A warning: SIGHUP without a file. Information: all the rest."""
-    options = without_file(f"log.level={level}", "log.connections=true")
+    """A warning: SIGHUP without a file under nohup. Information: all the rest."""
+    options = without_file(f"log.level={level}", "log.connections=true", nohup=True)
     server = launch(**options).wait_listening()
     server.connect().echo()
     server.send_signal(signal.SIGHUP)

@@ -323,8 +323,8 @@ def test_the_command_line_wins_over_the_file(start):
     assert changes(lines) == {"pool.queue_limit": ("5", "6")}
 
 
-def test_without_a_file_sighup_says_so(start):
-    server = start(**without_file())
+def test_without_a_file_under_nohup_sighup_says_so(start):
+    server = start(**without_file(nohup=True))
     mark = server.log.mark()
     server.send_signal(signal.SIGHUP)
     line = server.log.wait("SIGHUP.*", start=mark)[0].string

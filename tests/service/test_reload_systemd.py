@@ -90,7 +90,7 @@ def test_each_reloading_is_followed_by_ready(notified, manager):
 
 
 def test_without_a_file_no_reload_is_told(start, manager):
-    server = start(env={"NOTIFY_SOCKET": manager.name}, **without_file())
+    server = start(env={"NOTIFY_SOCKET": manager.name}, **without_file(nohup=True))
     assert "READY=1" in manager.next()
     server.send_signal(signal.SIGHUP)
     server.log.wait("^warning: SIGHUP")

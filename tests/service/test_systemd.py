@@ -223,7 +223,7 @@ def pipe():
 
 def test_the_journal_gets_its_prefixes(launch, pipe):
     server = launch(stderr=pipe.writer, env={"JOURNAL_STREAM": pipe.stream},
-                    **without_file("log.connections=true")).wait_listening()
+                    **without_file("log.connections=true", nohup=True)).wait_listening()
     server.connect().echo()
     server.send_signal(signal.SIGHUP)
     lines = []
