@@ -1,19 +1,24 @@
 /*
  * The child that reads the configuration again; see the header. Called by the main thread.
  *
- * libconfig may exit, crash, leak or take for ever over a hostile file, and none of it reaches the
- * server: the child has limits of its own and two seconds. It is /proc/self/exe, so that a program
- * replaced on disk is not started by half; the settings it prints are read back without libconfig.
+ * libconfig may exit, crash, leak or take for ever over a hostile file, and the file system may
+ * never answer. None of it reaches the server: the child has limits of its own and two seconds. It
+ * is /proc/self/exe, so that a program replaced on disk is not started by half; the settings it
+ * prints are read back without libconfig.
+ *
+ * It comes from fork(2), not posix_spawn(3): whoever spawns waits until the child is past its
+ * exec(2), which reads the program, and that may be on the file system that does not answer.
  */
 #include "echopool/config/reload_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +33,11 @@
 #define CHILD_MEMORY_BYTES (256UL * 1024 * 1024)
 #define CHILD_CPU_SECONDS  2
 
-extern char **environ;
+/* How long a child that was killed may take to end, before it is left to itself. */
+#define KILL_TIMEOUT_MS 1000
+
+/* The child's exit status when there is no program; its only message is then an errno value. */
+#define EXIT_NO_PROGRAM 126
 
 void reload_child_init(struct reload_child *r)
 {
@@ -60,14 +69,18 @@ static int open_output(struct reload_child_output *o)
 	return -1;
 }
 
-/* Forgets the outputs. */
+/* Forgets the outputs, and the child too unless it is still there. */
 static void clear(struct reload_child *r)
 {
+	const pid_t left = r->ended ? 0 : r->pid;
+
 	close_output(&r->settings);
 	close_output(&r->messages);
 	free(r->settings.text);
 	free(r->messages.text);
 	reload_child_init(r);
+	r->pid = left;
+	r->given_up = left != 0;
 }
 
 /* echopool -T -c FILE -o ... -o ...; freed by the caller; the words are not copied. */
@@ -89,52 +102,6 @@ static char **make_arguments(const struct config_source *source)
 	return arguments;
 }
 
-/* The child's descriptors, and signals as a program expects them. Returns 0 or an errno value. */
-static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int out,
-		   int err)
-{
-	sigset_t none, defaults;
-	int error;
-
-	sigemptyset(&none);
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	error = posix_spawnattr_setsigmask(attributes, &none);
-	if (!error)
-		error = posix_spawnattr_setsigdefault(attributes, &defaults);
-	if (!error)
-		error = posix_spawnattr_setflags(attributes,
-						 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (!error)
-		error = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-	if (!error)
-		error = posix_spawn_file_actions_adddup2(actions, out, 1);
-	if (!error)
-		error = posix_spawn_file_actions_adddup2(actions, err, 2);
-	return error;
-}
-
-static int spawn(pid_t *child, char *const arguments[], int out, int err)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	int error;
-
-	error = posix_spawn_file_actions_init(&actions);
-	if (error)
-		return error;
-	error = posix_spawnattr_init(&attributes);
-	if (!error) {
-		error = prepare(&actions, &attributes, out, err);
-		if (!error)
-			error = posix_spawn(child, "/proc/self/exe", &actions, &attributes,
-					    arguments, environ);
-		must(posix_spawnattr_destroy(&attributes), "posix_spawnattr_destroy");
-	}
-	must(posix_spawn_file_actions_destroy(&actions), "posix_spawn_file_actions_destroy");
-	return error;
-}
-
 /* Sanitizers reserve terabytes of addresses. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define LIMIT_MEMORY false
@@ -147,44 +114,98 @@ static int spawn(pid_t *child, char *const arguments[], int out, int err)
 #define LIMIT_MEMORY true
 #endif
 
-/* A child that cannot be limited has its two seconds all the same. */
-static void limit(pid_t child)
+static void limit(int resource, rlim_t most)
 {
-	const struct rlimit memory = {CHILD_MEMORY_BYTES, CHILD_MEMORY_BYTES};
-	const struct rlimit cpu = {CHILD_CPU_SECONDS, CHILD_CPU_SECONDS};
+	const struct rlimit both = {most, most};
 
-	if ((LIMIT_MEMORY && prlimit(child, RLIMIT_AS, &memory, NULL) != 0) ||
-	    prlimit(child, RLIMIT_CPU, &cpu, NULL) != 0)
-		log_debug("reload: cannot limit the child that reads the file: %s",
-			  strerror(errno));
+	/* A child that cannot be limited has its two seconds all the same. */
+	(void)setrlimit(resource, &both);
+}
+
+/*
+ * In the child, which is alone with a copy of the server's memory: only what a signal handler may
+ * call. The server's sockets are closed first, so that a child that hangs in exec(2) keeps no
+ * client and no port. Signals stay blocked: those that the server acts on often go to its whole
+ * group. The program opens its standard input itself.
+ */
+static _Noreturn void become_reader(char *const arguments[], int out, int err)
+{
+	int error;
+
+	dup2(out, STDOUT_FILENO);
+	dup2(err, STDERR_FILENO);
+	close(STDIN_FILENO);
+	/* An older kernel lacks it; exec(2) closes them too. */
+	(void)syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, 0U);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (LIMIT_MEMORY)
+		limit(RLIMIT_AS, CHILD_MEMORY_BYTES);
+	limit(RLIMIT_CPU, CHILD_CPU_SECONDS);
+	execv("/proc/self/exe", arguments);
+	error = errno;
+	(void)!write(STDERR_FILENO, &error, sizeof(error));
+	_exit(EXIT_NO_PROGRAM);
+}
+
+static void log_no_child(const char *why)
+{
+	log_error(
+		"reload: cannot start the child that reads the file: %s; the settings stay as they are",
+		why);
 }
 
 bool reload_child_start(struct reload_child *r, const struct config_source *source)
 {
-	char **arguments = make_arguments(source);
-	int out = open_output(&r->settings);
-	int err = out >= 0 ? open_output(&r->messages) : -1;
-	int error = ENOMEM;
+	char **arguments;
+	int out, err, error = ENOMEM;
 
-	if (out < 0 || err < 0)
+	if (r->pid) {
+		log_error(
+			"reload: the child of an earlier reload (process %d) still waits for a file system or a device; the settings stay as they are",
+			(int)r->pid);
+		return false;
+	}
+	arguments = make_arguments(source);
+	out = open_output(&r->settings);
+	err = out >= 0 ? open_output(&r->messages) : -1;
+	if (out < 0 || err < 0) {
 		error = errno;
-	else if (arguments)
-		error = spawn(&r->pid, arguments, out, err);
+	} else if (arguments) {
+		r->pid = fork();
+		if (r->pid == 0)
+			become_reader(arguments, out, err);
+		error = r->pid < 0 ? errno : 0;
+	}
 	free(arguments);
 	if (out >= 0)
 		close(out); /* the child has its own; nothing was written to ours */
 	if (err >= 0)
 		close(err);
 	if (error) {
-		log_error(
-			"reload: cannot start the child that reads the file: %s; the settings stay as they are",
-			strerror(error));
+		log_no_child(strerror(error));
+		r->pid = 0;
 		clear(r);
 		return false;
 	}
-	limit(r->pid);
 	r->deadline_ns = clock_now_ns() + RELOAD_TIMEOUT_MS * NS_PER_MS;
 	return true;
+}
+
+bool reload_child_is_reading(const struct reload_child *r)
+{
+	return r->pid && !r->given_up;
+}
+
+void reload_child_ended(struct reload_child *r, pid_t pid, int status)
+{
+	if (pid != r->pid)
+		return;
+	r->ended = true;
+	r->status = status;
+	if (!r->given_up)
+		return;
+	log_info("reload: the child that did not end has ended; the file can be read again");
+	reload_child_init(r);
 }
 
 void reload_child_fill_poll(const struct reload_child *r, struct pollfd fds[static 2])
@@ -212,29 +233,10 @@ static bool read_output(struct reload_child_output *o)
 	return o->bytes < OUTPUT_BYTES - 1;
 }
 
-/* Whether the child has ended, and its status; both with options as of waitpid(2). */
-static bool reap(pid_t child, int options, int *status)
-{
-	pid_t reaped;
-
-	do
-		reaped = waitpid(child, status, options);
-	while (reaped < 0 && errno == EINTR);
-	if (reaped < 0)
-		fail(errno, "waitpid");
-	return reaped == child;
-}
-
-static void end_child(pid_t child, int *status)
-{
-	kill(child, SIGKILL); /* it cannot fail: the child is ours and not yet reaped */
-	reap(child, 0, status);
-}
-
 /* Whether the child has said all and ended, within its time or not. */
-static bool has_ended(const struct reload_child *r, int *status)
+static bool has_ended(const struct reload_child *r)
 {
-	return r->settings.fd < 0 && r->messages.fd < 0 && reap(r->pid, WNOHANG, status);
+	return r->ended && r->settings.fd < 0 && r->messages.fd < 0;
 }
 
 /* Cuts text into lines in place; returns how many. lines is NULL to count only. */
@@ -294,45 +296,66 @@ static bool read_settings(struct reload_child *r, struct settings *s)
 }
 
 /* Tells why a child that did not end well gave no settings. */
-static void log_failure(struct reload_child *r, int status, bool timed_out)
+static void log_failure(struct reload_child *r)
 {
-	if (timed_out)
+	int error;
+
+	if (r->timed_out)
 		log_error("reload: reading the file took more than %d ms", RELOAD_TIMEOUT_MS);
 	else if (r->too_long)
 		log_error("reload: the child that reads the file said more than it should");
-	else if (WIFSIGNALED(status))
+	else if (WIFSIGNALED(r->status))
 		log_error("reload: the child that reads the file was ended by signal %d (%s)",
-			  WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else if (r->messages.bytes == 0)
+			  WTERMSIG(r->status), strsignal(WTERMSIG(r->status)));
+	else if (WEXITSTATUS(r->status) == EXIT_NO_PROGRAM && r->messages.bytes == sizeof(error)) {
+		memcpy(&error, r->messages.text, sizeof(error));
+		log_no_child(strerror(error));
+		return;
+	} else if (r->messages.bytes == 0)
 		log_error("reload: the child that reads the file ended with status %d",
-			  WEXITSTATUS(status));
+			  WEXITSTATUS(r->status));
 	log_lines(r->messages.text, log_error);
+	if (!r->ended)
+		log_error(
+			"reload: the child (process %d) does not end, as it waits for a file system or a device; until it has, every reload is refused",
+			(int)r->pid);
 	log_error("reload: the settings stay as they are");
+}
+
+/* Kills a child that has had its time, or has said too much. */
+static void end_child(struct reload_child *r, bool timed_out)
+{
+	r->timed_out = timed_out;
+	if (r->ended)
+		return;
+	kill(r->pid, SIGKILL); /* it cannot fail: the child is ours and not yet reaped */
+	r->killed = true;
+	r->deadline_ns = clock_now_ns() + KILL_TIMEOUT_MS * NS_PER_MS;
 }
 
 enum reload_result reload_child_continue(struct reload_child *r, struct settings *s)
 {
 	const bool is_late = clock_now_ns() >= r->deadline_ns;
-	bool timed_out = false;
 	bool good;
-	int status = 0;
 
 	if (!read_output(&r->settings))
 		r->too_long = true;
 	if (!read_output(&r->messages))
 		r->too_long = true;
-	if (!has_ended(r, &status)) {
+	if (!r->killed && !has_ended(r)) {
 		if (!is_late && !r->too_long)
 			return RELOAD_PENDING;
-		timed_out = is_late;
-		end_child(r->pid, &status);
+		end_child(r, is_late);
 	}
-	good = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !timed_out && !r->too_long;
+	if (r->killed && !r->ended && clock_now_ns() < r->deadline_ns)
+		return RELOAD_PENDING;
+	good = r->ended && !r->killed && !r->timed_out && !r->too_long && WIFEXITED(r->status) &&
+	       WEXITSTATUS(r->status) == 0;
 	if (good) {
 		log_lines(r->messages.text, log_warning);
 		good = read_settings(r, s);
 	} else {
-		log_failure(r, status, timed_out);
+		log_failure(r);
 	}
 	clear(r);
 	return good ? RELOAD_READ : RELOAD_REFUSED;
@@ -340,9 +363,8 @@ enum reload_result reload_child_continue(struct reload_child *r, struct settings
 
 void reload_child_abort(struct reload_child *r)
 {
-	int status;
-
-	if (r->pid)
-		end_child(r->pid, &status);
+	if (r->pid && !r->ended)
+		kill(r->pid, SIGKILL); /* who reaps it need not know it any more */
+	r->pid = 0;
 	clear(r);
 }

@@ -13,7 +13,7 @@ void reload_begin(struct server *v)
 		log_warning("SIGHUP: draining, the file is not read again");
 	} else if (!v->source->file) {
 		log_warning("SIGHUP: no file was given with -c, so there is nothing to read again");
-	} else if (v->child.pid) {
+	} else if (reload_child_is_reading(&v->child)) {
 		v->reload_again = true;
 	} else {
 		log_info("SIGHUP: reading %s again", v->source->file);

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "echopool/base/clock.h"
@@ -71,7 +72,7 @@ static void on_signal(struct server *v, uint32_t number)
 		else
 			stop(v, "SIGHUP");
 		break;
-	case SIGCHLD: /* run() looks at the child after every signal */
+	case SIGCHLD: /* run() reaps after every signal */
 		break;
 	default:
 		stop(v, number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -89,6 +90,17 @@ static void read_signals(struct server *v)
 		fail(errno, "read from a signalfd");
 }
 
+/* Whatever has ended: as process 1 of a container it is given the children of others too. */
+static void reap_children(struct server *v)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0 || (pid < 0 && errno == EINTR))
+		if (pid > 0)
+			reload_child_ended(&v->child, pid, status);
+}
+
 /* When something must be done without an event. In a drain the queue's timeout is the main thread's
  * to keep. */
 static uint64_t deadline_ns(struct server *v)
@@ -96,7 +108,7 @@ static uint64_t deadline_ns(struct server *v)
 	uint64_t expiry_ns;
 
 	if (!v->draining)
-		return v->child.pid ? v->child.deadline_ns : UINT64_MAX;
+		return reload_child_is_reading(&v->child) ? v->child.deadline_ns : UINT64_MAX;
 	expiry_ns = parts_expire(&v->parts);
 	return expiry_ns < v->drain_deadline_ns ? expiry_ns : v->drain_deadline_ns;
 }
@@ -126,7 +138,8 @@ static void run(struct server *v)
 			drain_begin(v, "no more connections can be accepted");
 		}
 		read_signals(v);
-		if (v->child.pid)
+		reap_children(v);
+		if (reload_child_is_reading(&v->child))
 			reload_continue(v);
 	}
 }

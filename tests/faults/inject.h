@@ -27,11 +27,13 @@
 	CALL(epoll_ctl_mod)      \
 	CALL(epoll_wait)         \
 	CALL(eventfd)            \
+	CALL(execv)              \
 	CALL(fclose)             \
 	CALL(fcntl_get)          \
 	CALL(fcntl_set)          \
 	CALL(fgets)              \
 	CALL(fopen)              \
+	CALL(fork)               \
 	CALL(fstat_file)         \
 	CALL(fstat_log)          \
 	CALL(getrandom)          \
@@ -46,8 +48,6 @@
 	CALL(open_null)          \
 	CALL(pipe2)              \
 	CALL(poll)               \
-	CALL(posix_spawn)        \
-	CALL(prlimit)            \
 	CALL(pthread_attr_init)  \
 	CALL(pthread_create)     \
 	CALL(read_bell)          \

@@ -15,7 +15,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -137,6 +136,16 @@ REPLACE(int, signalfd, "signalfd", int fd, const sigset_t *set, int flags)
 
 	note_descriptor(made, FD_SIGNAL);
 	return made;
+}
+
+REPLACE(int, execv, "execv", const char *path, char *const arguments[])
+{
+	return fails(CALL_execv, CALLER) ? -1 : next_execv()(path, arguments);
+}
+
+REPLACE(pid_t, fork, "fork", void)
+{
+	return fails(CALL_fork, CALLER) ? -1 : next_fork()();
 }
 
 REPLACE(int, fcntl, "fcntl64", int fd, int command, ...)
@@ -342,22 +351,6 @@ REPLACE(int, pipe2, "pipe2", int ends[2], int flags)
 REPLACE(int, poll, "poll", struct pollfd *fds, nfds_t count, int ms)
 {
 	return fails(CALL_poll, CALLER) ? -1 : next_poll()(fds, count, ms);
-}
-
-REPLACE(int, posix_spawn, "posix_spawn", pid_t *child, const char *path,
-	const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
-	char *const arguments[], char *const environment[])
-{
-	return fails(CALL_posix_spawn, CALLER)
-		       ? inject_error()
-		       : next_posix_spawn()(child, path, actions, attributes, arguments,
-					    environment);
-}
-
-REPLACE(int, prlimit, "prlimit64", pid_t pid, int resource, const struct rlimit *limit,
-	struct rlimit *old)
-{
-	return fails(CALL_prlimit, CALLER) ? -1 : next_prlimit()(pid, resource, limit, old);
 }
 
 REPLACE(int, pthread_attr_init, "pthread_attr_init", pthread_attr_t *attributes)

@@ -150,8 +150,7 @@ ROWS = (
     _row("opendir", "EMFILE ENOENT EACCES", GOES_ON, HARMLESS, RELOAD),
     # A reload's child: it cannot be had, and the reload is refused.
     _row("pipe2", "EMFILE ENFILE", GOES_ON, HARMLESS, "reload"),
-    _row("posix_spawn", "EAGAIN ENOMEM ENOENT", GOES_ON, HARMLESS, "reload"),
-    _row("prlimit", "EPERM", GOES_ON, HARMLESS, "reload"),
+    _row("fork", "EAGAIN ENOMEM", GOES_ON, HARMLESS, "reload"),
     _row("read_pipe", "EINTR EAGAIN " + SHORT, GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
     _row("waitpid", "EINTR", GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
     # No seed for the table of addresses: it does without.
@@ -170,12 +169,12 @@ CHILD_ERRORS = {
     "aligned_alloc": "ENOMEM", "calloc": "ENOMEM", "malloc": "ENOMEM", "realloc": "ENOMEM",
     "strdup": "ENOMEM", "libconfig_alloc": "ENOMEM", "open_file": "EMFILE EACCES",
     "fstat_file": "EIO", "read_file": "EINTR EIO " + SHORT, "close": "EINTR EIO",
-    "write_log": "EINTR EPIPE EIO " + SHORT,
+    "write_log": "EINTR EPIPE EIO " + SHORT, "execv": "ENOENT ENOMEM EACCES", "setrlimit": "EPERM",
 }
 
 # The kinds at which SIGTERM comes, and at which it comes twice.
 SIGTERM_CALLS = tuple(dict.fromkeys(row.call for row in ROWS if row.scenarios[0] == "echo"))
-SIGTERM_RELOAD_CALLS = ("poll", "posix_spawn", "read_pipe", "waitpid", "pthread_create", "bind")
+SIGTERM_RELOAD_CALLS = ("poll", "fork", "read_pipe", "waitpid", "pthread_create", "bind")
 SIGTERM_TWICE_CALLS = ("accept4", "epoll_wait", "poll", "recv", "send", "write_bell")
 
 # The functions behind the kinds.
@@ -191,11 +190,13 @@ SYMBOLS = {
     "epoll_ctl_mod": ("epoll_ctl",),
     "epoll_wait": ("epoll_wait",),
     "eventfd": ("eventfd",),
+    "execv": ("execv",),
     "fclose": ("fclose",),
     "fcntl_get": ("fcntl64",),
     "fcntl_set": ("fcntl64",),
     "fgets": ("fgets",),
     "fopen": ("fopen64",),
+    "fork": ("fork",),
     "fstat_file": ("fstat64",),
     "fstat_log": ("fstat64",),
     "getrandom": ("getrandom",),
@@ -210,16 +211,13 @@ SYMBOLS = {
     "opendir": ("opendir",),
     "pipe2": ("pipe2",),
     "poll": ("poll",),
-    "posix_spawn": ("posix_spawn",),
-    "prlimit": ("prlimit64",),
     "pthread_attr_init": ("pthread_attr_init",),
     "pthread_create": ("pthread_create",),
     "read_bell": ("read",),
     "read_file": ("read",),
     "read_pipe": ("read",),
     "read_signal": ("read",),
-    "realloc": ("realloc", "reallocarray", "posix_spawn_file_actions_adddup2",
-                "posix_spawn_file_actions_addopen"),
+    "realloc": ("realloc", "reallocarray"),
     "recv": ("recv",),
     "sched_getaffinity": ("sched_getaffinity",),
     "sched_setscheduler": ("sched_setscheduler",),
@@ -250,13 +248,14 @@ EXCEPTIONS = _exceptions(
      "memcpy memmove memset snprintf sprintf strcasecmp strcat strchr strchrnul strcmp strcpy "
      "strcspn strerror strftime strlen strncmp strpbrk strrchr strsep strsignal strspn strstr "
      "strtod strtol strtoul strtoull "
-     "vsnprintf inet_ntop inet_pton getenv getopt_long sigaddset sigemptyset localtime_r "
-     "posix_spawn_file_actions_init posix_spawnattr_init posix_spawnattr_setflags "
-     "posix_spawnattr_setsigdefault posix_spawnattr_setsigmask"),
+     "vsnprintf inet_ntop inet_pton getenv getopt_long sigaddset sigemptyset localtime_r"),
     ("answers 0 for whatever is wrong", "isatty mallopt"),
     ("lists /proc/self/fd, which is open and cannot fail any more", "readdir64 closedir"),
     ("are variables", "environ __environ optarg optind stderr stdout"),
     ("is for a child that is ours and not yet waited for", "kill"),
+    ("is for descriptors that are open, in a child that is alone", "dup2"),
+    ("closes descriptors that exec(2) would close too, or has the child end with its parent",
+     "syscall prctl"),
     ("has no error that a valid argument could give",
      "clock_gettime getpid getrlimit64 pthread_self pthread_sigmask sched_getscheduler sigaction "
      "sysconf time"),
@@ -265,8 +264,7 @@ EXCEPTIONS = _exceptions(
      "pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait "
      "pthread_cond_clockwait pthread_condattr_destroy pthread_condattr_init "
      "pthread_condattr_setclock pthread_join pthread_mutex_destroy pthread_mutex_init "
-     "pthread_mutex_lock pthread_mutex_unlock pthread_setname_np "
-     "posix_spawn_file_actions_destroy posix_spawnattr_destroy"),
+     "pthread_mutex_lock pthread_mutex_unlock pthread_setname_np"),
     ("ends the program", "__assert_fail abort _exit exit"),
     ("the program's start", "__libc_start_main __cxa_finalize __gmon_start__ "
      "_ITM_deregisterTMCloneTable _ITM_registerTMCloneTable"),

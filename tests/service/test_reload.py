@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -396,16 +397,17 @@ def test_sigterm_behind_sighup_wins(start, delay_ms):
 
 
 def children(server):
-    """The processes that the program has started and that are past exec(2).
+    """The processes that the program has started and that are past exec(2)."""
+    return [pid for pid in all_children(server) if name_of(pid) == "exe"]
 
-    Until then the program's main thread waits for them, as vfork(2) has it.
-    """
+
+def all_children(server):
+    """The processes that are the program's, those included that have ended."""
     path = f"/proc/{server.pid}/task/{server.pid}/children"
     if not os.path.exists(path):
         pytest.skip("needs CONFIG_PROC_CHILDREN: the kernel does not tell a process's children")
     with open(path, encoding="ascii") as file:
-        pids = [int(pid) for pid in file.read().split()]
-    return [pid for pid in pids if name_of(pid) == "exe"]
+        return [int(pid) for pid in file.read().split()]
 
 
 def name_of(pid):
@@ -415,6 +417,14 @@ def name_of(pid):
             return file.read().strip()
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def has_gone(pid):
+    """Whether a process has ended, be it that the one who is to reap it is slow."""
+    try:
+        return process_state(pid) == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.fixture
@@ -505,7 +515,7 @@ def test_sigterm_does_not_wait_for_a_child_that_hangs(start, catch_child):
     server = start({"timeouts.drain": 600})
     child = catch_child(server)
     took = server.stop()
-    assert not os.path.exists(f"/proc/{child}")
+    wait_for(lambda: has_gone(child))
     check_time(took, seconds(1))
 
 
@@ -583,6 +593,71 @@ def test_a_child_that_crashes_is_told_and_nothing_changes(start, catch_child, nu
     client.echo()
     assert server.threads() <= 4
     assert reloads(server)[1] == 1
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGPIPE", "SIGTTOU", "SIGXFSZ", "SIGCHLD",
+                                  "SIGURG", "SIGWINCH", "SIGCONT"])
+def test_a_signal_to_the_whole_group_does_not_end_the_child(start, catch_child, name):
+    server = start({"pool.workers": 1})
+    child = catch_child(server)
+    mark = server.log.mark()
+    for pid in (child, server.pid):
+        os.kill(pid, getattr(signal, name))
+    os.kill(child, signal.SIGCONT)
+    server.log.wait("ready on", start=mark)
+    # Unless the machine was so slow that its two seconds were over.
+    assert not server.log.matching("by signal", mark)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_of_the_whole_group_is_one(start, catch_child, number):
+    server = start({"timeouts.drain": 600})
+    client = served(server)
+    child = catch_child(server)
+    for pid in (child, server.pid):
+        os.kill(pid, number)
+    server.log.wait("draining")
+    wait_for(lambda: not os.path.exists(f"/proc/{child}"))  # it is reaped while the drain goes on
+    client.echo()
+    client.close()
+    assert server.wait_exit() == 0
+
+
+def test_children_of_others_are_reaped(start):
+    """As process 1 of a container has them; here they are those of what it was before its exec."""
+    server = start({"pool.workers": 1}, wrapper=exec_wrapper(
+        "import signal\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        signal.pause()"))
+    adopted = all_children(server)
+    assert len(adopted) == 3
+    for pid in adopted:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not all_children(server))
+    server.reload({"pool.workers": 2})
+    assert server.limits["workers"] == 2
+
+
+@needs_root
+def test_process_1_of_a_container_reaps_orphans_and_stops(start):
+    """A PID namespace in which it is the first; an orphan of another process there becomes its."""
+    server = start({"pool.workers": 1}, wrapper=unshared(
+        "--mount", "true") + ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
+    [first] = all_children(server)
+    subprocess.run(["nsenter", "-t", str(first), "--pid", "sh", "-c", "(sleep 0.01 &)"],
+                   check=True, timeout=seconds(20))
+
+    def rest():
+        with open(f"/proc/{first}/task/{first}/children", encoding="ascii") as file:
+            return file.read().split()
+
+    wait_for(lambda: not rest())
+    mark = server.log.mark()
+    os.kill(first, signal.SIGHUP)
+    server.log.wait("ready on", start=mark)
+    os.kill(first, signal.SIGTERM)
+    assert server.process.wait(seconds(10)) == 0
 
 
 def test_no_descriptor_to_spare_refuses_the_reload(start):

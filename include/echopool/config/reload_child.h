@@ -33,11 +33,16 @@ struct reload_child_output {
 };
 
 struct reload_child {
-	pid_t pid; /* 0: none runs */
+	pid_t pid;     /* 0: none is there */
+	bool ended;    /* with status; see waitpid(2) */
+	bool killed;   /* and not yet ended */
+	bool given_up; /* killed, and does not end: it waits for something outside */
+	int status;
 	struct reload_child_output settings;
 	struct reload_child_output messages;
 	uint64_t deadline_ns;
-	bool too_long; /* it wrote more than it can have to say */
+	bool too_long;  /* it wrote more than it can have to say */
+	bool timed_out; /* it did not say all in its time */
 };
 
 enum reload_result { RELOAD_PENDING, RELOAD_READ, RELOAD_REFUSED };
@@ -45,20 +50,30 @@ enum reload_result { RELOAD_PENDING, RELOAD_READ, RELOAD_REFUSED };
 /* A reload that does nothing yet. */
 void reload_child_init(struct reload_child *r);
 
-/* Starts the child. Returns false when it cannot be had; the log has said why. */
+/*
+ * Starts the child. Returns false when it cannot be had, or when the one before has not ended yet;
+ * the log has said why.
+ */
 bool reload_child_start(struct reload_child *r, const struct config_source *source);
 
 /* What to wait for: both outputs; an output that has ended has fd -1, which poll(2) leaves out. */
 void reload_child_fill_poll(const struct reload_child *r, struct pollfd fds[static 2]);
 
+/* Whether a reload is under way. */
+bool reload_child_is_reading(const struct reload_child *r);
+
+/* Tells that a process has ended and was reaped, the child or another one. */
+void reload_child_ended(struct reload_child *r, pid_t pid, int status);
+
 /*
- * Goes on after poll(2), after SIGCHLD, or at the deadline. RELOAD_READ: the file is right, and s
- * holds the settings, which the caller frees with settings_free(). RELOAD_REFUSED: the log has said
- * why.
+ * While a reload is under way: goes on after poll(2), after SIGCHLD, or at the deadline. It never
+ * waits: a child that does not end when it is killed is left to itself. RELOAD_READ: the file is
+ * right, and s holds the settings, which the caller frees with settings_free(). RELOAD_REFUSED: the
+ * log has said why.
  */
 enum reload_result reload_child_continue(struct reload_child *r, struct settings *s);
 
-/* Ends the child, if one runs, and forgets what it said. */
+/* Kills the child, if one runs, and forgets it. */
 void reload_child_abort(struct reload_child *r);
 
 #endif
