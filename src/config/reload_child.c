@@ -154,11 +154,32 @@ static void log_no_child(const char *why)
 		why);
 }
 
+const char *reload_child_lacks(const struct config_source *source)
+{
+	/* Names of descriptors, which the child does not have; see proc(5). */
+	static const char *const descriptors[] = {"/dev/stdin", "/dev/fd/", "/proc/self/",
+						  "/proc/thread-self/"};
+	char program[1];
+
+	/* That is the proc file system's own, so it waits for no other. */
+	if (readlink("/proc/self/exe", program, sizeof(program)) < 0)
+		return "/proc is not mounted, where the child finds its program";
+	for (size_t i = 0; i < sizeof(descriptors) / sizeof(descriptors[0]); i++)
+		if (strncmp(source->file, descriptors[i], strlen(descriptors[i])) == 0)
+			return "it is a descriptor that the child does not have";
+	return NULL;
+}
+
 bool reload_child_start(struct reload_child *r, const struct config_source *source)
 {
+	const char *lacks = reload_child_lacks(source);
 	char **arguments;
 	int out, err, error = ENOMEM;
 
+	if (lacks) {
+		log_no_child(lacks);
+		return false;
+	}
 	if (r->pid) {
 		log_error(
 			"reload: the child of an earlier reload (process %d) still waits for a file system or a device; the settings stay as they are",

@@ -7,6 +7,14 @@
 #include "echopool/control/notify.h"
 #include "echopool/control/server_state.h"
 
+void reload_warn(const struct server *v)
+{
+	const char *lacks = v->source->file ? reload_child_lacks(v->source) : NULL;
+
+	if (lacks)
+		log_warning("%s cannot be read again by a reload: %s", v->source->file, lacks);
+}
+
 void reload_begin(struct server *v)
 {
 	if (v->draining) {

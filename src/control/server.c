@@ -151,6 +151,7 @@ int server_run(struct settings *s, const struct config_source *source)
 	reload_child_init(&v.child);
 	v.failed = !open_events(&v) || !parts_start(&v.parts, s, &v.bell);
 	if (!v.failed) {
+		reload_warn(&v);
 		server_tell_ready(&v);
 		if (s->log.target == LOG_TARGET_SYSLOG) {
 			log_open(s->log.target, s->log.level);

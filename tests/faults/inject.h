@@ -54,6 +54,7 @@
 	CALL(read_file)          \
 	CALL(read_pipe)          \
 	CALL(read_signal)        \
+	CALL(readlink)           \
 	CALL(realloc)            \
 	CALL(recv)               \
 	CALL(sched_getaffinity)  \

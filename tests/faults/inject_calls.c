@@ -313,6 +313,11 @@ REPLACE(int, open, "open64", const char *path, int flags, ...)
 	return fails(call, CALLER) ? -1 : next_open()(path, flags, mode);
 }
 
+REPLACE(ssize_t, readlink, "readlink", const char *path, char *target, size_t bytes)
+{
+	return fails(CALL_readlink, CALLER) ? -1 : next_readlink()(path, target, bytes);
+}
+
 REPLACE(DIR *, opendir, "opendir", const char *path)
 {
 	return fails(CALL_opendir, CALLER) ? NULL : next_opendir()(path);

@@ -150,6 +150,7 @@ ROWS = (
     _row("opendir", "EMFILE ENOENT EACCES", GOES_ON, HARMLESS, RELOAD),
     # A reload's child: it cannot be had, and the reload is refused.
     _row("pipe2", "EMFILE ENFILE", GOES_ON, HARMLESS, "reload"),
+    _row("readlink", "ENOENT EACCES", GOES_ON, HARMLESS, RELOAD),
     _row("fork", "EAGAIN ENOMEM", GOES_ON, HARMLESS, "reload"),
     _row("read_pipe", "EINTR EAGAIN " + SHORT, GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
     _row("waitpid", "EINTR", GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
@@ -217,6 +218,7 @@ SYMBOLS = {
     "read_file": ("read",),
     "read_pipe": ("read",),
     "read_signal": ("read",),
+    "readlink": ("readlink",),
     "realloc": ("realloc", "reallocarray"),
     "recv": ("recv",),
     "sched_getaffinity": ("sched_getaffinity",),

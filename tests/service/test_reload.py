@@ -680,11 +680,34 @@ def test_without_proc_the_reload_is_refused_with_the_reason(start):
     server = start({"pool.workers": 1},
                    wrapper=unshared("--mount", "mount -t tmpfs tmpfs /proc"))
     client = served(server)
+    server.log.wait("^warning: .*echopool.conf cannot be read again by a reload: /proc is not")
     lines = server.reload({"pool.workers": 2})
-    assert any("cannot start the child" in line and "No such file" in line and STAY in line
+    assert any("cannot start the child" in line and "/proc is not mounted" in line and STAY in line
                for line in lines), lines
     client.echo()
     assert server.limits["workers"] == 1 and reloads(server) == (0, 1)
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0",
+                                  "/proc/thread-self/fd/0"])
+def test_a_file_that_was_a_descriptor_is_not_read_again_and_said_so(start, path):
+    """The child's standard input is /dev/null."""
+    server = start({"pool.workers": 1}, wrapper=exec_wrapper(
+        f"os.dup2(os.open(sys.argv[3], os.O_RDONLY), 0); sys.argv[3] = '{path}'"))
+    client = served(server)
+    server.log.wait(f"^warning: {path} cannot be read again by a reload: it is a descriptor")
+    lines = server.reload({"pool.workers": 2})
+    assert any("descriptor" in line and STAY in line for line in lines), lines
+    client.echo()
+    assert server.limits["workers"] == 1 and reloads(server) == (0, 1)
+
+
+def test_a_relative_path_is_read_again(start):
+    server = start({"pool.workers": 1}, wrapper=exec_wrapper(
+        "os.chdir(os.path.dirname(sys.argv[3])); sys.argv[3] = os.path.basename(sys.argv[3])"))
+    assert not server.log.matching("^warning")
+    server.reload({"pool.workers": 2})
+    assert server.limits["workers"] == 2
 
 
 def test_a_program_replaced_on_disk_still_reloads(start, tmp_path):

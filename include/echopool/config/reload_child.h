@@ -51,6 +51,11 @@ enum reload_result { RELOAD_PENDING, RELOAD_READ, RELOAD_REFUSED };
 void reload_child_init(struct reload_child *r);
 
 /*
+ * What the child would lack in this process's world, as a clause; NULL: nothing. source has a file.
+ */
+const char *reload_child_lacks(const struct config_source *source);
+
+/*
  * Starts the child. Returns false when it cannot be had, or when the one before has not ended yet;
  * the log has said why.
  */

@@ -31,6 +31,9 @@ struct server {
 /* Says in the log and to systemd where the server listens, and the sizes in effect. */
 void server_tell_ready(const struct server *v);
 
+/* Warns of a file that no reload can read again. */
+void reload_warn(const struct server *v);
+
 /* Starts to read the file again, or says why not. */
 void reload_begin(struct server *v);
 
