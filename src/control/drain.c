@@ -11,6 +11,9 @@
 #include "echopool/control/notify.h"
 #include "echopool/control/server_state.h"
 
+/* What systemd is asked for beyond the drain: until the last thread has closed what it holds. */
+#define CLOSING_MS UINT64_C(5000)
+
 void drain_begin(struct server *v, const char *why)
 {
 	const uint32_t drain_ms = v->parts.settings->timeouts.drain_ms;
@@ -27,7 +30,7 @@ void drain_begin(struct server *v, const char *why)
 		 "%s: draining connections=%" PRIu64 " waiting=%" PRIu32 " for at most %.1f s", why,
 		 report_connections(v->parts.pool), waiting, drain_ms / 1000.0);
 	log_info("%s", status);
-	notify_stopping(status);
+	notify_stopping(status, drain_ms + CLOSING_MS);
 }
 
 void drain_end(struct server *v, const char *why)

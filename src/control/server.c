@@ -101,16 +101,33 @@ static void reap_children(struct server *v)
 			reload_child_ended(&v->child, pid, status);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* When something must be done without an event. In a drain the queue's timeout is the main thread's
  * to keep. */
 static uint64_t deadline_ns(struct server *v)
 {
-	uint64_t expiry_ns;
+	uint64_t due_ns = v->alive_due_ns;
 
-	if (!v->draining)
-		return reload_child_is_reading(&v->child) ? v->child.deadline_ns : UINT64_MAX;
-	expiry_ns = parts_expire(&v->parts);
-	return expiry_ns < v->drain_deadline_ns ? expiry_ns : v->drain_deadline_ns;
+	if (v->draining)
+		return earlier(due_ns, earlier(parts_expire(&v->parts), v->drain_deadline_ns));
+	if (reload_child_is_reading(&v->child))
+		due_ns = earlier(due_ns, v->child.deadline_ns);
+	return due_ns;
+}
+
+/* Tells the watchdog, when it is time, that this thread goes its rounds. */
+static void tell_alive(struct server *v)
+{
+	const uint64_t now_ns = clock_now_ns();
+
+	if (now_ns < v->alive_due_ns)
+		return;
+	notify_alive();
+	v->alive_due_ns = now_ns + notify_alive_ns();
 }
 
 /* Sleeps until something happens or the deadline. */
@@ -131,6 +148,7 @@ static void run(struct server *v)
 {
 	while (!pool_has_ended(v->parts.pool)) {
 		wait_for_events(v);
+		tell_alive(v);
 		if (v->draining && clock_now_ns() >= v->drain_deadline_ns)
 			drain_end(v, "drain deadline");
 		if (acceptor_is_broken(v->parts.acceptor) && !v->draining) {
@@ -146,7 +164,12 @@ static void run(struct server *v)
 
 int server_run(struct settings *s, const struct config_source *source)
 {
-	struct server v = {.source = source, .bell.fd = -1, .signal_fd = -1};
+	struct server v = {
+		.source = source,
+		.bell.fd = -1,
+		.signal_fd = -1,
+		.alive_due_ns = notify_alive_ns() ? 0 : UINT64_MAX,
+	};
 
 	reload_child_init(&v.child);
 	v.failed = !open_events(&v) || !parts_start(&v.parts, s, &v.bell);

@@ -46,15 +46,10 @@ static bool sockets_are_for_us(void)
 
 bool inherited_lacks_systemd(void)
 {
-	const char *what = sockets_are_for_us()      ? "LISTEN_FDS"
-			   : getenv("NOTIFY_SOCKET") ? "NOTIFY_SOCKET"
-						     : NULL;
-
-	if (!what)
+	if (!sockets_are_for_us())
 		return false;
 	log_error(
-		"%s is set, but this echopool was built without libsystemd; build it with -Dsystemd=enabled, or use Type=exec and no socket unit",
-		what);
+		"LISTEN_FDS is set, but this echopool was built without libsystemd; build it with -Dsystemd=enabled, or use no socket unit");
 	return true;
 }
 

@@ -61,7 +61,6 @@
 	CALL(sched_setscheduler) \
 	CALL(send)               \
 	CALL(send_log)           \
-	CALL(sendmsg)            \
 	CALL(sendto)             \
 	CALL(setrlimit)          \
 	CALL(setsockopt)         \

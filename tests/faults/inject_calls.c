@@ -254,11 +254,6 @@ REPLACE(ssize_t, sendto, "sendto", int fd, const void *buffer, size_t bytes, int
 			     address_bytes);
 }
 
-REPLACE(ssize_t, sendmsg, "sendmsg", int fd, const struct msghdr *message, int flags)
-{
-	return fails(CALL_sendmsg, CALLER) ? -1 : next_sendmsg()(fd, message, flags);
-}
-
 REPLACE(ssize_t, read, "read", int fd, void *buffer, size_t bytes)
 {
 	const unsigned char what = descriptor(fd);

@@ -112,7 +112,7 @@ ROWS = (
     _row("socket_inet", "EMFILE ENFILE ENOBUFS ENOMEM EACCES", REFUSES, HARMLESS, RELOAD),
     _row("socket_inet", "EAFNOSUPPORT", EITHER, HARMLESS, RELOAD),
     _row("setsockopt", "ENOMEM ENOBUFS ENOPROTOOPT", REFUSES, HARMLESS, RELOAD),
-    # Some are libsystemd's, for the readiness notice.
+    # One is for the readiness notice.
     _row("setsockopt", "ENOMEM ENOBUFS ENOPROTOOPT", EITHER, HARMLESS, "systemd"),
     _row("bind", "EACCES EPERM", REFUSES, HARMLESS, RELOAD),
     # Of the second address with port 0: another port. Without ::1: a warning.
@@ -124,7 +124,7 @@ ROWS = (
     _row("fcntl_get", "EACCES", EITHER, HARMLESS, "systemd"),
     _row("fcntl_set", "EACCES", EITHER, HARMLESS, "reload systemd"),
     # The readiness notice: lost, with a warning.
-    _row("sendmsg", "ECONNREFUSED ENOBUFS EAGAIN EPERM", GOES_ON, HARMLESS, "systemd"),
+    _row("sendto", "ECONNREFUSED ENOENT ENOBUFS EAGAIN EPERM", GOES_ON, HARMLESS, "systemd"),
     # Files.
     _row("open_null", "EMFILE ENFILE ENOENT", REFUSES, HARMLESS, "closed"),
     _row("open_log", "EACCES ENOENT EMFILE ENXIO", GOES_ON, HARMLESS, RELOAD),
@@ -225,7 +225,6 @@ SYMBOLS = {
     "sched_setscheduler": ("sched_setscheduler",),
     "send": ("send",),
     "send_log": ("send",),
-    "sendmsg": ("sd_notifyf",),
     "sendto": ("sendto",),
     "setrlimit": ("setrlimit64",),
     "setsockopt": ("setsockopt",),
@@ -249,7 +248,7 @@ EXCEPTIONS = _exceptions(
      "__ctype_b_loc __ctype_tolower_loc __errno_location __sched_cpucount bcmp free memchr memcmp "
      "memcpy memmove memset snprintf sprintf strcasecmp strcat strchr strchrnul strcmp strcpy "
      "strcspn strerror strftime strlen strncmp strpbrk strrchr strsep strsignal strspn strstr "
-     "strtod strtol strtoul strtoull "
+     "strtod strtol strtoll strtoul strtoull "
      "vsnprintf inet_ntop inet_pton getenv getopt_long sigaddset sigemptyset localtime_r"),
     ("answers 0 for whatever is wrong", "isatty mallopt"),
     ("lists /proc/self/fd, which is open and cannot fail any more", "readdir64 closedir"),

@@ -33,7 +33,7 @@ FULL = os.environ.get("ECHOPOOL_FULL") == "1"
 
 SANITIZER_REPORT = re.compile(r"\w+Sanitizer|runtime error:")
 MANAGED_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                       "JOURNAL_STREAM")
+                       "JOURNAL_STREAM", "WATCHDOG_USEC", "WATCHDOG_PID")
 LISTEN_STATE = "0A"
 
 # How reasons to skip a test begin; script/tally.py counts by what is before the colon.

@@ -1,13 +1,16 @@
 """Being started by systemd: notifications, handed-over sockets, and the journal's prefixes."""
 
+import contextlib
 import os
 import re
 import select
 import signal
 import socket
+import time
 
 import pytest
 
+import preload
 from clients import Crowd
 from harness import (UNIQUE, again_when_late, check_time, error_lines, exec_wrapper, run_program,
                      seconds, wait_for, without_file)
@@ -54,7 +57,7 @@ def notify(request, short_path):
     listener.sock.close()
 
 
-def test_ready_status_and_stopping_are_notified(systemd, start, notify):
+def test_ready_status_and_stopping_are_notified(start, notify):
     server = start({"timeouts.drain": 600}, env={"NOTIFY_SOCKET": notify.name})
     notify.wait("READY=1")
     notify.wait("STATUS=")
@@ -68,9 +71,109 @@ def test_ready_status_and_stopping_are_notified(systemd, start, notify):
     assert server.wait_exit() == 0
 
 
-def test_a_notify_socket_that_nobody_reads_does_no_harm(systemd, start, short_path):
-    server = start(env={"NOTIFY_SOCKET": str(short_path / "nobody")})
+@pytest.mark.parametrize("name", ["nobody", "x" * 200])
+def test_a_notify_socket_that_nobody_reads_does_no_harm(start, short_path, name):
+    server = start(env={"NOTIFY_SOCKET": str(short_path / name)})
+    server.log.wait("^warning: cannot tell systemd READY: ")
     server.connect().echo()
+
+
+def test_a_manager_that_hangs_holds_nothing_up_for_long(start, notify):
+    """systemd that no longer reads: its queue is full."""
+    server = start({"timeouts.drain": 600}, env={"NOTIFY_SOCKET": notify.name})
+    fill(notify)
+    for _ in range(2):
+        server.reload()
+    client = server.connect()
+    client.echo()
+    assert server.log.matching("^warning: cannot tell systemd RELOADING: ")
+    server.send_signal(signal.SIGTERM)
+    server.log.wait("^warning: cannot tell systemd STOPPING: ")
+    client.echo()
+    client.close()
+    assert server.wait_exit() == 0
+
+
+def fill(notify):
+    """Sends what fits into the manager's queue."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        sender.connect(notify.sock.getsockname())
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sender.send(b"X=1")
+
+
+def test_a_drain_asks_for_its_time(start, notify):
+    """Longer than the manager would wait: TimeoutStopSec."""
+    server = start({"timeouts.drain": 600}, env={"NOTIFY_SOCKET": notify.name})
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGTERM)
+    notify.wait("EXTEND_TIMEOUT_USEC=605000000")
+    assert "STOPPING=1" in notify.told
+    client.close()
+    assert server.wait_exit() == 0
+
+
+WATCHDOG = {"WATCHDOG_USEC": "200000"}
+
+
+def alive_after(notify, count):
+    """How many seconds count times WATCHDOG=1 took."""
+    begin = time.monotonic()
+    for _ in range(count):
+        notify.told.clear()
+        notify.wait("WATCHDOG=1")
+    return time.monotonic() - begin
+
+
+def test_the_watchdog_is_told_at_half_its_time(start, notify):
+    server = start({"timeouts.drain": 600}, env={"NOTIFY_SOCKET": notify.name} | WATCHDOG)
+    notify.wait("WATCHDOG=1")
+    assert alive_after(notify, 5) > 0.4  # each 0.1 s or, on a busy machine, later
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGTERM)
+    notify.wait("STOPPING=1")
+    alive_after(notify, 3)
+    client.close()
+    assert server.wait_exit() == 0
+
+
+def test_the_watchdog_is_told_while_a_child_hangs(start, notify, tmp_path):
+    env = preload.build(tmp_path) | {"LINGER": "1", "NOTIFY_SOCKET": notify.name} | WATCHDOG
+    server = start(env=env)
+    mark = server.log.mark()
+    server.send_signal(signal.SIGHUP)
+    notify.wait("RELOADING=1")
+    alive_after(notify, 5)
+    server.log.wait("2000 ms", start=mark)
+
+
+def test_a_stopped_process_does_not_tell_the_watchdog(start, notify):
+    server = start(env={"NOTIFY_SOCKET": notify.name} | WATCHDOG)
+    notify.wait("WATCHDOG=1")
+    server.suspend()
+    while readable(notify.sock):
+        notify.sock.recv(4096)
+    assert not select.select([notify.sock], [], [], 0.5)[0]
+    server.send_signal(signal.SIGCONT)
+    alive_after(notify, 2)
+
+
+@pytest.mark.parametrize("env", [{}, WATCHDOG | {"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"},
+                                 {"WATCHDOG_USEC": "never"}])
+def test_a_watchdog_that_is_not_for_it_is_left_alone(start, notify, env):
+    server = start({"timeouts.drain": 0.5}, env={"NOTIFY_SOCKET": notify.name} | env)
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGTERM)
+    client.expect_closed()
+    assert server.wait_exit() == 0
+    while readable(notify.sock):
+        notify.told += notify.sock.recv(4096).decode().splitlines()
+    assert "STOPPING=1" in notify.told and "WATCHDOG=1" not in notify.told
 
 
 def handing_over(*sockets):
@@ -187,14 +290,12 @@ def test_sockets_meant_for_another_process_are_left_alone(systemd, start):
         assert server.addresses != [sock.getsockname()]
 
 
-def test_built_without_systemd_says_so(no_systemd, tmp_path):
+def test_built_without_systemd_says_so(no_systemd):
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        handed = run_program(**handing_over(sock))
-    notified = run_program("-o", "listen.port=0", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
-    for result, name in ((handed, "LISTEN_FDS"), (notified, "NOTIFY_SOCKET")):
-        assert result.returncode == 1
-        [line] = [line for line in error_lines(result) if line.startswith("error:")]
-        assert name in line and "systemd" in line
+        result = run_program(**handing_over(sock))
+    assert result.returncode == 1
+    [line] = [line for line in error_lines(result) if line.startswith("error:")]
+    assert "LISTEN_FDS" in line and "systemd" in line
 
 
 class JournalPipe:

@@ -25,6 +25,7 @@ struct server {
 	bool draining;
 	bool failed; /* the exit status will be 1 */
 	uint64_t drain_deadline_ns;
+	uint64_t alive_due_ns;   /* when the watchdog is told next; UINT64_MAX: never */
 	uint64_t second_stop_ns; /* from then on another signal to stop ends the drain */
 };
 

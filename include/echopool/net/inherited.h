@@ -10,7 +10,7 @@
 
 /*
  * True, having logged the error, when the environment asks for what a program built without
- * libsystemd lacks: sockets handed over (LISTEN_FDS) or notices (NOTIFY_SOCKET).
+ * libsystemd lacks: sockets handed over (LISTEN_FDS).
  */
 bool inherited_lacks_systemd(void);
 
