@@ -16,11 +16,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "echopool/base/syslog_socket.h"
 #include "echopool/base/thread.h"
 
 enum log_way {
@@ -49,8 +49,6 @@ static struct sink syslog_sink = {.fd = -1};
 static _Atomic(const struct sink *) current = &plain_sink;
 /* A number that nothing else depends on: relaxed. */
 static atomic_uint current_level = LOG_LEVEL_INFO;
-
-static const struct sockaddr_un syslog_address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 
 /* Lines lost since the last that could be written. Only counts, so relaxed order suffices. */
 static atomic_uint lost_lines;
@@ -115,7 +113,7 @@ bool log_prepare(enum log_target target)
 
 	if (target != LOG_TARGET_SYSLOG || sink->fd >= 0)
 		return true;
-	sink->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	sink->fd = syslog_socket();
 	sink->way = LOG_WAY_SYSLOG;
 	if (sink->fd < 0)
 		log_error("log.target: no socket for syslog: %s", strerror(errno));
@@ -125,15 +123,12 @@ bool log_prepare(enum log_target target)
 /* A log that loses lines should not come as a surprise. */
 static void warn_if_nobody_listens(void)
 {
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const int error = syslog_probe();
 
-	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)&syslog_address, sizeof(syslog_address)) != 0)
-		log_warning(
-			"log.target: no syslog daemon answers at %s (%s); lines are lost until one does",
-			syslog_address.sun_path, strerror(errno));
-	close(fd);
+	if (error)
+		log_warning("log.target: no syslog daemon answers at " SYSLOG_PATH
+			    " (%s); lines are lost until one does",
+			    strerror(error));
 }
 
 void log_open(enum log_target target, enum log_level level)
@@ -160,13 +155,6 @@ void log_close(void)
 	atomic_store_explicit(&current, &plain_sink, memory_order_release);
 	close_sink(&stderr_sink);
 	close_sink(&syslog_sink);
-}
-
-/* The datagram is addressed each time, so that a restarted syslog daemon is found again. */
-static ssize_t send_syslog(const struct sink *sink, const char *line, size_t bytes)
-{
-	return sendto(sink->fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL,
-		      (const struct sockaddr *)&syslog_address, sizeof(syslog_address));
 }
 
 static bool has_room(int fd)
@@ -204,7 +192,7 @@ static ssize_t write_some(const struct sink *sink, const char *line, size_t byte
 	case LOG_WAY_POLLED:
 		return write_polled(sink, line, bytes);
 	case LOG_WAY_SYSLOG:
-		return send_syslog(sink, line, bytes);
+		return syslog_send(sink->fd, line, bytes);
 	default:
 		return write(sink->fd, line, bytes);
 	}
