@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "echopool/base/fdlimit.h"
@@ -186,8 +187,11 @@ static int run(const struct options *o)
 	bool right;
 
 	/* From here on a signal waits for the server, also while the file is read. */
-	if (serves)
+	if (serves) {
 		signals_block();
+		/* Reads the time zone's file now: the first line to syslog would later. */
+		tzset();
+	}
 	right = config_load(&s, o->file, o->overrides, o->override_count, &messages);
 	/* On stderr until it is ready: what keeps it from starting is told where it was started. */
 	if (right && serves)

@@ -79,6 +79,20 @@ static bool is_journal(const struct stat *st)
 	return stream && strcmp(stream, ours) == 0;
 }
 
+/*
+ * Has lines go to the end of the file wherever that is, as with >>: who truncates it, as
+ * logrotate's copytruncate does, else finds NULs before the next line. Whoever shares the
+ * descriptor appends too, and loses nothing by it.
+ */
+static void append(void)
+{
+	const int flags = fcntl(STDERR_FILENO, F_GETFL);
+
+	/* Where it is refused the lines go where they always went. */
+	if (flags >= 0)
+		(void)fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
+}
+
 static const struct sink *open_stderr(void)
 {
 	struct sink *sink = &stderr_sink;
@@ -95,6 +109,7 @@ static const struct sink *open_stderr(void)
 	if (S_ISSOCK(st.st_mode)) {
 		sink->way = LOG_WAY_SOCKET;
 	} else if (S_ISREG(st.st_mode)) {
+		append();
 		sink->way = LOG_WAY_FILE;
 	} else {
 		int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -3,6 +3,7 @@
  * answers is applied. A signal that comes meanwhile begins another one afterwards. Main thread.
  */
 #include "echopool/base/log.h"
+#include "echopool/config/config.h"
 #include "echopool/control/apply.h"
 #include "echopool/control/notify.h"
 #include "echopool/control/server_state.h"
@@ -33,6 +34,30 @@ void reload_begin(struct server *v)
 	}
 }
 
+static bool all_equal(const struct settings *a, const struct settings *b)
+{
+	for (size_t i = 0; i < SETTINGS_COUNT; i++)
+		if (!setting_equal(&settings_table[i], a, b))
+			return false;
+	return true;
+}
+
+/* An empty file is right, but may be an editor's accident: what it undoes is worth a word. */
+static void warn_of_an_empty_file(const struct server *v, const struct settings *next)
+{
+	struct config_messages messages = {0};
+	struct settings without_file;
+
+	if (all_equal(next, v->parts.settings) ||
+	    !config_load(&without_file, NULL, v->source->overrides, v->source->override_count,
+			 &messages))
+		return;
+	if (all_equal(next, &without_file))
+		log_warning("reload: %s sets nothing but defaults; is it empty?", v->source->file);
+	settings_free(&without_file);
+	config_messages_free(&messages);
+}
+
 void reload_continue(struct server *v)
 {
 	struct settings next;
@@ -41,6 +66,7 @@ void reload_continue(struct server *v)
 	case RELOAD_PENDING:
 		return;
 	case RELOAD_READ:
+		warn_of_an_empty_file(v, &next);
 		if (apply_settings(&v->parts, &next)) {
 			v->report.reloads++;
 			break;

@@ -251,6 +251,7 @@ EXCEPTIONS = _exceptions(
      "strtod strtol strtoll strtoul strtoull "
      "vsnprintf inet_ntop inet_pton getenv getopt_long sigaddset sigemptyset localtime_r"),
     ("answers 0 for whatever is wrong", "isatty mallopt"),
+    ("takes UTC where there is no file of the time zone", "tzset"),
     ("lists /proc/self/fd, which is open and cannot fail any more", "readdir64 closedir"),
     ("are variables", "environ __environ optarg optind stderr stdout"),
     ("is for a child that is ours and not yet waited for", "kill"),

@@ -246,8 +246,19 @@ def test_11_an_empty_file_is_the_defaults(start):
     server.file.write_text("")
     lines = server.reload()
     assert any("pool.queue_limit changed from 7 to 1024" in line for line in lines), lines
+    assert f"warning: reload: {server.file} sets nothing but defaults; is it empty?" in lines
     assert server.limits["queue_limit"] == 1024
     server.connect().echo()
+
+
+def test_an_empty_file_that_changes_nothing_is_not_mentioned(start):
+    server = start(**on_free_port())
+    for text in ("", "# nothing", "pool: { workers = 0; };"):
+        server.file.write_text(text)
+        server.reload()
+        assert not server.log.matching("^warning")
+    server.reload({"pool.queue_limit": 7})
+    assert not server.log.matching("^warning")
 
 
 def test_22_lines_may_end_in_cr_and_lf(start):

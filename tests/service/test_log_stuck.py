@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import socket
 from pathlib import Path
 
@@ -155,3 +156,17 @@ def test_a_log_file_gets_whole_lines(launch, memory_file):
     serve_many(server)
     wait_for(lambda: file.read_text().count(" connection closed ") == CONNECTIONS + 3)
     assert all(line.startswith("info: ") for line in file.read_text().splitlines())
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_a_log_file_that_is_truncated_begins_with_a_line(launch, tmp_path, mode):
+    """logrotate's copytruncate; > and >> of the shell."""
+    file = tmp_path / "log"
+    with open(file, mode) as log:
+        server = launch(stderr=log).wait_listening()
+    wait_for(lambda: "ready on" in file.read_text())
+    for _ in range(2):
+        os.truncate(file, 0)
+        server.send_signal(signal.SIGUSR1)
+        wait_for(lambda: "info: reload applied=" in file.read_text())
+        assert file.read_bytes().startswith(b"info: ")
