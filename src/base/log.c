@@ -28,7 +28,7 @@ enum log_way {
 	LOG_WAY_SOCKET, /* a socket, as the journal gives: MSG_DONTWAIT */
 	LOG_WAY_OWN, /* a pipe, terminal or device, opened anew so that O_NONBLOCK is ours alone */
 	LOG_WAY_POLLED, /* the same, where opening anew is refused */
-	LOG_WAY_SYSLOG, /* datagrams to /dev/log */
+	LOG_WAY_SYSLOG, /* to /dev/log; see syslog_socket.h */
 };
 
 /* Where lines go. Each is filled before `current` points to it, and then left alone until
@@ -169,7 +169,8 @@ void log_close(void)
 {
 	atomic_store_explicit(&current, &plain_sink, memory_order_release);
 	close_sink(&stderr_sink);
-	close_sink(&syslog_sink);
+	syslog_close(syslog_sink.fd);
+	syslog_sink = (struct sink){.fd = -1};
 }
 
 static bool has_room(int fd)
@@ -261,7 +262,7 @@ static size_t put_prefix(const struct sink *sink, char *line, size_t size, enum 
 	return (size_t)n;
 }
 
-/* A syslog datagram ends by itself; everywhere else a newline ends the line. */
+/* A newline ends the line, but not for syslog; there the NUL after it may. */
 static bool put_line(enum log_level level, const char *format, va_list arguments)
 	__attribute__((format(printf, 2, 0)));
 static bool put_line(enum log_level level, const char *format, va_list arguments)

@@ -111,3 +111,109 @@ def test_a_restarted_syslog_daemon_is_found_again(start, syslog):
         name = server.connect().name
         received = []
         wait_for(lambda: received.append(again.recv(4096).decode()) or name in received[-1])
+
+
+# --- a daemon that listens on a stream instead, where a NUL ends each line
+
+
+class Daemon:
+    """A syslog daemon's listening stream, and the lines that have come."""
+
+    def __init__(self, path):
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(str(path))
+        self.listener.listen(1)
+        self.listener.settimeout(seconds(10))
+        self.connection = None
+        self.text = ""
+
+    def wait(self, pattern):
+        """Reads until a line has the pattern; returns the lines so far."""
+        if self.connection is None:
+            self.connection = self.listener.accept()[0]
+            self.connection.settimeout(seconds(10))
+        while not any(re.search(pattern, line) for line in self.text.split("\0")[:-1]):
+            part = self.connection.recv(65536)
+            assert part, "the connection ended"
+            self.text += part.decode()
+        return self.text.split("\0")[:-1]
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+        self.listener.close()
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """A function that starts a daemon at the path, which replaces the one before."""
+    path = tmp_path / "log.socket"
+    made = []
+
+    def start_daemon():
+        path.unlink(missing_ok=True)
+        made.append(Daemon(path))
+        return made[-1], path
+
+    yield start_daemon
+    for one in made:
+        one.close()
+
+
+def test_a_daemon_that_listens_on_a_stream_gets_the_lines(start, daemon):
+    one, path = daemon()
+    server = start_with(start, path)
+    lines = one.wait("ready on ")
+    assert re.match(rf"<{PRIORITY_OF_INFO}>.*\bechopool\[{server.pid}\]: .*ready on ", lines[0])
+    client = server.connect()
+    client.echo()
+    lines = one.wait(f"connection accepted peer={client.name} ")
+    assert all(line.startswith("<") and "\n" not in line for line in lines), lines
+    assert not server.log.matching("^warning:")
+
+
+def test_a_restarted_daemon_on_a_stream_is_found_again(start, daemon):
+    one, path = daemon()
+    server = start_with(start, path)
+    one.wait("ready on ")
+    one.close()
+    server.connect().echo()
+    again, _ = daemon()
+    client = server.connect()
+    client.echo()
+    again.wait(f"connection accepted peer={client.name} ")
+    again.close()
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(path))
+        datagrams.settimeout(seconds(10))
+        client = server.connect()
+        client.echo()
+        while client.name not in datagrams.recv(4096).decode():
+            pass
+
+
+def test_a_stream_that_nobody_reads_does_not_slow_the_service(start, daemon):
+    one, path = daemon()
+    server = start_with(start, path)
+    one.wait("ready on ")
+    serve(server)
+    serve(server)
+    one.wait("log lines before this could not be written|connection closed")
+
+
+def test_a_daemon_that_accepts_nobody_does_not_slow_the_service(start, daemon):
+    """Its backlog is full before the server comes."""
+    one, path = daemon()
+    waiting = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(2)]
+    for sock in waiting:
+        sock.connect(str(path))
+    server = start_with(start, path)
+    serve(server)
+    for sock in waiting:
+        one.listener.accept()[0].close()
+        sock.close()
+    client = server.connect()
+    client.echo()
+    one.wait(f"connection accepted peer={client.name} ")
+    assert "could not be written" in one.text

@@ -10,13 +10,19 @@
 
 #define SYSLOG_PATH "/dev/log"
 
-/* Returns a socket for lines, which the caller closes; or -1 with errno set. Main thread. */
+/* Returns a socket for lines; or -1 with errno set. Main thread. */
 int syslog_socket(void);
+
+/* Closes it, or nothing if it is -1, and what syslog_send() has opened. Main thread. */
+void syslog_close(int fd);
 
 /* Whether a daemon listens: 0, or the errno value that says why not. Main thread. */
 int syslog_probe(void);
 
-/* Sends a line; returns its length, or -1 with errno set when it is lost. Any thread. */
+/*
+ * Sends a line, whose line[bytes] is a NUL, as a datagram or, where the daemon has one, on its
+ * stream. Returns its length, or -1 when it is lost. Any thread.
+ */
 ssize_t syslog_send(int fd, const char *line, size_t bytes);
 
 #endif
