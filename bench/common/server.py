@@ -281,9 +281,10 @@ class EchoPool(Server):
 
         The waits in the queue (wait_us_p50 and so on) are those since the previous call.
         """
+        workers = re.findall(r"; workers=(\d+) ", self.output(0))[-1]
         start = self.mark()
         os.kill(self.pid, signal.SIGUSR1)
-        self.wait_line(r"^info: reload applied=", start)
+        self.wait_line(rf"^info: worker={int(workers) - 1} ", start)
         found = {"workers": []}
         for line in self.output(start).splitlines():
             if line.startswith("info: worker="):

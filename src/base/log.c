@@ -322,6 +322,13 @@ static void log_line(enum log_level level, const char *format, va_list arguments
 	errno = saved;
 }
 
+bool log_has_room(void)
+{
+	const struct sink *sink = atomic_load_explicit(&current, memory_order_acquire);
+
+	return sink->way == LOG_WAY_FILE || sink->way == LOG_WAY_SYSLOG || has_room(sink->fd);
+}
+
 void log_bare(enum log_level level, const char *text)
 {
 	const struct sink *sink = atomic_load_explicit(&current, memory_order_acquire);

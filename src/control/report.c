@@ -1,13 +1,25 @@
 /*
  * Figures into log lines; see the header. Called by the main thread, which reads what the other
  * threads count; it never waits for a worker, so a full server answers too.
+ *
+ * The lines of many workers are more than a pipe holds. So the totals come first, and the rest as
+ * fast as who reads the log takes them; one who takes nothing for a while loses lines.
  */
 #include "echopool/control/report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "echopool/base/clock.h"
 #include "echopool/base/log.h"
+
+/* As many as the queue of a datagram socket holds, of which poll(2) does not tell whether it has
+ * room: 10 where nobody has changed it (unix(7)). */
+#define LINES_PER_MS 8
+
+/* When to look again whether the log has room, and how long to do so. */
+#define NO_ROOM_MS  5
+#define PATIENCE_MS 1000
 
 static uint64_t all_ended(const struct worker_stats *w)
 {
@@ -74,21 +86,13 @@ static void log_left(uint64_t workers, const struct worker_stats *sums)
 	log_counts(whose, stat_get(&sums->handed_out), sums);
 }
 
-void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
-		const struct pool *pool)
+static void log_queue(struct report *r, const struct parts *p)
 {
+	const struct queue_figures q = queue_figures(p->queue);
+	const struct acceptor_figures f = acceptor_figures(p->acceptor);
 	struct wait_totals sum, waits;
-	struct acceptor_figures f;
-	struct queue_figures q;
 
-	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		log_worker(i, pool_worker_stats(pool, i));
-	if (pool_left(pool))
-		log_left(pool_left(pool), pool_left_stats(pool));
-	/* After the workers: what they have taken was pushed before. */
-	q = queue_figures(queue);
-	f = acceptor_figures(acceptor);
-	pool_sum_waits(pool, &sum);
+	pool_sum_waits(p->pool, &sum);
 	waits = sum;
 	wait_totals_subtract(&waits, &r->earlier);
 	r->earlier = sum;
@@ -99,5 +103,63 @@ void report_log(struct report *r, const struct acceptor *acceptor, struct queue 
 		 q.waiting, q.pushed, f.refused, f.rejected, f.expired, f.failed, f.denied,
 		 f.too_many, f.no_memory, wait_totals_quantile(&waits, 0.50),
 		 wait_totals_quantile(&waits, 0.99), wait_totals_quantile(&waits, 1.0));
+}
+
+void report_begin(struct report *r, const struct parts *p)
+{
+	if (r->telling) {
+		r->again = true;
+		return;
+	}
+	log_queue(r, p);
 	log_info("reload applied=%" PRIu64 " refused=%" PRIu64, r->reloads, r->refused_reloads);
+	if (pool_left(p->pool))
+		log_left(pool_left(p->pool), pool_left_stats(p->pool));
+	r->telling = true;
+	r->next_worker = 0;
+	r->due_ns = clock_now_ns();
+	r->patience_ns = r->due_ns + PATIENCE_MS * NS_PER_MS;
+}
+
+uint64_t report_due_ns(const struct report *r)
+{
+	return r->telling ? r->due_ns : UINT64_MAX;
+}
+
+static void log_next_worker(struct report *r, const struct pool *pool)
+{
+	log_worker(r->next_worker, pool_worker_stats(pool, r->next_worker));
+	r->next_worker++;
+}
+
+void report_continue(struct report *r, const struct parts *p)
+{
+	const uint64_t now_ns = clock_now_ns();
+
+	if (now_ns < report_due_ns(r))
+		return;
+	r->due_ns = now_ns + NS_PER_MS;
+	for (int i = 0; i < LINES_PER_MS && r->next_worker < pool_workers(p->pool); i++) {
+		if (log_has_room()) {
+			r->patience_ns = now_ns + PATIENCE_MS * NS_PER_MS;
+		} else if (now_ns < r->patience_ns) {
+			r->due_ns = now_ns + NO_ROOM_MS * NS_PER_MS;
+			return;
+		}
+		log_next_worker(r, p->pool);
+	}
+	if (r->next_worker < pool_workers(p->pool))
+		return;
+	r->telling = false;
+	if (r->again) {
+		r->again = false;
+		report_begin(r, p);
+	}
+}
+
+void report_end(struct report *r, const struct parts *p)
+{
+	while (r->telling && r->next_worker < pool_workers(p->pool))
+		log_next_worker(r, p->pool);
+	r->telling = false;
 }

@@ -63,7 +63,7 @@ static void on_signal(struct server *v, uint32_t number)
 {
 	switch (number) {
 	case SIGUSR1:
-		report_log(&v->report, v->parts.acceptor, v->parts.queue, v->parts.pool);
+		report_begin(&v->report, &v->parts);
 		break;
 	case SIGHUP:
 		/* Without a file it means what it says: the terminal is gone. */
@@ -110,7 +110,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
  * to keep. */
 static uint64_t deadline_ns(struct server *v)
 {
-	uint64_t due_ns = v->alive_due_ns;
+	uint64_t due_ns = earlier(v->alive_due_ns, report_due_ns(&v->report));
 
 	if (v->draining)
 		return earlier(due_ns, earlier(parts_expire(&v->parts), v->drain_deadline_ns));
@@ -156,6 +156,7 @@ static void run(struct server *v)
 			drain_begin(v, "no more connections can be accepted");
 		}
 		read_signals(v);
+		report_continue(&v->report, &v->parts);
 		reap_children(v);
 		if (reload_child_is_reading(&v->child))
 			reload_continue(v);
@@ -181,6 +182,7 @@ int server_run(struct settings *s, const struct config_source *source)
 			server_tell_ready(&v);
 		}
 		run(&v);
+		report_end(&v.report, &v.parts);
 		log_info("stopped accepted=%" PRIu64, queue_figures(v.parts.queue).pushed);
 	}
 	parts_end(&v.parts);

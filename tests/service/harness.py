@@ -397,7 +397,7 @@ class Server:
         """What SIGUSR1 tells of the workers that have left; None when none has."""
         start = self.log.mark()
         self.send_signal(signal.SIGUSR1)
-        self.log.wait(r"\bqueue \w+=", start=start)
+        self.log.wait(r"\bworker=0 ", start=start)
         lines = self.log.matching(r"^info: left workers=", start)
         return key_values(lines[0]) if lines else None
 

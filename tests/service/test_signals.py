@@ -1,7 +1,11 @@
 """Signals that must not end the program, and the figures that SIGUSR1 asks for."""
 
 import os
+import re
+import select
 import signal
+import socket
+import time
 
 import pytest
 
@@ -57,12 +61,90 @@ def test_figures_are_one_line_for_each_worker_and_one_for_the_queue(start):
     mark = server.log.mark()
     server.figures()
     lines = server.log.matching("", mark)
-    assert [line.split("=")[0] for line in lines[:3]] == ["info: worker"] * 3
-    assert [line for line in lines if line.startswith("info: queue ")] == [lines[3]]
+    assert [line for line in lines if line.startswith("info: queue ")] == [lines[0]]
+    assert lines[1] == "info: reload applied=0 refused=0"
+    assert [line.split()[1] for line in lines[2:]] == ["worker=0", "worker=1", "worker=2"]
     for key in ("waiting", "accepted", "refused", "rejected", "expired", "failed", "wait_us_p50",
                 "wait_us_p99", "wait_us_max"):
-        assert f" {key}=" in lines[3]
-    server.log.wait("^info: reload applied=0 refused=0$", start=mark)
+        assert f" {key}=" in lines[0]
+
+
+class SlowReader:
+    """The reading end of a log, of which 64 KiB are read every 10 ms."""
+
+    def __init__(self, kind):
+        if kind == "pipe":
+            self.ours, self.theirs = os.pipe()
+        else:
+            self.ours, self.theirs = (end.detach() for end in socket.socketpair())
+        self.text = ""
+
+    def read(self):
+        time.sleep(0.01)
+        if select.select([self.ours], [], [], 0)[0]:
+            self.text += os.read(self.ours, 65536).decode()
+
+    def read_until(self, pattern):
+        deadline = time.monotonic() + seconds(30)
+        while not re.search(pattern, self.text, re.MULTILINE):
+            assert time.monotonic() < deadline, self.text[-1000:]
+            self.read()
+
+    def close(self):
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture(params=["pipe", "socket"])
+def slow_reader(request):
+    reader = SlowReader(request.param)
+    yield reader
+    reader.close()
+
+
+MANY = 1024
+
+
+def test_a_slow_reader_gets_the_figures_of_all_workers_totals_first(launch, slow_reader):
+    server = launch({"pool.workers": MANY}, stderr=slow_reader.theirs).wait_listening()
+    slow_reader.read_until("ready on ")
+    slow_reader.text = ""
+    for _ in range(2):  # the second is asked for while the first is told
+        server.send_signal(signal.SIGUSR1)
+        slow_reader.read_until("^info: reload applied=")
+    slow_reader.read_until(f"(?s)worker={MANY - 1} .*worker={MANY - 1} .*\n")
+    lines = slow_reader.text.splitlines()
+    one = ["queue", "reload"] + [f"worker={i}" for i in range(MANY)]
+    assert [line.split()[1] for line in lines] == one * 2
+
+
+def test_figures_that_nobody_reads_are_lost_and_counted(launch, slow_reader):
+    settings = {"pool.workers": MANY, "log.connections": True, "timeouts.drain": 600}
+    server = launch(settings, stderr=slow_reader.theirs).wait_listening()
+    slow_reader.read_until("ready on ")
+    for _ in range(10):
+        server.send_signal(signal.SIGUSR1)
+        server.connect().echo()
+        time.sleep(1.5)  # a second of which it waits for a reader
+        for _ in range(20):
+            server.connect().echo()
+            slow_reader.read()
+        if "log lines before this could not be written" in slow_reader.text:
+            return
+    pytest.fail("no line was lost")
+
+
+def test_sigterm_is_heard_while_nobody_reads_the_figures(launch, slow_reader):
+    server = launch({"pool.workers": MANY, "timeouts.drain": 600},
+                    stderr=slow_reader.theirs).wait_listening()
+    client = server.connect()
+    client.echo()
+    server.send_signal(signal.SIGUSR1)
+    server.send_signal(signal.SIGTERM)
+    wait_for(server.refuses)
+    client.echo()
+    client.close()
+    assert server.wait_exit() == 0
 
 
 def test_figures_add_up_to_what_the_clients_did(start):

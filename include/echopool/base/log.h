@@ -41,6 +41,12 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
+ * Whether a line can be written now, as far as the system tells: of a file or of syslog it does
+ * not, and they count as ready. Any thread.
+ */
+bool log_has_room(void);
+
+/*
  * Writes text as a line to stderr without the name of its level, for what begins with file:line.
  * The journal gets the level all the same. Only while the log is on stderr.
  */

@@ -4,8 +4,10 @@
 #ifndef ECHOPOOL_CONTROL_REPORT_H
 #define ECHOPOOL_CONTROL_REPORT_H
 
-#include "echopool/net/acceptor.h"
-#include "echopool/pool/pool.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "echopool/control/parts.h"
 
 /* What reports tell of beside the parts' own figures. Starts as zero. */
 struct report {
@@ -13,15 +15,28 @@ struct report {
 	uint64_t refused_reloads; /* wrong files, and what the system refused */
 	/* What the last report saw, so that the next tells the waits since then. */
 	struct wait_totals earlier;
+	bool telling; /* of next_worker at due_ns; who reads nothing is waited for until patience_ns
+		       */
+	bool again;   /* it was asked for meanwhile */
+	unsigned int next_worker;
+	uint64_t due_ns;
+	uint64_t patience_ns;
 };
 
 /*
- * Logs one line for each worker, one for all that have left once any has, one for the queue and one
- * for reloads. Counts are since the start, the quantiles of the wait from accept to worker since
- * the previous report.
+ * Logs one line for the queue, one for reloads and one for all workers that have left, once any
+ * has; then report_continue() logs one for each worker, as the log has room. Counts are since the
+ * start, the quantiles of the wait from accept to worker since the previous report. Asked while
+ * one is under way, it begins another one afterwards.
  */
-void report_log(struct report *r, const struct acceptor *acceptor, struct queue *queue,
-		const struct pool *pool);
+void report_begin(struct report *r, const struct parts *p);
+
+/* When to call report_continue(); UINT64_MAX: never. */
+uint64_t report_due_ns(const struct report *r);
+void report_continue(struct report *r, const struct parts *p);
+
+/* Logs what is left of a report at once. */
+void report_end(struct report *r, const struct parts *p);
 
 /* How many connections the workers hold now, or one that has left has handed on. */
 uint64_t report_connections(const struct pool *pool);
