@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 
-from table import SHORT, SIGTERM, number_of, row_of
+from table import HANG, SHORT, SIGTERM, number_of, row_of
 
 # Faults of these may cost log lines.
 LOG_CALLS = ("write_log", "send_log", "sendto", "socket_unix")
@@ -48,7 +48,7 @@ class Fault:
 
     def plan(self):
         """The environment that the library reads."""
-        mode = {SHORT: "short", SIGTERM: "sigterm"}.get(self.error, "errno")
+        mode = {SHORT: "short", SIGTERM: "sigterm", HANG: "hang"}.get(self.error, "errno")
         return {"FAULT_CALL": self.call, "FAULT_MODE": mode, "FAULT_NTH": str(self.nth),
                 "FAULT_ERRNO": str(number_of(self.error) if mode == "errno" else 0),
                 "FAULT_BURST": str(self.burst), "FAULT_PROCESS": self.process}

@@ -5,7 +5,8 @@
  *
  * The environment is the plan:
  *   FAULT_CALL     the kind of call, one of those in inject.h
- *   FAULT_MODE     errno (default), short, or sigterm: the call works, and SIGTERM is raised
+ *   FAULT_MODE     errno (default), short, sigterm: the call works, and SIGTERM is raised; or hang:
+ *                  it does not return
  *   FAULT_ERRNO    the number of the error
  *   FAULT_NTH      the first call that it befalls, from 1; 0 or nothing: none
  *   FAULT_BURST    how many in a row, default 1
@@ -48,7 +49,7 @@ const char inject_names[] = CALLS(CALL_NAME);
 /* Written before the program's main(), then only read. */
 static struct {
 	enum call call;
-	enum { MODE_ERRNO, MODE_SHORT, MODE_SIGTERM } mode;
+	enum { MODE_ERRNO, MODE_SHORT, MODE_SIGTERM, MODE_HANG } mode;
 	int error;
 	uint64_t nth; /* 0: nothing fails */
 	uint64_t burst;
@@ -128,6 +129,8 @@ static void read_plan(void)
 		plan.mode = MODE_SHORT;
 	else if (mode && strcmp(mode, "sigterm") == 0)
 		plan.mode = MODE_SIGTERM;
+	else if (mode && strcmp(mode, "hang") == 0)
+		plan.mode = MODE_HANG;
 	if (plan.nth)
 		plan.call = call_named(call ? call : "");
 }
@@ -248,6 +251,8 @@ enum verdict inject_decide(enum call call, const void *caller)
 		return VERDICT_PASS;
 	case MODE_SHORT:
 		return VERDICT_SHORT;
+	case MODE_HANG:
+		return VERDICT_HANG;
 	default:
 		errno = plan.error;
 		return VERDICT_FAIL;

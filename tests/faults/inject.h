@@ -81,6 +81,7 @@ enum verdict {
 	VERDICT_PASS,  /* hand it on */
 	VERDICT_FAIL,  /* errno is set: answer with the failure */
 	VERDICT_SHORT, /* hand it on with room for one byte */
+	VERDICT_HANG,  /* never return, unless the call was told not to wait */
 };
 
 /*

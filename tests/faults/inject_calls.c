@@ -21,9 +21,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,9 +46,61 @@ static unsigned char descriptor(int fd)
 	return fd >= 0 && fd < FD_MOST ? descriptors[fd] : FD_OTHER;
 }
 
+/* What to do with a call; one that was told not to wait cannot hang. */
+static enum verdict decide(enum call call, const void *caller, bool waits)
+{
+	const enum verdict v = inject_decide(call, caller);
+
+	while (v == VERDICT_HANG && waits)
+		syscall(SYS_pause);
+	return v;
+}
+
 static bool fails(enum call call, const void *caller)
 {
-	return inject_decide(call, caller) == VERDICT_FAIL;
+	return decide(call, caller, true) == VERDICT_FAIL;
+}
+
+static bool fails_if(bool waits, enum call call, const void *caller)
+{
+	return decide(call, caller, waits) == VERDICT_FAIL;
+}
+
+REPLACE(int, fcntl, "fcntl64", int fd, int command, ...)
+{
+	const bool sets = command == F_SETFL || command == F_SETFD;
+	va_list arguments;
+	void *argument;
+
+	/* The kernel reads whatever is there, as the C library's own fcntl() does. */
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (fails(sets ? CALL_fcntl_set : CALL_fcntl_get, CALLER))
+		return -1;
+	return next_fcntl()(fd, command, argument);
+}
+
+REPLACE(int, getsockopt, "getsockopt", int fd, int level, int option, void *value, socklen_t *bytes)
+{
+	return fails(CALL_getsockopt, CALLER) ? -1
+					      : next_getsockopt()(fd, level, option, value, bytes);
+}
+
+/* Whether a call on this descriptor with these flags of send(2) waits, and for ever. */
+static bool waits(int fd, int flags)
+{
+	const int saved = errno;
+	struct timeval most = {0};
+	socklen_t bytes = sizeof(most);
+	bool forever;
+
+	forever = !(flags & MSG_DONTWAIT) && !(next_fcntl()(fd, F_GETFL) & O_NONBLOCK);
+	if (forever && next_getsockopt()(fd, SOL_SOCKET, SO_SNDTIMEO, &most, &bytes) == 0 &&
+	    (most.tv_sec || most.tv_usec))
+		forever = false;
+	errno = saved;
+	return forever;
 }
 
 static void break_pipe(void)
@@ -59,7 +113,9 @@ static void break_pipe(void)
 
 REPLACE(int, accept4, "accept4", int fd, struct sockaddr *peer, socklen_t *bytes, int flags)
 {
-	return fails(CALL_accept4, CALLER) ? -1 : next_accept4()(fd, peer, bytes, flags);
+	return fails_if(waits(fd, 0), CALL_accept4, CALLER)
+		       ? -1
+		       : next_accept4()(fd, peer, bytes, flags);
 }
 
 REPLACE(int, bind, "bind", int fd, const struct sockaddr *address, socklen_t bytes)
@@ -80,6 +136,14 @@ REPLACE(int, close, "close", int fd)
 	return -1;
 }
 
+static bool is_datagram(int fd)
+{
+	socklen_t bytes = sizeof(int);
+	int type = 0;
+
+	return next_getsockopt()(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0 && type == SOCK_DGRAM;
+}
+
 /* The system's own syslog is not for this: the address of what stands in for it. */
 static const struct sockaddr *in_place_of_syslog(const struct sockaddr *address,
 						 struct sockaddr_un *stand_in)
@@ -98,7 +162,8 @@ REPLACE(int, connect, "connect", int fd, const struct sockaddr *address, socklen
 {
 	struct sockaddr_un stand_in;
 
-	if (fails(CALL_connect, CALLER))
+	/* One of datagrams only takes down the address. */
+	if (fails_if(!is_datagram(fd) && waits(fd, 0), CALL_connect, CALLER))
 		return -1;
 	return next_connect()(fd, in_place_of_syslog(address, &stand_in), bytes);
 }
@@ -148,21 +213,6 @@ REPLACE(pid_t, fork, "fork", void)
 	return fails(CALL_fork, CALLER) ? -1 : next_fork()();
 }
 
-REPLACE(int, fcntl, "fcntl64", int fd, int command, ...)
-{
-	const bool sets = command == F_SETFL || command == F_SETFD;
-	va_list arguments;
-	void *argument;
-
-	/* The kernel reads whatever is there, as the C library's own fcntl() does. */
-	va_start(arguments, command);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	if (fails(sets ? CALL_fcntl_set : CALL_fcntl_get, CALLER))
-		return -1;
-	return next_fcntl()(fd, command, argument);
-}
-
 REPLACE(int, fstat, "fstat64", int fd, struct stat *st)
 {
 	const enum call call = fd == STDERR_FILENO ? CALL_fstat_log : CALL_fstat_file;
@@ -172,18 +222,14 @@ REPLACE(int, fstat, "fstat64", int fd, struct stat *st)
 
 REPLACE(ssize_t, getrandom, "getrandom", void *buffer, size_t bytes, unsigned int flags)
 {
-	return fails(CALL_getrandom, CALLER) ? -1 : next_getrandom()(buffer, bytes, flags);
+	return fails_if(!(flags & GRND_NONBLOCK), CALL_getrandom, CALLER)
+		       ? -1
+		       : next_getrandom()(buffer, bytes, flags);
 }
 
 REPLACE(int, getsockname, "getsockname", int fd, struct sockaddr *address, socklen_t *bytes)
 {
 	return fails(CALL_getsockname, CALLER) ? -1 : next_getsockname()(fd, address, bytes);
-}
-
-REPLACE(int, getsockopt, "getsockopt", int fd, int level, int option, void *value, socklen_t *bytes)
-{
-	return fails(CALL_getsockopt, CALLER) ? -1
-					      : next_getsockopt()(fd, level, option, value, bytes);
 }
 
 REPLACE(int, setsockopt, "setsockopt", int fd, int level, int option, const void *value,
@@ -224,7 +270,7 @@ REPLACE(int, socket, "socket", int family, int type, int protocol)
 
 REPLACE(ssize_t, recv, "recv", int fd, void *buffer, size_t bytes, int flags)
 {
-	const enum verdict v = inject_decide(CALL_recv, CALLER);
+	const enum verdict v = decide(CALL_recv, CALLER, waits(fd, flags));
 
 	return v == VERDICT_FAIL ? -1
 				 : next_recv()(fd, buffer, v == VERDICT_SHORT ? 1 : bytes, flags);
@@ -233,7 +279,7 @@ REPLACE(ssize_t, recv, "recv", int fd, void *buffer, size_t bytes, int flags)
 REPLACE(ssize_t, send, "send", int fd, const void *buffer, size_t bytes, int flags)
 {
 	const enum verdict v =
-		inject_decide(fd == STDERR_FILENO ? CALL_send_log : CALL_send, CALLER);
+		decide(fd == STDERR_FILENO ? CALL_send_log : CALL_send, CALLER, waits(fd, flags));
 
 	if (v == VERDICT_FAIL) {
 		if (!(flags & MSG_NOSIGNAL))
@@ -248,7 +294,7 @@ REPLACE(ssize_t, sendto, "sendto", int fd, const void *buffer, size_t bytes, int
 {
 	struct sockaddr_un stand_in;
 
-	if (fails(CALL_sendto, CALLER))
+	if (fails_if(waits(fd, flags), CALL_sendto, CALLER))
 		return -1;
 	return next_sendto()(fd, buffer, bytes, flags, in_place_of_syslog(address, &stand_in),
 			     address_bytes);
@@ -257,11 +303,11 @@ REPLACE(ssize_t, sendto, "sendto", int fd, const void *buffer, size_t bytes, int
 REPLACE(ssize_t, read, "read", int fd, void *buffer, size_t bytes)
 {
 	const unsigned char what = descriptor(fd);
-	const enum verdict v = inject_decide(what == FD_EVENT    ? CALL_read_bell
-					     : what == FD_SIGNAL ? CALL_read_signal
-					     : what == FD_PIPE   ? CALL_read_pipe
-								 : CALL_read_file,
-					     CALLER);
+	const enum verdict v = decide(what == FD_EVENT    ? CALL_read_bell
+				      : what == FD_SIGNAL ? CALL_read_signal
+				      : what == FD_PIPE   ? CALL_read_pipe
+							  : CALL_read_file,
+				      CALLER, what == FD_OTHER || waits(fd, 0));
 
 	return v == VERDICT_FAIL ? -1 : next_read()(fd, buffer, v == VERDICT_SHORT ? 1 : bytes);
 }
@@ -269,7 +315,7 @@ REPLACE(ssize_t, read, "read", int fd, void *buffer, size_t bytes)
 static ssize_t write_bell(ssize_t (*next)(int, const void *, size_t), int fd, const void *buffer,
 			  size_t bytes, const void *caller)
 {
-	if (!fails(CALL_write_bell, caller))
+	if (!fails_if(waits(fd, 0), CALL_write_bell, caller))
 		return next(fd, buffer, bytes);
 	if (inject_error() == EAGAIN) {
 		next(fd, buffer, bytes);
@@ -284,7 +330,7 @@ REPLACE(ssize_t, write, "write", int fd, const void *buffer, size_t bytes)
 
 	if (descriptor(fd) == FD_EVENT)
 		return write_bell(next_write(), fd, buffer, bytes, CALLER);
-	v = inject_decide(CALL_write_log, CALLER);
+	v = decide(CALL_write_log, CALLER, waits(fd, 0));
 	if (v == VERDICT_FAIL) {
 		break_pipe();
 		return -1;
@@ -305,7 +351,10 @@ REPLACE(int, open, "open64", const char *path, int flags, ...)
 		call = CALL_open_null;
 	else if (strncmp(path, "/proc/self/fd/", strlen("/proc/self/fd/")) == 0)
 		call = CALL_open_log;
-	return fails(call, CALLER) ? -1 : next_open()(path, flags, mode);
+	/* Of a pipe or a terminal O_NONBLOCK has it not wait, of a file nothing does. */
+	return fails_if(call == CALL_open_file || !(flags & O_NONBLOCK), call, CALLER)
+		       ? -1
+		       : next_open()(path, flags, mode);
 }
 
 REPLACE(ssize_t, readlink, "readlink", const char *path, char *target, size_t bytes)
@@ -388,5 +437,7 @@ REPLACE(int, setrlimit, "setrlimit64", int resource, const struct rlimit *limit)
 
 REPLACE(pid_t, waitpid, "waitpid", pid_t pid, int *status, int options)
 {
-	return fails(CALL_waitpid, CALLER) ? -1 : next_waitpid()(pid, status, options);
+	return fails_if(!(options & WNOHANG), CALL_waitpid, CALLER)
+		       ? -1
+		       : next_waitpid()(pid, status, options);
 }

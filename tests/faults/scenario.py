@@ -14,6 +14,7 @@ import tempfile
 from fault import LOG_CALLS, Result
 from peers import EXACT, Crowd, Peer, payload
 from program import LISTEN_FDS_START, Program, Stuck
+from table import HANG
 
 # More than one client for each place, so that the queue is used too.
 SETTINGS = {
@@ -237,6 +238,13 @@ class Run:
         result.threads = program.threads()
         program.wait_quiet("rest without connections")
 
+    def hang_in_drain(self):
+        """One more reload, whose child may be the one that hangs, at the moment of the stop."""
+        program, start = self.program, len(self.program.log)
+        program.send_signal(signal.SIGHUP)
+        program.wait(lambda: program.page.fired or b"ready on" in program.log[start:],
+                     "the last reload")
+
     def drain(self):
         """A client that is being served goes on being served after SIGTERM."""
         program, result = self.program, self.result
@@ -246,6 +254,8 @@ class Run:
             if not self.is_leaving():
                 result.fired_at_stop = program.page.fired
                 result.stop_sent = True
+                if self.fault.error == HANG and self.fault.process == "child":
+                    self.hang_in_drain()
                 program.send_signal(signal.SIGTERM)
             if not self.fault.loses_log:
                 program.wait_log(b"draining", "the drain")

@@ -32,6 +32,8 @@ from program import PROGRAM, TIME_FACTOR, Injector
 
 # The greatest N of a sequence in the short sweep; longer ones are told.
 MOST_N = 150
+# Of a call that does not return, as they are all made alike.
+MOST_HANGS = 10
 # A sequence that fails so often, or hangs so often, is not gone on with.
 MOST_FAILURES = 20
 MOST_STUCK = 3
@@ -156,9 +158,10 @@ def sequences(calm, full):
             # What happens before readiness is the same in the scenario "echo".
             first = calm[name].calls_at_ready.get(row.call, 0) + 1 if name == "reload" else 1
             for error in row.errors if full or name != "reload" else row.errors[:1]:
+                last = first + MOST_HANGS - 1 if error == table.HANG and not full else most
                 for burst in row.bursts if full or name != "reload" else (1,):
                     fault = Fault(row.call, error, first, burst, name)
-                    yield Sequence(fault, first, most)
+                    yield Sequence(fault, first, last)
     for call in table.SIGTERM_CALLS:
         yield Sequence(Fault(call, table.SIGTERM, 1), 1, most)
     for call in table.SIGTERM_TWICE_CALLS:

@@ -58,6 +58,8 @@ def _errors(names):
 # SIGTERM comes. A second SIGTERM ends what the first left.
 SHORT = "short"
 SIGTERM = "SIGTERM"
+# It does not return, as where a file system no longer answers; unless it was told not to wait.
+HANG = "HANG"
 
 NO_DESCRIPTOR = "EMFILE ENFILE ENOMEM"
 GOES_ON, REFUSES, WRONG_FILE, EITHER = (Start.GOES_ON, Start.REFUSES, Start.WRONG_FILE,
@@ -154,6 +156,14 @@ ROWS = (
     _row("fork", "EAGAIN ENOMEM", GOES_ON, HARMLESS, "reload"),
     _row("read_pipe", "EINTR EAGAIN " + SHORT, GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
     _row("waitpid", "EINTR", GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
+    # What could wait for another process, or for a client, is told not to.
+    *(_row(call, HANG, GOES_ON, HARMLESS) for call in (
+        "accept4", "recv", "send", "read_bell", "write_bell", "read_signal", "write_log",
+        "open_log", "getrandom")),
+    *(_row(call, HANG, GOES_ON, HARMLESS, "reload") for call in ("read_pipe", "waitpid")),
+    _row("send_log", HANG, GOES_ON, HARMLESS, "socket"),
+    _row("sendto", HANG, GOES_ON, HARMLESS, "syslog systemd"),
+    _row("connect", HANG, GOES_ON, HARMLESS, "syslog"),
     # No seed for the table of addresses: it does without.
     _row("getrandom", "EAGAIN EINTR ENOSYS", GOES_ON, HARMLESS),
     # The limits as they are then hold.
@@ -168,9 +178,10 @@ ROWS = (
 # is tried here only: at a start nothing runs yet that it could harm.
 CHILD_ERRORS = {
     "aligned_alloc": "ENOMEM", "calloc": "ENOMEM", "malloc": "ENOMEM", "realloc": "ENOMEM",
-    "strdup": "ENOMEM", "libconfig_alloc": "ENOMEM", "open_file": "EMFILE EACCES",
-    "fstat_file": "EIO", "read_file": "EINTR EIO " + SHORT, "close": "EINTR EIO",
-    "write_log": "EINTR EPIPE EIO " + SHORT, "execv": "ENOENT ENOMEM EACCES", "setrlimit": "EPERM",
+    "strdup": "ENOMEM", "libconfig_alloc": "ENOMEM", "open_file": "EMFILE EACCES " + HANG,
+    "fstat_file": "EIO " + HANG, "read_file": f"EINTR EIO {SHORT} {HANG}", "close": "EINTR EIO",
+    "write_log": "EINTR EPIPE EIO " + SHORT, "execv": "ENOENT ENOMEM EACCES " + HANG,
+    "setrlimit": "EPERM",
 }
 
 # The kinds at which SIGTERM comes, and at which it comes twice.
