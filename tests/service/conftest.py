@@ -94,9 +94,12 @@ def short_path():
 
 @pytest.fixture
 def memory_file():
-    """A file whose writes are quick however slow the disk is, and a path that leads to it."""
-    with open(os.memfd_create("echopool-test"), "r+b") as file:
-        yield file, Path(f"/proc/self/fd/{file.fileno()}")
+    """The path of a file whose writes are quick, however slow the disk is.
+
+    To be opened by it, as others write: the position of memfd_create's own descriptor has no lock.
+    """
+    with open(os.memfd_create("echopool-test"), "rb") as file:
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 @pytest.fixture

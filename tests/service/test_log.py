@@ -77,14 +77,16 @@ def test_seconds_are_those_from_the_accept_to_the_close(server):
 
 def test_many_connections_give_whole_lines(launch, memory_file):
     """Into a file, as a pipe may be full before it is read."""
-    log, file = memory_file
-    server = launch({"log.connections": True, "pool.workers": 4}, stderr=log).wait_listening()
+    with open(memory_file, "wb") as log:
+        server = launch({"log.connections": True, "pool.workers": 4},
+                        stderr=log).wait_listening()
     crowd = Crowd(server.address, 1000, wait=False)
     crowd.exchange()
     crowd.close()
     closed = re.compile(r"^info: connection closed peer=.* reason=client$", re.M)
-    wait_for(lambda: len(closed.findall(file.read_text())) == 1000)
-    lines = [line for line in file.read_text().splitlines() if "connection" in line.split()[1]]
+    wait_for(lambda: len(closed.findall(memory_file.read_text())) == 1000)
+    text = memory_file.read_text()
+    lines = [line for line in text.splitlines() if "connection" in line.split()[1]]
     assert len([line for line in lines if line.startswith("info: connection accepted")]) == 1000
     assert len(lines) == 2000
     peers = {re.search(r"peer=(\S+)", line)[1] for line in lines}
