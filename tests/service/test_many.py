@@ -39,6 +39,7 @@ def hold_connections(address, count, all_there, answers):
     answers.put(answer)
 
 
+@pytest.mark.alone  # it takes most of the local ports
 @pytest.mark.skipif(
     TIME_FACTOR > 1, reason="needs a build that nothing slows: sanitizers take more memory")
 def test_thousands_at_once_through_a_small_queue_are_each_echoed_twice(start):
