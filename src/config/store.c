@@ -19,6 +19,7 @@
 static const char *value_found(const struct value *v, char out[static FOUND_BYTES])
 {
 	char quoted[QUOTE_BYTES];
+	bool whole;
 
 	if (v->raw != NULL)
 		return v->raw[0] == '\0' ? "nothing" : text_quote(v->raw, strlen(v->raw), out);
@@ -32,8 +33,9 @@ static const char *value_found(const struct value *v, char out[static FOUND_BYTE
 	case CONFIG_TYPE_BOOL:
 		return v->integer != 0 ? "true" : "false";
 	case CONFIG_TYPE_FLOAT:
-		snprintf(out, FOUND_BYTES, "%.15g", v->decimal);
-		return strcat(out, strpbrk(out, ".e") == NULL ? ".0" : "");
+		whole = v->decimal < 1e15 && v->decimal == (double)(int64_t)v->decimal;
+		snprintf(out, FOUND_BYTES, whole ? "%.1f" : "%.15g", v->decimal);
+		break;
 	case CONFIG_TYPE_STRING:
 		snprintf(out, FOUND_BYTES, "\"%s\"",
 			 text_quote(v->string, strlen(v->string), quoted));

@@ -16,15 +16,15 @@
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
 /* libconfig 1.5 loses a few bytes at each syntax error, which no caller can free. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_options(void);
+const char *leaks_suppressed(void) __asm__("__lsan_default_suppressions");
+const char *leaks_options(void) __asm__("__lsan_default_options");
 
-const char *__lsan_default_suppressions(void)
+const char *leaks_suppressed(void)
 {
 	return "leak:libconfig\n";
 }
 
-const char *__lsan_default_options(void)
+const char *leaks_options(void)
 {
 	return "print_suppressions=0";
 }
@@ -52,61 +52,70 @@ static void read_scalar(struct loading *l, const config_setting_t *s, struct val
 	}
 }
 
-static void load_value(struct loading *l, const struct setting *setting, const config_setting_t *s)
+/* Stores v, which has been read from s but for the elements of an array. */
+static void load_value(struct loading *l, const struct setting *setting, const config_setting_t *s,
+		       struct value *v)
 {
-	struct value v;
+	const size_t count = v->type == CONFIG_TYPE_ARRAY ? (size_t)config_setting_length(s) : 0;
 
-	read_scalar(l, s, &v);
-	if (v.type == CONFIG_TYPE_ARRAY) {
-		v.count = (size_t)config_setting_length(s);
-		v.elements = calloc(v.count + 1, sizeof(*v.elements));
-	}
-	for (unsigned int i = 0; i < v.count && v.elements != NULL; i++)
-		read_scalar(l, config_setting_get_elem(s, i), &v.elements[i]);
-	if (v.type == CONFIG_TYPE_ARRAY && v.elements == NULL)
+	v->elements = calloc(count + 1, sizeof(*v->elements)); /* NULL is never for want of any */
+	if (v->elements == NULL) {
 		l->findings.no_memory = true;
-	else if (v.type != CONFIG_TYPE_ARRAY || v.count > 0 || !l->refused)
-		store_value(l, setting, &v); /* no array that lacks even its first element */
-	free(v.elements);
+		return;
+	}
+	for (; v->count < count; v->count++)
+		read_scalar(l, config_setting_get_elem(s, (unsigned int)v->count),
+			    &v->elements[v->count]);
+	/* No array that lacks even its first element. */
+	if (v->type != CONFIG_TYPE_ARRAY || count > 0 || !l->refused)
+		store_value(l, setting, v);
+	free(v->elements);
 }
-
-static void load_members(struct loading *l, const config_setting_t *group, const char *group_path);
 
 static void load_setting(struct loading *l, const config_setting_t *s, const char *path)
 {
 	const struct setting *setting = settings_find(path);
-	const int type = config_setting_type(s);
 	char expected[PATH_BYTES + 32];
 	struct value v;
 
 	read_scalar(l, s, &v);
-	l->unfinished = type == CONFIG_TYPE_NONE || type == CONFIG_TYPE_ARRAY ? setting : NULL;
+	l->unfinished = v.type == CONFIG_TYPE_NONE || v.type == CONFIG_TYPE_ARRAY ? setting : NULL;
 	/* Without a value it is the one that libconfig stopped at. */
-	if (type == CONFIG_TYPE_NONE || (setting != NULL && l->told[setting - settings_table]))
+	if (v.type == CONFIG_TYPE_NONE || (setting != NULL && l->told[setting - settings_table]))
 		return;
 	if (setting != NULL) {
-		load_value(l, setting, s);
-	} else if (!settings_is_group(path)) {
-		nearest_tell(l, v.where, path, type == CONFIG_TYPE_GROUP);
-	} else if (type == CONFIG_TYPE_GROUP) {
-		load_members(l, s, path);
-	} else {
+		load_value(l, setting, s, &v);
+	} else if (settings_is_group(path)) {
 		snprintf(expected, sizeof(expected), "a group, as %s: { ... };", path);
 		store_refuse(l, path, &v, expected);
+	} else {
+		nearest_tell(l, v.where, path, v.type == CONFIG_TYPE_GROUP);
 	}
 }
 
-/* No group of the table holds another, so this is not deep. */
-static void load_members(struct loading *l, const config_setting_t *group, const char *group_path)
+static void load_group(struct loading *l, const config_setting_t *group)
 {
-	const char *dot = group_path[0] != '\0' ? "." : "";
 	char path[PATH_BYTES];
 
 	for (int i = 0; i < config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, (unsigned int)i);
 
-		snprintf(path, sizeof(path), "%s%s%s", group_path, dot, config_setting_name(s));
+		snprintf(path, sizeof(path), "%s.%s", config_setting_name(group),
+			 config_setting_name(s));
 		load_setting(l, s, path);
+	}
+}
+
+static void load_file(struct loading *l, const config_setting_t *root)
+{
+	for (int i = 0; i < config_setting_length(root); i++) {
+		const config_setting_t *s = config_setting_get_elem(root, (unsigned int)i);
+
+		l->unfinished = NULL;
+		if (config_setting_is_group(s) && settings_is_group(config_setting_name(s)))
+			load_group(l, s);
+		else
+			load_setting(l, s, config_setting_name(s));
 	}
 }
 
@@ -169,7 +178,7 @@ void tree_load(struct loading *l, const char *text, uint32_t broken_line)
 	config_init(&config);
 	if (has_memory() && refuse_includes(&config)) {
 		l->refused = config_read_string(&config, text) != CONFIG_TRUE;
-		load_members(l, config_root_setting(&config), "");
+		load_file(l, config_root_setting(&config));
 		if (l->refused)
 			tell_refused(l, &config, broken_line);
 	} else {
