@@ -21,10 +21,11 @@ struct config_messages {
  * Reads path (NULL: no file, the defaults hold), then applies the overrides, each "path=value" as
  * given with -o; the last one wins. Fills s, which the caller frees with settings_free().
  *
- * All errors are told at once, in the order of the file and then of the overrides. Returns true
- * when there was no error; false, with s emptied, otherwise. Warnings do not make it fail. False
- * without any message: memory was short, which says nothing about the file. The caller frees
- * messages with config_messages_free() in either case.
+ * All errors are told at once, in the order of the file and then of the overrides, but for what
+ * stands in a file behind a syntax error. Returns true when there was no error; false, with s
+ * emptied, otherwise. Warnings do not make it fail. False without any message: memory was short,
+ * which says nothing about the file. The caller frees messages with config_messages_free() in
+ * either case.
  */
 bool config_load(struct settings *s, const char *path, char *const overrides[],
 		 size_t override_count, struct config_messages *messages);
