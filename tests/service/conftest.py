@@ -22,7 +22,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)  # after the terminal
 def pytest_configure(config):
-    config.addinivalue_line("markers", "alone: takes from other tests what they need, or measures it")
+    config.addinivalue_line("markers", "alone: takes what other tests need, or measures it")
     part = config.getoption("part")
     # A worker of xdist prints nothing.
     if part and not hasattr(config, "workerinput"):
