@@ -146,6 +146,7 @@ def test_job_control_stops_it(job, name):
     assert one.shell.wait(10) == 99
 
 
+@needs_plain_build  # a sanitizer has files of its own
 def test_a_log_file_as_long_as_it_may_be_does_not_end_it(launch, tmp_path):
     """ulimit -f: SIGXFSZ."""
     limit = exec_wrapper("import resource as r, signal; r.setrlimit(r.RLIMIT_FSIZE, (200, 200)); "
