@@ -275,6 +275,7 @@ class Server:
     def __init__(self, directory, settings=None, *, overrides=(), env=None, wrapper=(),
                  stderr=None, program=PROGRAM, **popen):
         self.file = directory / "echopool.conf"
+        self.bounds = fitting(settings or {})  # a reload changes only what the test says
         self.configure(settings or {})
         command = [*wrapper, program, "-c", str(self.file)]
         for override in overrides:
@@ -294,7 +295,7 @@ class Server:
     def configure(self, settings):
         """Puts a file with these settings, and a free port of 127.0.0.1, in place of the old."""
         chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0}
-        chosen |= fitting(settings) | settings
+        chosen |= self.bounds | settings
         new = self.file.with_suffix(".new")
         new.write_text(configuration(chosen))
         new.chmod(0o644)

@@ -252,6 +252,7 @@ def test_11_an_empty_file_is_the_defaults(start):
 
 
 def test_an_empty_file_that_changes_nothing_is_not_mentioned(start):
+    need_descriptors(4096 * len(os.sched_getaffinity(0)) + 1024 + 100)
     server = start(**on_free_port())
     for text in ("", "# nothing", "pool: { workers = 0; };"):
         server.file.write_text(text)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from clients import Crowd
+from clients import Crowd, need_descriptors
 from harness import again_when_late, check_time, exec_wrapper, seconds, wait_for
 
 
@@ -97,6 +97,7 @@ class SlowReader:
 
 @pytest.fixture(params=["pipe", "socket"])
 def slow_reader(request):
+    need_descriptors(4 * MANY)  # each worker takes two
     reader = SlowReader(request.param)
     yield reader
     reader.close()

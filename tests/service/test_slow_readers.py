@@ -11,6 +11,11 @@ CLIENTS = 50
 BUFFER_BYTES = 65536
 
 
+def received(server):
+    """How many bytes the server has read."""
+    return sum(worker["received_bytes"] for worker in server.figures()[0])
+
+
 def test_50_clients_that_never_read(start):
     server = start({"pool.workers": 2, "limits.buffer_bytes": BUFFER_BYTES})
     neighbours = [server.connect() for _ in range(10)]
@@ -24,7 +29,13 @@ def test_50_clients_that_never_read(start):
     grown = server.memory() - before
     assert not PLAIN or grown <= CLIENTS * (BUFFER_BYTES + 4096), f"{grown} bytes"
     server.assert_idle()
-    assert set(greedy.fill(data, quiet=0.1).values()) == {0}, "read on although much was owed"
+
+    def reads_no_more():
+        before = received(server)
+        greedy.fill(data, quiet=0.1, sent=sent)
+        return received(server) == before
+
+    wait_for(reads_no_more, what="that nothing more is read while much is owed")
     fd, sock = greedy.sockets.popitem()
     read_all(sock, data, sent[fd])
     assert_prompt(neighbours)
