@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_sessionstart():
+    # In the background, or under nohup, some signals are ignored, by the programs under test too.
+    # What is caught here they do not ignore.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     if not Path(PROGRAM).exists():
         pytest.exit(f"{PROGRAM} is not there: build it, or name another in ECHOPOOL", returncode=2)
     need_descriptors(0)

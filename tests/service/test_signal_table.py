@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import exec_wrapper, needs_plain_build, wait_for, without_file
+from harness import (EVENT_S, exec_wrapper, needs_plain_build, seconds, wait_for,
+                     without_file)
 from test_log_stuck import Reader
 
 STOP = ["SIGTERM", "SIGINT"]
@@ -136,14 +137,14 @@ def test_a_background_job_goes_on_where_output_stops_others(job, before):
     os.kill(one.pid, signal.SIGUSR1)
     one.wait_line("queue waiting=")
     os.kill(one.pid, signal.SIGTERM)
-    assert one.shell.wait(10) == 0
+    assert one.shell.wait(seconds(EVENT_S)) == 0
 
 
 @pytest.mark.parametrize("name", ["SIGTSTP", "SIGTTIN"])
 def test_job_control_stops_it(job, name):
     one = job()
     os.kill(one.pid, number_of(name))
-    assert one.shell.wait(10) == 99
+    assert one.shell.wait(seconds(EVENT_S)) == 99
 
 
 @needs_plain_build  # a sanitizer has files of its own
