@@ -145,9 +145,9 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(tmp_path):
+def daemon(short_path):
     """A function that starts a daemon at the path, which replaces the one before."""
-    path = tmp_path / "log.socket"
+    path = short_path / "log"
     made = []
 
     def start_daemon():
