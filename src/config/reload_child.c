@@ -114,12 +114,15 @@ static char **make_arguments(const struct config_source *source)
 #define LIMIT_MEMORY true
 #endif
 
-static void limit(int resource, rlim_t most)
+/* In the child. One that cannot be limited has its two seconds all the same. */
+static void limit_child(void)
 {
-	const struct rlimit both = {most, most};
+	const struct rlimit memory = {CHILD_MEMORY_BYTES, CHILD_MEMORY_BYTES};
+	const struct rlimit cpu = {CHILD_CPU_SECONDS, CHILD_CPU_SECONDS};
 
-	/* A child that cannot be limited has its two seconds all the same. */
-	(void)setrlimit(resource, &both);
+	if (LIMIT_MEMORY)
+		(void)setrlimit(RLIMIT_AS, &memory);
+	(void)setrlimit(RLIMIT_CPU, &cpu);
 }
 
 /*
@@ -138,9 +141,7 @@ static _Noreturn void become_reader(char *const arguments[], int out, int err)
 	/* An older kernel lacks it; exec(2) closes them too. */
 	(void)syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, 0U);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (LIMIT_MEMORY)
-		limit(RLIMIT_AS, CHILD_MEMORY_BYTES);
-	limit(RLIMIT_CPU, CHILD_CPU_SECONDS);
+	limit_child();
 	execv("/proc/self/exe", arguments);
 	error = errno;
 	(void)!write(STDERR_FILENO, &error, sizeof(error));
