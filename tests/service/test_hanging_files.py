@@ -38,15 +38,13 @@ class Served:
 
 
 @pytest.fixture
-def served(launch, tmp_path):
-    made = []
-
-    def start_it(**options):
-        return launch(**options).wait_ready()
-
-    made.append(Served(start_it, tmp_path))
-    yield made[0]
-    made[0].mount.close()
+def served(start, tmp_path):
+    made = Served(start, tmp_path)
+    yield made
+    # The program is in there, so it ends first.
+    made.mount.go_on()
+    made.server.finish()
+    made.mount.close()
 
 
 def reload_figures(server):
