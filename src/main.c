@@ -160,8 +160,10 @@ static int serve(const struct options *o, struct settings *s)
 		.override_count = o->override_count,
 	};
 
+#ifdef __GLIBC__
 	mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES);
 	mallopt(M_TRIM_THRESHOLD, RETURNED_BYTES);
+#endif
 	return server_run(s, &source);
 }
 

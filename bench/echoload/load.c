@@ -211,19 +211,22 @@ static uint64_t next_ns(const struct load *l)
 	return at_ns;
 }
 
-/* Does what epoll_pwait2(2) does, which Linux before 5.11 lacks and some containers refuse. */
+/* Does what epoll_pwait2(2) does, which Linux before 5.11 and some C libraries lack, and some
+ * containers refuse. */
 static int wait_for_events(struct load *l, struct epoll_event *events,
 			   const struct timespec *timeout)
 {
 	struct pollfd set = {.fd = l->epoll_fd, .events = POLLIN};
 	int n;
 
+#ifdef HAVE_EPOLL_PWAIT2
 	if (!l->has_no_pwait2) {
 		n = epoll_pwait2(l->epoll_fd, events, EVENTS_PER_WAIT, timeout, NULL);
 		if (n >= 0 || (errno != ENOSYS && errno != EPERM))
 			return n;
 		l->has_no_pwait2 = true;
 	}
+#endif
 	n = ppoll(&set, 1, timeout, NULL);
 	return n > 0 ? epoll_wait(l->epoll_fd, events, EVENTS_PER_WAIT, 0) : n;
 }

@@ -11,13 +11,13 @@
 #include <string.h>
 
 /* Parses decimal digits only, and no zero in front. */
-static bool parse_small(const char *text, unsigned long max, unsigned long *out)
+static bool parse_small(const char *text, uint64_t max, uint64_t *out)
 {
 	size_t digits = strspn(text, "0123456789");
 
 	if (digits == 0 || digits > 10 || text[digits] != '\0' || (text[0] == '0' && digits > 1))
 		return false;
-	*out = strtoul(text, NULL, 10);
+	*out = strtoull(text, NULL, 10);
 	return *out <= max;
 }
 
@@ -43,7 +43,7 @@ static bool is_interface_name(const char *text)
 /* Parses what stands behind the "%" of an IPv6 address: an interface's number, or name (0). */
 static bool parse_scope(const char *text, uint32_t *out)
 {
-	unsigned long number;
+	uint64_t number;
 
 	if (!parse_small(text, UINT32_MAX, &number))
 		return is_interface_name(text);
@@ -169,7 +169,7 @@ bool cidr_parse(const char *text, struct cidr *out)
 		return false;
 
 	size_t size = out->family == AF_INET ? 4 : 16;
-	unsigned long bits = size * 8;
+	uint64_t bits = size * 8;
 	if (text[length] == '/' && !parse_small(text + length + 1, bits, &bits))
 		return false;
 	out->prefix_bits = (uint8_t)bits;
