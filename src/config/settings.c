@@ -45,7 +45,7 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	{"timeouts.idle_when_full", SETTING_SECONDS, AT(timeouts.idle_when_full_ms), 5 * 1000, 0, 0,
 	 NULL},
 	{"timeouts.queue", SETTING_SECONDS, AT(timeouts.queue_ms), 30 * 1000, 0, 0, NULL},
-	{"timeouts.write", SETTING_SECONDS, AT(timeouts.write_ms), 30 * 1000, 0, 0, NULL},
+	{"timeouts.write", SETTING_SECONDS, AT(timeouts.write_ms), 120 * 1000, 0, 0, NULL},
 	{"timeouts.drain", SETTING_SECONDS, AT(timeouts.drain_ms), 8 * 1000, 0, 0, NULL},
 	{"tcp.nodelay", SETTING_BOOL, AT(tcp.nodelay), true, 0, 0, NULL},
 	{"tcp.keepalive", SETTING_BOOL, AT(tcp.keepalive), true, 0, 0, NULL},

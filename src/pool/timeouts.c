@@ -3,13 +3,18 @@
  * timeouts.idle_when_full while others wait. See worker_state.h.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "echopool/base/clock.h"
 #include "echopool/pool/worker_state.h"
 
 /* How long a worker waits to offer connections again after an offer that was not needed. */
 #define OFFER_PERIOD_NS (10 * NS_PER_MS)
+
+/* How often a connection with pending bytes is looked at within timeouts.write. */
+#define LOOKS 8
 
 /* Whether what the connection waits for has come true already. */
 static bool is_ready(const struct conn *c)
@@ -61,6 +66,52 @@ void timeouts_evict(struct worker *w, uint32_t count)
 		close_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
 }
 
+/*
+ * When the peer took something last. What it takes makes room for bytes that the kernel sends at
+ * once, so one that takes some has both acknowledged and been sent something lately. One that only
+ * answers the probes of its closed window is sent nothing; one that is gone is sent the same bytes
+ * again, and acknowledges nothing.
+ */
+static uint64_t taken_ns(const struct worker *w, const struct conn *c)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+	uint64_t taken_ns = 0;
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0) {
+		const uint32_t ago_ms = info.tcpi_last_data_sent > info.tcpi_last_ack_recv
+						? info.tcpi_last_data_sent
+						: info.tcpi_last_ack_recv;
+
+		taken_ns = w->now_ns - ago_ms * NS_PER_MS;
+	}
+	return taken_ns > c->moved_ns ? taken_ns : c->moved_ns;
+}
+
+/* The time between two looks at a connection with pending bytes; 0: it is never looked at. */
+static uint32_t look_ms(const struct worker *w)
+{
+	return (tuned(&w->options.tuning->write_ms) + LOOKS - 1) / LOOKS;
+}
+
+/*
+ * Looks at the connections with pending bytes whose turn it is. Room to write is reported in larger
+ * steps than those in which a slow reader takes its bytes, so the kernel is asked.
+ */
+static void look_at_writing(struct worker *w)
+{
+	const uint32_t write_ms = tuned(&w->options.tuning->write_ms);
+
+	while (deadline_list_next_ns(&w->writing, look_ms(w)) <= w->now_ns) {
+		struct deadline_entry *oldest = deadline_list_oldest(&w->writing);
+
+		if (taken_ns(w, conn_of_deadline(oldest)) + write_ms * NS_PER_MS > w->now_ns)
+			deadline_list_touch(&w->writing, oldest, w->now_ns);
+		else
+			close_if_silent(w, &w->writing, CONN_END_WRITE);
+	}
+}
+
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -70,7 +121,7 @@ uint64_t timeouts_next_ns(const struct worker *w)
 {
 	const struct worker_tuning *t = w->options.tuning;
 	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
-				   deadline_list_next_ns(&w->writing, tuned(&t->write_ms)));
+				   deadline_list_next_ns(&w->writing, look_ms(w)));
 	uint64_t offer;
 
 	if (!w->saturated)
@@ -81,19 +132,11 @@ uint64_t timeouts_next_ns(const struct worker *w)
 	return sooner(deadline, offer);
 }
 
-static void expire_list(struct worker *w, struct deadline_list *list, uint32_t timeout_ms,
-			enum conn_end end)
-{
-	while (deadline_list_next_ns(list, timeout_ms) <= w->now_ns)
-		close_if_silent(w, list, end);
-}
-
 void timeouts_apply(struct worker *w)
 {
-	const struct worker_tuning *t = w->options.tuning;
-
-	expire_list(w, &w->reading, tuned(&t->idle_ms), CONN_END_IDLE);
-	expire_list(w, &w->writing, tuned(&t->write_ms), CONN_END_WRITE);
+	while (deadline_list_next_ns(&w->reading, tuned(&w->options.tuning->idle_ms)) <= w->now_ns)
+		close_if_silent(w, &w->reading, CONN_END_IDLE);
+	look_at_writing(w);
 	if (w->saturated && timeouts_next_ns(w) <= w->now_ns)
 		w->must_take = true;
 }

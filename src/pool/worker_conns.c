@@ -134,11 +134,13 @@ void worker_serve(struct worker *w, struct conn *c)
 	if (conn_serve(c, w->buffer, w->buffer_bytes, &w->stats) == CONN_WANT_CLOSE) {
 		worker_close(w, c, c->end);
 	} else if (list_of(w, c) != list) {
+		c->moved_ns = w->now_ns;
 		deadline_list_remove(&c->deadline);
 		deadline_list_append(list_of(w, c), &c->deadline, w->now_ns);
 		if (!watch(w, EPOLL_CTL_MOD, c))
 			worker_close(w, c, CONN_END_ERROR);
 	} else if (c->sent_bytes != sent_bytes) {
+		c->moved_ns = w->now_ns;
 		deadline_list_touch(list, &c->deadline, w->now_ns);
 	}
 }

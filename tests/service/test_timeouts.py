@@ -245,6 +245,47 @@ def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(sta
     reader.echo()
 
 
+def one_with_a_small_window(server):
+    """A client that does not wait for its calls, as a crowd of one, and its socket."""
+    crowd = server.hold(Crowd(server.address, 0))
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(server.address)
+    sock.setblocking(False)
+    crowd.sockets[sock.fileno()] = sock
+    return crowd, sock
+
+
+@again_when_late
+def test_who_reads_slower_than_room_to_write_is_reported_stays(start):
+    """At 4 kB/s the kernel tells of room every few seconds, and of what is taken every second."""
+    limit = span(2)
+    server = start({"pool.workers": 1, **NONE, "timeouts.write": limit})
+    crowd, sock = one_with_a_small_window(server)
+    server.owe(crowd, os.urandom(1 << 20), quiet=0.1)
+    sock.settimeout(seconds(20))
+    with Slowly([Client(sock)], lambda client: client.receive(400), period=0.1, limit=limit / 4):
+        time.sleep(3 * limit)
+        assert ended(server, "write_timeout") == 0
+    begin = time.monotonic()
+    wait_for(lambda: ended(server, "write_timeout") == 1)
+    check_time(time.monotonic() - begin, limit + limit / 8 + seconds(2))
+
+
+@again_when_late
+def test_what_is_newly_owed_has_its_time_whenever_something_was_taken_last(start):
+    limit = span(2)
+    server = start({"pool.workers": 1, **NONE, "timeouts.write": limit})
+    crowd, sock = one_with_a_small_window(server)
+    sent = sock.send(b"x" * 20000)
+    wait_for(lambda: server.figures()[0][0]["sent_bytes"] == sent)
+    time.sleep(limit)
+    begin = time.monotonic()
+    server.owe(crowd, b"x" * 65536, quiet=0.05)
+    wait_for(lambda: ended(server, "write_timeout") == 1)
+    assert time.monotonic() - begin >= limit
+
+
 @again_when_late
 def test_timeouts_are_changed_by_a_reload(start):
     settings = {"pool.workers": 2, "pool.worker_connections": 10, **NONE}

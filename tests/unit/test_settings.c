@@ -51,7 +51,7 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"pool.queue_limit=1024\npool.queue_full=\"wait\"\n"
 		"limits.buffer_bytes=65536\nlimits.connections_per_ip=0\n"
 		"timeouts.idle=300.0\ntimeouts.idle_when_full=5.0\ntimeouts.queue=30.0\n"
-		"timeouts.write=30.0\ntimeouts.drain=8.0\n"
+		"timeouts.write=120.0\ntimeouts.drain=8.0\n"
 		"tcp.nodelay=true\ntcp.keepalive=true\n"
 		"access.allow=[ \"0.0.0.0/0\", \"::/0\" ]\naccess.deny=[ ]\n"
 		"log.target=\"stderr\"\nlog.level=\"info\"\nlog.connections=false\n";

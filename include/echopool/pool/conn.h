@@ -34,6 +34,7 @@ struct conn {
 	uint64_t received_bytes;
 	uint64_t sent_bytes;
 	uint64_t accepted_ns;
+	uint64_t moved_ns; /* when some of pending was written last, or was there first */
 	union address peer;
 	struct deadline_entry deadline; /* in one of its worker's lists */
 	struct queue_link link;         /* on the way from a worker that leaves to another */

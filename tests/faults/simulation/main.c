@@ -38,6 +38,7 @@ static const char *const event_names[EVENT_COUNT] = {
 	[EVENT_HANDED_READING] = "handed-reading",
 	[EVENT_HANDED_WRITING] = "handed-writing",
 	[EVENT_SATURATED] = "saturated",
+	[EVENT_TAKEN] = "taken-no-room",
 };
 
 static void print_line(FILE *out, const struct sim_socket *s, const char *format, va_list arguments)

@@ -118,7 +118,7 @@ static void arrive(struct sim_socket *s, struct queue_batch *batch)
 	a->peer.v4.sin_port = (in_port_t)s->fd;
 	s->stage = STAGE_HELD;
 	sim.taken++;
-	s->since_ns = sim.now_ns;
+	s->since_ns = s->taken_ns = sim.now_ns;
 	trace(s, "arrives");
 }
 

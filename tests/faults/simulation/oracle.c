@@ -8,11 +8,30 @@
 #include "echopool/base/clock.h"
 #include "simulation.h"
 
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* When the worker has to act on its silence: to close it, or to look at one that does not read. */
 static uint64_t deadline_of(const struct sim_socket *s)
 {
-	const uint32_t limit_ms = has_pending(s) ? sim.tuning.write_ms : sim.tuning.idle_ms;
+	const uint32_t look_ms = (sim.tuning.write_ms + LOOKS - 1) / LOOKS;
 
-	return limit_ms ? s->since_ns + limit_ms * NS_PER_MS : UINT64_MAX;
+	if (has_pending(s))
+		return look_ms ? later(s->since_ns, s->looked_ns) + look_ms * NS_PER_MS
+			       : UINT64_MAX;
+	return sim.tuning.idle_ms ? s->since_ns + sim.tuning.idle_ms * NS_PER_MS : UINT64_MAX;
+}
+
+/* Whether its time is over. The kernel tells in whole milliseconds when a client took something. */
+static bool has_expired(const struct sim_socket *s)
+{
+	const uint64_t ago_ms = (sim.now_ns - s->taken_ns) / NS_PER_MS;
+	const uint64_t taken_ns = later(s->since_ns, sim.now_ns - ago_ms * NS_PER_MS);
+
+	return deadline_of(s) <= sim.now_ns &&
+	       (!has_pending(s) || taken_ns + sim.tuning.write_ms * NS_PER_MS <= sim.now_ns);
 }
 
 /* How long a connection that waits for its client may stay while others wait for the worker. */
@@ -66,7 +85,7 @@ enum conn_end oracle_reason(struct sim_socket *s)
 		return CONN_END_DRAIN;
 	if (s->evicting && s->since_ns == s->since_at_last_check)
 		return CONN_END_IDLE_WHEN_FULL;
-	if (deadline_of(s) <= sim.now_ns)
+	if (has_expired(s))
 		return has_pending(s) ? CONN_END_WRITE : CONN_END_IDLE;
 	sim_fail(s, "closed without a reason");
 }
@@ -85,6 +104,17 @@ static void check_turn(struct sim_socket *s)
 		sim_fail(s, "read and did not try to write");
 }
 
+void oracle_look(struct sim_socket *s)
+{
+	if (!has_pending(s) || deadline_of(s) > sim.now_ns)
+		sim_fail(s, "a look before its time");
+	check_turn(s);
+	sim.woke_for_time = false;
+	/* Otherwise the last check must follow. */
+	if (!has_expired(s))
+		s->looked_ns = sim.now_ns;
+}
+
 /*
  * A turn without an event: before a connection is closed for its silence it is polled once more, as
  * something may have happened that epoll has not reported.
@@ -93,7 +123,7 @@ void oracle_last_check(struct sim_socket *s)
 {
 	const bool evicting = sim.evict > 0 && !has_pending(s) && is_oldest_reading(s);
 
-	if (!evicting && deadline_of(s) > sim.now_ns)
+	if (!evicting && !has_expired(s))
 		sim_fail(s, "a last check before its time");
 	check_turn(s);
 	sim.evict -= evicting;

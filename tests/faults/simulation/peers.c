@@ -100,6 +100,12 @@ static void peer_act(struct sim_socket *s)
 		trace(s, "client shuts its side down");
 	}
 	if (s->window < p->window_max && dice_chance(d, p->read_permille)) {
+		s->taken_ns = sim.now_ns;
+		if (has_pending(s) && s->window == 0 && dice_chance(d, 300)) {
+			totals.events[EVENT_TAKEN]++;
+			trace(s, "client reads; too little for room");
+			return;
+		}
 		s->window += dice_upto(d, p->window_max - s->window);
 		trace(s, "client reads; room for %u", s->window);
 	}

@@ -2,14 +2,17 @@
  * recv, send and close as the kernel could answer them. What the worker may not do fails at once.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "echopool/base/clock.h"
 #include "simulation.h"
 
 ssize_t __wrap_recv(int fd, void *buffer, size_t count, int flags);
 ssize_t __wrap_send(int fd, const void *buffer, size_t count, int flags);
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *bytes);
 int __real_close(int fd);
 int __wrap_close(int fd);
 
@@ -122,6 +125,8 @@ static ssize_t echo(struct sim_socket *s, const void *buffer, size_t count)
 	s->echoed += n;
 	s->window -= n;
 	s->since_ns = sim.now_ns;
+	if (n > 0)
+		s->taken_ns = sim.now_ns; /* what was sent left at once */
 	sim.sent_bytes += n;
 	totals.bytes += n;
 	trace(s, "send: %u of %zu, in all %u", n, count, s->echoed);
@@ -148,6 +153,25 @@ ssize_t __wrap_send(int fd, const void *buffer, size_t count, int flags)
 	if (s->window == 0 || fault(EVENT_SEND_EAGAIN))
 		return answer_error(s, "send", EAGAIN);
 	return echo(s, buffer, count);
+}
+
+/* Sometimes only one of the two figures tells that nothing was taken. */
+int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *bytes)
+{
+	struct sim_socket *s = socket_of(fd);
+	struct tcp_info *info = value;
+	uint32_t ago_ms;
+
+	if (!s || s->stage != STAGE_HELD || level != IPPROTO_TCP || option != TCP_INFO ||
+	    *bytes != sizeof(*info))
+		sim_fail(s, "getsockopt at the wrong time");
+	oracle_look(s);
+	ago_ms = (uint32_t)((sim.now_ns - s->taken_ns) / NS_PER_MS);
+	info->tcpi_last_data_sent = dice_chance(&sim.dice, 500) ? ago_ms : 0;
+	info->tcpi_last_ack_recv = info->tcpi_last_data_sent ? dice_upto(&sim.dice, ago_ms)
+							     : ago_ms;
+	trace(s, "has taken nothing for %u ms", ago_ms);
+	return 0;
 }
 
 /* The descriptor is gone whatever close() answers. */
