@@ -27,10 +27,12 @@ bool listener_tune(int fd, const struct settings *s)
 	/*
 	 * TCP_NOTSENT_LOWAT (tcp(7)) bounds what the kernel queues beyond what the peer's window
 	 * takes, so that a peer that never reads costs about one buffer there and not megabytes. It
-	 * leaves a fast, far peer its full window.
+	 * leaves a fast, far peer its full window. SO_OOBINLINE keeps an urgent byte (MSG_OOB) in
+	 * its place, where it would be lost otherwise.
 	 */
 	return listener_set_option(fd, IPPROTO_TCP, TCP_NODELAY, s->tcp.nodelay) &&
 	       listener_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, s->tcp.keepalive) &&
+	       listener_set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1) &&
 	       listener_set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)s->limits.buffer_bytes);
 }
 

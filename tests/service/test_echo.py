@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_half_close_gets_every_byte_and_then_eof(server):
     client.finish()
     assert client.receive(len(data)) == data
     client.expect_eof()
+
+
+@pytest.mark.parametrize("before, urgent, after", [(b"abc", b"X", b"def"), (b"", b"X", b""),
+                                                   (b"abc", b"YX", b""), (b"", b"X", b"def")])
+def test_an_urgent_byte_keeps_its_place(server, before, urgent, after):
+    client = server.connect()
+    sock = client.sock
+    sock.sendall(before)
+    sock.send(urgent, socket.MSG_OOB)
+    sock.sendall(after)
+    assert client.receive(len(before + urgent + after)) == before + urgent + after
+    client.echo()
 
 
 def test_shutdown_with_nothing_sent_gets_eof(server):
