@@ -87,7 +87,7 @@ const char *listener_advice(int error)
 {
 	switch (error) {
 	case EADDRINUSE:
-		return "; another program listens there: stop it, or choose another listen.port";
+		return "; another program listens there, or has a connection from there (see `ss -atnp`): stop it, or choose another listen.port";
 	case EACCES:
 		return "; a port below 1024 needs CAP_NET_BIND_SERVICE";
 	case EADDRNOTAVAIL:

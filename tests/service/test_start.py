@@ -71,6 +71,13 @@ def test_a_port_in_use_exits_1_with_the_address(address, family):
     assert shown in line and "in use" in line
 
 
+def test_a_port_that_a_connection_has_as_its_own_is_told_as_what_it_may_be():
+    with socket.create_server(("127.0.0.1", 0)) as other, \
+            socket.create_connection(other.getsockname()) as connection:
+        line = refused(*on(*connection.getsockname()))
+    assert "in use" in line and "a connection from there" in line
+
+
 def test_a_second_instance_is_refused(start):
     server = start()
     assert "in use" in refused(*on(*server.address))
