@@ -32,7 +32,7 @@ KEYS = {
     "schedule": "sent_share late_share late_max_us kept",
 }
 needs_echoload = pytest.mark.skipif(
-    not os.path.exists(ECHOLOAD), reason=f"{ECHOLOAD} is not there: it needs jansson to be built")
+    not os.path.exists(ECHOLOAD), reason="needs echoload: it is built where jansson is")
 
 LIMITS = {"generator", "server", "machine", "none"}
 
@@ -133,7 +133,7 @@ class Terminal:
         try:
             self._master, self.end = pty.openpty()
         except OSError as error:
-            pytest.skip(f"no pseudo-terminal: {error}")
+            pytest.skip(f"needs a pseudo-terminal: {error}")
         os.set_blocking(self._master, False)
         self._text = ""
 

@@ -18,6 +18,8 @@ import sys
 
 import pytest
 
+from harness import one_line
+
 LOOKUP, GETATTR, OPEN, READ, RELEASE, FLUSH, INIT, OPENDIR, RELEASEDIR = (
     1, 3, 14, 15, 18, 25, 26, 27, 29)
 WITHOUT_ANSWER = (2, 42)  # FORGET, BATCH_FORGET
@@ -125,7 +127,7 @@ class Mount:
             ["unshare", "--mount", sys.executable, __file__, files, directory],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "mounted\n":
-            pytest.skip("no FUSE: " + self.process.stderr.read())
+            pytest.skip("needs FUSE: " + one_line(self.process.stderr.read()))
 
     @property
     def wrapper(self):

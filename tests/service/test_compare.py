@@ -18,7 +18,7 @@ BENCH = CHECKOUT / "bench"
 BUILD = Path(PROGRAM).parent
 ECHOLOAD = BUILD / "bench" / "echoload"
 needs_echoload = pytest.mark.skipif(
-    not ECHOLOAD.is_file(), reason=f"{ECHOLOAD} was not built (script/build --bench)")
+    not ECHOLOAD.is_file(), reason="needs echoload: script/build --bench builds it")
 SHORT = ("--rounds", "1", "--duration", "0.2", "--warmup", "0.05")
 
 

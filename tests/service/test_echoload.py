@@ -183,7 +183,7 @@ def has_ipv6():
         return False
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6: this machine has no ::1")
 @pytest.mark.parametrize("options", [(), ("-6",)])
 def test_ipv6(options):
     with EchoServer("::1") as server:

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from clients import Crowd
-from harness import Lines, needs_plain_build, seconds
+from harness import MISSING, Lines, needs_plain_build, seconds
 
 CLIENTS = 300
 
@@ -26,7 +26,7 @@ class Strace:
         said = self.said.wait(r"attached|not permitted|ptrace")[0].string
         if "attached" not in said:
             self.process.wait(10)
-            pytest.skip(said)
+            pytest.skip(f"needs to trace a process: {said}")
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
@@ -38,7 +38,7 @@ class Strace:
 
 
 @needs_plain_build
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.skipif(not shutil.which("strace"), reason=MISSING + "strace")
 def test_at_most_2_2_system_calls_for_an_echo(start, tmp_path):
     """Of messages that are there when the worker looks; how many come at once is the clients'."""
     server = start({"pool.workers": 2})

@@ -17,7 +17,7 @@ from harness import PROGRAM, seconds, wait_for
 BUILD = Path(PROGRAM).parent
 PLAIN_CLIENT = BUILD / "bench" / "peers" / "plain_client"
 needs_plain_client = pytest.mark.skipif(not PLAIN_CLIENT.exists(),
-                                        reason=f"{PLAIN_CLIENT} was not built")
+                                        reason="needs the plain client: it is built with echoload")
 
 
 @pytest.fixture(params=[key for key in peers.WHAT if key != peers.OWN])
@@ -25,7 +25,7 @@ def peer(request, tmp_path):
     """Each of the peers that are there, running."""
     found = peers.find(BUILD, [request.param])[-1]
     if found.missing:
-        pytest.skip(found.missing)
+        pytest.skip(f"needs a peer that is missing: {found.missing}")
     port = free_port()
     with Server(found.command(port, tmp_path), port, name=found.name, ready=found.ready) as server:
         yield server
