@@ -5,9 +5,6 @@
  * never answer. None of it reaches the server: the child has limits of its own and two seconds. It
  * is /proc/self/exe, so that a program replaced on disk is not started by half; the settings it
  * prints are read back without libconfig.
- *
- * It comes from fork(2), not posix_spawn(3): whoever spawns waits until the child is past its
- * exec(2), which reads the program, and that may be on the file system that does not answer.
  */
 #include "echopool/config/reload_child.h"
 
@@ -16,9 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,18 +20,13 @@
 #include "echopool/base/log.h"
 #include "echopool/base/thread.h"
 #include "echopool/config/config.h"
+#include "echopool/config/reload_spawn.h"
 
 /* The child says at most so much: two lists of 1,024 ranges, or 50 errors, with room to spare. */
 #define OUTPUT_BYTES (512UL * 1024)
 
-#define CHILD_MEMORY_BYTES (256UL * 1024 * 1024)
-#define CHILD_CPU_SECONDS  2
-
 /* How long a child that was killed may take to end, before it is left to itself. */
 #define KILL_TIMEOUT_MS 1000
-
-/* The child's exit status when there is no program; its only message is then an errno value. */
-#define EXIT_NO_PROGRAM 126
 
 void reload_child_init(struct reload_child *r)
 {
@@ -83,71 +72,6 @@ static void clear(struct reload_child *r)
 	r->given_up = left != 0;
 }
 
-/* echopool -T -c FILE -o ... -o ...; freed by the caller; the words are not copied. */
-static char **make_arguments(const struct config_source *source)
-{
-	char **arguments = calloc(5 + 2 * source->override_count, sizeof(arguments[0]));
-	size_t n = 0;
-
-	if (!arguments)
-		return NULL;
-	arguments[n++] = (char *)"echopool";
-	arguments[n++] = (char *)"-T";
-	arguments[n++] = (char *)"-c";
-	arguments[n++] = (char *)source->file;
-	for (size_t i = 0; i < source->override_count; i++) {
-		arguments[n++] = (char *)"-o";
-		arguments[n++] = source->overrides[i];
-	}
-	return arguments;
-}
-
-/* Sanitizers reserve terabytes of addresses. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LIMIT_MEMORY false
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define LIMIT_MEMORY false
-#endif
-#endif
-#ifndef LIMIT_MEMORY
-#define LIMIT_MEMORY true
-#endif
-
-/* In the child. One that cannot be limited has its two seconds all the same. */
-static void limit_child(void)
-{
-	const struct rlimit memory = {CHILD_MEMORY_BYTES, CHILD_MEMORY_BYTES};
-	const struct rlimit cpu = {CHILD_CPU_SECONDS, CHILD_CPU_SECONDS};
-
-	if (LIMIT_MEMORY)
-		(void)setrlimit(RLIMIT_AS, &memory);
-	(void)setrlimit(RLIMIT_CPU, &cpu);
-}
-
-/*
- * In the child, which is alone with a copy of the server's memory: only what a signal handler may
- * call. The server's sockets are closed first, so that a child that hangs in exec(2) keeps no
- * client and no port. Signals stay blocked: those that the server acts on often go to its whole
- * group. The program opens its standard input itself.
- */
-static _Noreturn void become_reader(char *const arguments[], int out, int err)
-{
-	int error;
-
-	dup2(out, STDOUT_FILENO);
-	dup2(err, STDERR_FILENO);
-	close(STDIN_FILENO);
-	/* An older kernel lacks it; exec(2) closes them too. */
-	(void)syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, 0U);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	limit_child();
-	execv("/proc/self/exe", arguments);
-	error = errno;
-	(void)!write(STDERR_FILENO, &error, sizeof(error));
-	_exit(EXIT_NO_PROGRAM);
-}
-
 static void log_no_child(const char *why)
 {
 	log_error(
@@ -174,8 +98,7 @@ const char *reload_child_lacks(const struct config_source *source)
 bool reload_child_start(struct reload_child *r, const struct config_source *source)
 {
 	const char *lacks = reload_child_lacks(source);
-	char **arguments;
-	int out, err, error = ENOMEM;
+	int out, err, error;
 
 	if (lacks) {
 		log_no_child(lacks);
@@ -187,18 +110,11 @@ bool reload_child_start(struct reload_child *r, const struct config_source *sour
 			(int)r->pid);
 		return false;
 	}
-	arguments = make_arguments(source);
 	out = open_output(&r->settings);
 	err = out >= 0 ? open_output(&r->messages) : -1;
-	if (out < 0 || err < 0) {
-		error = errno;
-	} else if (arguments) {
-		r->pid = fork();
-		if (r->pid == 0)
-			become_reader(arguments, out, err);
-		error = r->pid < 0 ? errno : 0;
-	}
-	free(arguments);
+	if (out >= 0 && err >= 0)
+		r->pid = reload_spawn(source, out, err);
+	error = out < 0 || err < 0 || r->pid < 0 ? errno : 0;
 	if (out >= 0)
 		close(out); /* the child has its own; nothing was written to ours */
 	if (err >= 0)
