@@ -20,10 +20,14 @@
 #include "echopool/base/counter.h"
 #include "echopool/base/log.h"
 #include "echopool/net/acceptor_state.h"
+#include "echopool/net/newcomers.h"
 #include "echopool/pool/conn.h"
 
 /* Connections accepted from one listener before the others and the bell have their turn. */
 #define ACCEPTS_PER_TURN 64
+
+/* How long clients in the middle of their handshake may hold up the close of a listener. */
+#define HALF_OPEN_MS 500
 
 static bool is_stopping(const struct acceptor *a)
 {
@@ -66,6 +70,8 @@ static enum accept_verdict accept_one(struct acceptor *a, const struct listener 
 	if (arrival.fd >= 0) {
 		arrival.accepted_ns = clock_now_ns();
 		accept_succeeded(&a->pauses);
+		if (a->sweeping)
+			newcomers_release(arrival.fd);
 		acceptor_admit(a, &arrival);
 		return ACCEPT_TAKEN;
 	}
@@ -121,32 +127,79 @@ static bool somebody_waits_at(const struct listener *l)
 
 /*
  * Closing a listener resets the connections in its backlog. They are accepted first, past the
- * queue's limit too, but at most one backlog, so that new clients cannot keep this going.
+ * queue's limit too, but at most one backlog at once.
  */
-static void accept_the_rest(struct acceptor *a, const struct listener *l)
+static enum accept_verdict accept_the_rest(struct acceptor *a, const struct listener *l)
 {
 	const uint32_t room = queue_promise_room(a->options.queue, a->options.backlog + 1);
 	enum accept_verdict v = ACCEPT_TAKEN;
-	char text[ADDRESS_TEXT_BYTES];
 
 	for (uint32_t i = 0; i < room && may_go_on(v); i++)
 		v = accept_one(a, l);
+	return room <= a->options.backlog ? ACCEPT_PAUSE : v;
+}
+
+static void warn_of_the_lost(const struct listener *l, enum accept_verdict v)
+{
+	char text[ADDRESS_TEXT_BYTES];
+
 	if (v != ACCEPT_EMPTY && v != ACCEPT_BROKEN && somebody_waits_at(l))
 		log_warning("accept: connections that still wait at %s are reset as it closes: %s",
 			    address_format(&l->address, text),
-			    v == ACCEPT_PAUSE || room <= a->options.backlog
-				    ? "no descriptor or memory for more"
-				    : "they are more than its backlog");
+			    v == ACCEPT_PAUSE ? "no descriptor or memory for more"
+					      : "they are more than its backlog");
 }
 
-static void accept_the_rest_except(struct acceptor *a, const struct listeners *keep)
+static bool any_half_open(const struct listeners *closing)
+{
+	for (unsigned int i = 0; i < closing->count; i++)
+		if (newcomers_are_half_open(&closing->items[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Accepts who has come to listeners that nobody new comes to. The first wait is for a handshake
+ * that is about to be seen, which takes the kernel microseconds; the later ones grow.
+ */
+static void empty(struct acceptor *a, const struct listeners *closing)
+{
+	int left_ms = HALF_OPEN_MS, wait_ms = 1;
+	enum accept_verdict v[LISTENERS_MAX];
+	bool more;
+
+	do {
+		if (poll(NULL, 0, wait_ms) < 0 && errno != EINTR)
+			fail(errno, "poll");
+		left_ms -= wait_ms;
+		wait_ms = 2 * wait_ms < left_ms ? 2 * wait_ms : left_ms;
+		/* Asked before those are accepted whose handshake has come to its end. */
+		more = wait_ms > 0 && any_half_open(closing);
+		for (unsigned int i = 0; i < closing->count; i++)
+			v[i] = accept_the_rest(a, &closing->items[i]);
+	} while (more);
+	for (unsigned int i = 0; i < closing->count; i++)
+		warn_of_the_lost(&closing->items[i], v[i]);
+}
+
+/* Has nobody reset by the close of the listeners that are not among those to keep. */
+static void part_from_all_except(struct acceptor *a, const struct listeners *keep)
 {
 	const struct listeners *l = &a->options.listeners;
+	struct listeners closing = {.count = 0};
 
+	for (unsigned int i = 0; i < l->count; i++) {
+		if (listeners_have(keep, l->items[i].fd))
+			continue;
+		if (!newcomers_ignore(l->items[i].fd))
+			log_warning(
+				"accept: cannot keep new clients from a listener that closes, some may be reset: %s",
+				strerror(errno));
+		closing.items[closing.count++] = l->items[i];
+	}
 	a->sweeping = true;
-	for (unsigned int i = 0; i < l->count; i++)
-		if (!listeners_have(keep, l->items[i].fd))
-			accept_the_rest(a, &l->items[i]);
+	if (closing.count)
+		empty(a, &closing);
 	a->sweeping = false;
 }
 
@@ -160,7 +213,7 @@ static void follow_change(struct acceptor *a)
 	lock_release(&a->lock);
 	if (!next)
 		return;
-	accept_the_rest_except(a, &next->listeners);
+	part_from_all_except(a, &next->listeners);
 	a->options = *next;
 	queue_forget_room(a->options.queue);
 	lock_acquire(&a->lock);
@@ -221,7 +274,7 @@ static void *acceptor_run(void *argument)
 		wait_and_accept(a);
 	/* What inherited listeners hold is for the next process that gets them. */
 	if (a->options.listeners_close)
-		accept_the_rest_except(a, &none);
+		part_from_all_except(a, &none);
 	return NULL;
 }
 

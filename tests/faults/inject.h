@@ -57,6 +57,7 @@
 	CALL(readlink)           \
 	CALL(realloc)            \
 	CALL(recv)               \
+	CALL(recvfrom)           \
 	CALL(sched_getaffinity)  \
 	CALL(sched_setscheduler) \
 	CALL(send)               \

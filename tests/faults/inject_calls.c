@@ -276,6 +276,14 @@ REPLACE(ssize_t, recv, "recv", int fd, void *buffer, size_t bytes, int flags)
 				 : next_recv()(fd, buffer, v == VERDICT_SHORT ? 1 : bytes, flags);
 }
 
+REPLACE(ssize_t, recvfrom, "recvfrom", int fd, void *buffer, size_t bytes, int flags,
+	struct sockaddr *address, socklen_t *address_bytes)
+{
+	return fails_if(waits(fd, flags), CALL_recvfrom, CALLER)
+		       ? -1
+		       : next_recvfrom()(fd, buffer, bytes, flags, address, address_bytes);
+}
+
 REPLACE(ssize_t, send, "send", int fd, const void *buffer, size_t bytes, int flags)
 {
 	const enum verdict v =

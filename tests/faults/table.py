@@ -127,6 +127,9 @@ ROWS = (
     _row("fcntl_set", "EACCES", EITHER, HARMLESS, "reload systemd"),
     # The readiness notice: lost, with a warning.
     _row("sendto", "ECONNREFUSED ENOENT ENOBUFS EAGAIN EPERM", GOES_ON, HARMLESS, "systemd"),
+    # Which handshakes are half done as a listener closes: it then waits its full time.
+    _row("sendto", "ECONNREFUSED ENOBUFS ENOMEM EAGAIN EPERM", GOES_ON, HARMLESS, RELOAD),
+    _row("recvfrom", "EAGAIN EINTR ENOBUFS ENOMEM", GOES_ON, HARMLESS, RELOAD),
     # Files.
     _row("open_null", "EMFILE ENFILE ENOENT", REFUSES, HARMLESS, "closed"),
     _row("open_log", "EACCES ENOENT EMFILE ENXIO", GOES_ON, HARMLESS, RELOAD),
@@ -158,8 +161,8 @@ ROWS = (
     _row("waitpid", "EINTR", GOES_ON, HARMLESS, "reload", bursts=(1, 5)),
     # What could wait for another process, or for a client, is told not to.
     *(_row(call, HANG, GOES_ON, HARMLESS) for call in (
-        "accept4", "recv", "send", "read_bell", "write_bell", "read_signal", "write_log",
-        "open_log", "getrandom")),
+        "accept4", "recv", "send", "sendto", "recvfrom", "read_bell", "write_bell",
+        "read_signal", "write_log", "open_log", "getrandom")),
     *(_row(call, HANG, GOES_ON, HARMLESS, "reload") for call in ("read_pipe", "waitpid")),
     _row("send_log", HANG, GOES_ON, HARMLESS, "socket"),
     _row("sendto", HANG, GOES_ON, HARMLESS, "syslog systemd"),
@@ -232,6 +235,7 @@ SYMBOLS = {
     "readlink": ("readlink",),
     "realloc": ("realloc", "reallocarray"),
     "recv": ("recv",),
+    "recvfrom": ("recvfrom",),
     "sched_getaffinity": ("sched_getaffinity",),
     "sched_setscheduler": ("sched_setscheduler",),
     "send": ("send",),

@@ -469,7 +469,8 @@ class Server:
     def refuses(self, address=None):
         """True when nobody listens any more."""
         try:
-            Client.connect(address or self.address, timeout=seconds(1)).close()
+            # A listener that is about to close ignores newcomers for a moment.
+            Client.connect(address or self.address, timeout=seconds(0.2)).close()
         except ConnectionRefusedError:
             return True
         except (ConnectionResetError, TimeoutError):

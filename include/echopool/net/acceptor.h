@@ -44,15 +44,16 @@ struct acceptor;
 struct acceptor *acceptor_start(const struct acceptor_options *options);
 
 /*
- * Has the acceptor go by other options. Of the listeners that are not among the new ones it first
- * accepts what the kernel's backlog holds, past the queue's limit too. When this returns, it does
- * not touch them any more. Main thread.
+ * Has the acceptor go by other options. The listeners that are not among the new ones first take no
+ * new clients; those whose handshake has begun are awaited, half a second at most, and what the
+ * kernel's backlog holds is accepted, past the queue's limit too. When this returns, the acceptor
+ * does not touch them any more. Main thread.
  */
 void acceptor_change(struct acceptor *a, const struct acceptor_options *options);
 
 /*
- * Stops accepting: takes what the backlog of listeners that close holds, past the queue's limit
- * too, ends the thread and waits for it. Main thread; afterwards the listeners may be closed.
+ * Stops accepting: parts from listeners that close as acceptor_change() does, ends the thread and
+ * waits for it. Main thread; afterwards the listeners may be closed.
  */
 void acceptor_stop(struct acceptor *a);
 
