@@ -34,7 +34,7 @@ static bool change_listeners(const struct parts *p, struct change *c)
 static bool grow(struct parts *p, const struct change *c)
 {
 	const unsigned int before = pool_workers(p->pool);
-	const struct worker_options options = parts_worker_options(p, &c->share);
+	const struct worker_options options = parts_worker_options(p);
 
 	if (c->workers > before && !pool_resize(p->pool, c->workers, &options))
 		return false;
@@ -91,7 +91,7 @@ static void log_changes(const struct parts *p, const struct settings *next)
 static void commit(struct parts *p, const struct change *c)
 {
 	const struct listeners old = p->listeners;
-	const struct worker_options options = parts_worker_options(p, &c->share);
+	const struct worker_options options = parts_worker_options(p);
 	const enum log_level was = p->settings->log.level;
 	const enum log_level level = c->settings->log.level;
 	struct acceptor_options acceptor;

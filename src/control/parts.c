@@ -74,13 +74,12 @@ void parts_tune(struct worker_tuning *t, const struct settings *s)
 	atomic_store_explicit(&t->log_connections, s->log.connections, memory_order_relaxed);
 }
 
-struct worker_options parts_worker_options(const struct parts *p, const struct fd_share *share)
+struct worker_options parts_worker_options(const struct parts *p)
 {
 	return (struct worker_options){
 		.queue = p->queue,
 		.access = p->access,
 		.tuning = &p->tuning,
-		.worker_connections = share->worker_connections,
 	};
 }
 
@@ -114,7 +113,7 @@ static bool make_parts(struct parts *p)
 
 static bool start_threads(struct parts *p, unsigned int workers)
 {
-	const struct worker_options worker = parts_worker_options(p, &p->share);
+	const struct worker_options worker = parts_worker_options(p);
 	const struct acceptor_options acceptor = parts_acceptor_options(p);
 
 	queue_set_capacity(p->queue, workers, p->share.worker_connections);

@@ -131,7 +131,7 @@ static bool somebody_waits_at(const struct listener *l)
  */
 static enum accept_verdict accept_the_rest(struct acceptor *a, const struct listener *l)
 {
-	const uint32_t room = queue_promise_room(a->options.queue, a->options.backlog + 1);
+	const uint32_t room = queue_make_room(a->options.queue, a->options.backlog + 1);
 	enum accept_verdict v = ACCEPT_TAKEN;
 
 	for (uint32_t i = 0; i < room && may_go_on(v); i++)
@@ -215,7 +215,6 @@ static void follow_change(struct acceptor *a)
 		return;
 	part_from_all_except(a, &next->listeners);
 	a->options = *next;
-	queue_forget_room(a->options.queue);
 	lock_acquire(&a->lock);
 	a->next = NULL;
 	condition_signal(&a->changed);

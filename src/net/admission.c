@@ -42,6 +42,7 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 		[ACCESS_TOO_MANY] = "too-many-of-its-address",
 		[ACCESS_NO_MEMORY] = "no-memory",
 	};
+	const bool asked = a->sweeping || a->options.queue_full == QUEUE_FULL_WAIT;
 	enum access_verdict v;
 
 	if (a->options.log_connections)
@@ -50,7 +51,7 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 	if (v != ACCESS_ADMITTED) {
 		stat_add(&a->refused[v], 1);
 		acceptor_turn_away(a, arrival, reasons[v]);
-	} else if (!queue_push(a->options.queue, arrival)) {
+	} else if (!queue_push(a->options.queue, arrival, asked)) {
 		stat_add(&a->rejected, 1);
 		access_release(a->options.access, &arrival->peer);
 		acceptor_turn_away(a, arrival, "queue-full");

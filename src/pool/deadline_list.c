@@ -27,16 +27,24 @@ void deadline_list_append(struct deadline_list *list, struct deadline_entry *ent
 	insert_after(list->head.prev, entry);
 }
 
-void deadline_list_insert(struct deadline_list *list, struct deadline_entry *entry,
-			  struct deadline_entry *near)
+void deadline_list_insert(struct deadline_list *list, struct deadline_entry *entry)
 {
 	struct deadline_entry *older = list->head.prev;
 
-	if (near && near->since_ns >= entry->since_ns)
-		older = near;
 	while (older != &list->head && older->since_ns > entry->since_ns)
 		older = older->prev;
 	insert_after(older, entry);
+}
+
+void deadline_list_move_all(struct deadline_list *to, struct deadline_list *from)
+{
+	if (from->head.next == &from->head)
+		return;
+	from->head.next->prev = to->head.prev;
+	to->head.prev->next = from->head.next;
+	from->head.prev->next = &to->head;
+	to->head.prev = from->head.prev;
+	deadline_list_init(from);
 }
 
 void deadline_list_remove(struct deadline_entry *entry)
@@ -54,11 +62,6 @@ void deadline_list_touch(struct deadline_list *list, struct deadline_entry *entr
 struct deadline_entry *deadline_list_oldest(const struct deadline_list *list)
 {
 	return list->head.next == &list->head ? NULL : list->head.next;
-}
-
-struct deadline_entry *deadline_list_newest(const struct deadline_list *list)
-{
-	return list->head.prev == &list->head ? NULL : list->head.prev;
 }
 
 uint64_t deadline_list_next_ns(const struct deadline_list *list, uint32_t timeout_ms)

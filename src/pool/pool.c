@@ -65,21 +65,20 @@ static int start_next(struct pool *p, const struct worker_options *options)
 /* Joins and frees all workers from number keep on, which must be about to end. */
 static void join_from(struct pool *p, unsigned int keep)
 {
-	for (unsigned int i = keep; i < p->count; i++) {
-		worker_join(p->workers[i]);
-		stats_sum(worker_stats(p->workers[i]), &p->left_stats);
+	while (p->count > keep) {
+		struct worker *w = p->workers[--p->count];
+
+		worker_join(w);
+		stats_sum(worker_stats(w), &p->left_stats);
 		p->left++;
-		log_debug("worker %u ended", i);
-		worker_free(p->workers[i]);
+		log_debug("worker %u ended", p->count);
+		worker_free(w);
 	}
-	p->count = keep;
 }
 
 static void shrink(struct pool *p, unsigned int workers, struct queue *queue)
 {
-	/* All are dismissed before the first ends: none hands over to another that leaves. */
-	for (unsigned int i = workers; i < p->count; i++)
-		queue_dismiss(queue, i);
+	queue_dismiss(queue, workers);
 	join_from(p, workers);
 }
 

@@ -27,6 +27,8 @@ struct queue *queue_new(uint32_t limit, unsigned int slots)
 	}
 	q->limit = limit;
 	q->capacity = UINT64_MAX;
+	q->worker_connections = UINT32_MAX;
+	deadline_list_init(&q->handed);
 	lock_init(&q->lock);
 	condition_init(&q->not_empty);
 	condition_init(&q->not_full);
@@ -56,15 +58,14 @@ bool queue_set_limit(struct queue *q, uint32_t limit)
 	return fits;
 }
 
-bool queue_push(struct queue *q, struct arrival *a)
+bool queue_push(struct queue *q, struct arrival *a, bool asked)
 {
 	bool room;
 
 	lock_acquire(&q->lock);
-	room = q->promised || q->ring.count < q->limit;
+	/* Only the acceptor fills the ring, and it never shrinks: room that was there is there. */
+	room = q->ring.count < (asked ? q->ring.capacity : q->limit);
 	if (room) {
-		if (q->promised)
-			q->promised--;
 		ring_push(&q->ring, a);
 		q->pushed++;
 		queue_wake_next(q);
@@ -87,25 +88,16 @@ uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns)
 		condition_wait_until(&q->not_full, &q->lock, deadline_ns);
 	room = q->interrupted ? 0 : room_now(q);
 	q->interrupted = false;
-	q->promised = room;
 	lock_release(&q->lock);
 	return room;
 }
 
-void queue_forget_room(struct queue *q)
-{
-	lock_acquire(&q->lock);
-	q->promised = 0;
-	lock_release(&q->lock);
-}
-
-uint32_t queue_promise_room(struct queue *q, uint32_t more)
+uint32_t queue_make_room(struct queue *q, uint32_t more)
 {
 	uint32_t room;
 
 	lock_acquire(&q->lock);
 	room = ring_reserve(&q->ring, q->ring.count + more) ? more : room_now(q);
-	q->promised = room;
 	lock_release(&q->lock);
 	return room;
 }

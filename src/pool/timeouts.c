@@ -138,5 +138,5 @@ void timeouts_apply(struct worker *w)
 		close_if_silent(w, &w->reading, CONN_END_IDLE);
 	look_at_writing(w);
 	if (w->saturated && timeouts_next_ns(w) <= w->now_ns)
-		w->must_take = true;
+		worker_must_take(w);
 }

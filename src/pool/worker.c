@@ -4,8 +4,8 @@
  * connections come through the queue, and figures and tuning are single atomic numbers.
  *
  * A worker that holds nothing sleeps in queue_take(). One that holds connections sleeps in
- * epoll_wait, with its bell in the same set, and goes to queue_take() when the bell was rung or a
- * connection ended. The echo itself takes no lock.
+ * epoll_wait, with its bell in the same set. It goes to queue_take() when it was rung, which it
+ * also does itself when a connection ends. The echo itself takes no lock.
  *
  * The set is level-triggered: what one turn leaves in a socket is reported again after the other
  * connections had their turn. No event names a connection that is gone: a descriptor is at most
@@ -56,7 +56,7 @@ struct worker *worker_new(unsigned int index, const struct worker_options *optio
 		errno = error;
 		return NULL;
 	}
-	queue_set_slot(options->queue, index, options->worker_connections, &w->bell);
+	queue_set_slot(options->queue, index, &w->bell);
 	return w;
 }
 
@@ -97,12 +97,11 @@ static bool take(struct worker *w)
 	const uint32_t offered = timeouts_count_evictable(w);
 	struct queue_batch batch;
 
-	w->must_take = false;
 	queue_take(w->options.queue, w->index, w->held, offered, &batch);
 	w->offered_ns = w->now_ns;
 	w->now_ns = clock_now_ns();
 	w->saturated = batch.saturated;
-	worker_adopt_handed(w, batch.handed);
+	worker_adopt_handed(w, &batch.handed);
 	for (unsigned int i = 0; i < batch.count; i++) {
 		stats_add_wait(&w->stats, (w->now_ns - batch.arrivals[i].accepted_ns) / 1000);
 		worker_adopt(w, &batch.arrivals[i]);
@@ -110,7 +109,7 @@ static bool take(struct worker *w)
 	timeouts_evict(w, batch.evict);
 	/* The queue counts on this room: it must learn if a connection was not silent after all. */
 	if (batch.evict)
-		w->must_take = true;
+		worker_must_take(w);
 	if (batch.leaving && !batch.stopped)
 		worker_hand_over(w);
 	return !batch.leaving && !batch.stopped && !(batch.ended && w->held == 0);
@@ -118,25 +117,24 @@ static bool take(struct worker *w)
 
 /*
  * Waits for the connections and the bell, and gives those that are ready one turn each. It does not
- * sleep while the queue does not know of the room that a closed connection left.
+ * sleep when it was rung already, which may have been by itself, without the bell.
  */
 static void wait_and_serve(struct worker *w)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
-	const int timeout_ms = w->must_take ? 0 : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
+	const int timeout_ms = queue_is_rung(w->options.queue, w->index)
+				       ? 0
+				       : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
 	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
 
 	if (n < 0 && errno != EINTR)
 		fail(errno, "epoll_wait");
 	w->now_ns = clock_now_ns();
-	for (int i = 0; i < n; i++) {
+	/* The bell only ends the wait: what it was rung for, queue_is_rung() says. */
+	for (int i = 0; i < n; i++)
 		if (events[i].data.ptr)
 			worker_serve(w, events[i].data.ptr);
-		else
-			w->must_take = true;
-	}
 	timeouts_apply(w);
-	w->must_take = w->must_take || queue_is_rung(w->options.queue, w->index);
 }
 
 static void *worker_run(void *argument)
@@ -148,7 +146,7 @@ static void *worker_run(void *argument)
 	thread_set_name(name);
 	w->now_ns = clock_now_ns();
 	for (;;) {
-		if ((w->must_take || w->held == 0) && !take(w))
+		if ((w->held == 0 || queue_is_rung(w->options.queue, w->index)) && !take(w))
 			break;
 		tune_buffer(w);
 		if (w->held)

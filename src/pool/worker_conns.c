@@ -34,7 +34,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 {
 	deadline_list_remove(&c->deadline);
 	w->held--;
-	w->must_take = true;
+	worker_must_take(w);
 	/*
 	 * close() takes a descriptor out of the set only if no other process has a copy. A child
 	 * that is started for a reload has one until it executes (epoll(7), Q6). A connection that
@@ -50,7 +50,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 /* Closes an arrival that there is no memory for. */
 static void drop_arrival(struct worker *w, struct arrival *a)
 {
-	w->must_take = true;
+	worker_must_take(w);
 	access_release(w->options.access, &a->peer);
 	stat_add(&w->stats.ended[CONN_END_ERROR], 1);
 	close(a->fd); /* nothing was read from it, so no error matters */
@@ -75,55 +75,40 @@ void worker_adopt(struct worker *w, struct arrival *a)
 		worker_close(w, c, CONN_END_ERROR);
 }
 
-/* The connections of one worker come newest first, which is quick to insert. */
-void worker_adopt_handed(struct worker *w, struct queue_link *links)
+/*
+ * Those that wait for their client start their idle time afresh, which needs no search. A client
+ * that does not read cannot gain time by it.
+ */
+void worker_adopt_handed(struct worker *w, struct deadline_list *handed)
 {
-	struct deadline_entry *near_reading = NULL, *near_writing = NULL;
+	struct deadline_entry *oldest;
 
-	while (links) {
-		struct conn *c = conn_of_link(links);
-		struct deadline_entry **near = c->pending ? &near_writing : &near_reading;
+	while ((oldest = deadline_list_oldest(handed))) {
+		struct conn *c = conn_of_deadline(oldest);
 
-		links = links->next;
+		deadline_list_remove(oldest);
 		w->held++;
 		stat_add(&w->stats.handed_in, 1);
-		deadline_list_insert(list_of(w, c), &c->deadline, *near);
-		if (watch(w, EPOLL_CTL_ADD, c))
-			*near = &c->deadline;
+		if (c->pending)
+			deadline_list_insert(&w->writing, oldest);
 		else
+			deadline_list_append(&w->reading, oldest, w->now_ns);
+		if (!watch(w, EPOLL_CTL_ADD, c))
 			worker_close(w, c, CONN_END_ERROR);
 	}
 }
 
-/*
- * Moves all connections of a list to the front of links, oldest first; queue_hand_over() reverses
- * the order.
- */
-static struct queue_link *unlink_all(struct worker *w, struct deadline_list *list,
-				     struct queue_link *links)
-{
-	struct deadline_entry *newest;
-
-	while ((newest = deadline_list_newest(list))) {
-		struct conn *c = conn_of_deadline(newest);
-
-		deadline_list_remove(newest);
-		w->held--;
-		stat_add(&w->stats.handed_out, 1);
-		/* This fails only for a descriptor that is not in the set, and each is. */
-		if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0)
-			fail(errno, "epoll_ctl");
-		c->link.next = links;
-		links = &c->link;
-	}
-	return links;
-}
-
 void worker_hand_over(struct worker *w)
 {
-	struct queue_link *links = unlink_all(w, &w->writing, NULL);
+	const uint32_t count = w->held;
 
-	queue_hand_over(w->options.queue, w->index, unlink_all(w, &w->reading, links));
+	/* Takes all descriptors out of the set at once. */
+	close(w->epoll_fd);
+	w->epoll_fd = -1;
+	stat_add(&w->stats.handed_out, count);
+	w->held = 0;
+	deadline_list_move_all(&w->reading, &w->writing);
+	queue_hand_over(w->options.queue, w->index, &w->reading, count);
 }
 
 void worker_serve(struct worker *w, struct conn *c)

@@ -13,25 +13,24 @@
  *                                 the lock in a later step
  *   head, count                   the ring: connections head .. head + count - 1 wait
  *   slot[]                        struct slot
- *   asleep                        the slots' asleep; sleepers is their number
+ *   asleep                        a set; sleepers is their number
  *   waiting                       those of them that not_empty has not woken yet
+ *   handed                        the list of that name, as a set
  *   edge[]                        a bell's edge that epoll has not reported yet
- *   has_room() ..                 the functions of the same name; wake_next() and ring_all() have a
- *     hand_over_target()          queue_ before it there. wake_next() is wake_one(), and if no
- *                                 worker has room, a bell for all that do not know it.
- *                                 hand_over_target() is least_loaded(), with or without room
+ *   HAS_ROOM() .. wake_next()     the functions of the same name; wake_next() and ring_all() have a
+ *                                 queue_ before it there. wake_next() is wake_one(), and if no
+ *                                 worker has room, a bell for all that do not know it
  *   proctype worker               worker_run(): take(), wait_and_serve(), worker_hand_over()
+ *   awake                         it is not in epoll_wait: it looks at rung before it sleeps there
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
  *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
  *   proctype operator             the main thread: pool_resize(), acceptor_change(), parts_close(),
  *                                 parts_end(), and what they call of queue.h
- *   promised                      what queue_wait_for_room() granted and queue_push() will take,
- *                                 whatever becomes of the limit
- *   accept_the_rest()             with queue_promise_room(): all that are in the backlog, past the
+ *   ring_size                     the ring's capacity, which queue_push() goes by: the acceptor has
+ *                                 asked for room before each
+ *   accept_the_rest()             with queue_make_room(): all that are in the backlog, past the
  *                                 limit; or fewer, when memory is short
- *   queue_is_rung()               left out: it only has a worker take before its bell's edge, which
- *                                 stays to come, as a connection's end does already
  *   proctype spurious             wake-ups of a condition variable that nobody asked for
  *
  * Left out: queue_expire() and every other deadline, so that no clock can make good for a wake-up
@@ -104,20 +103,19 @@ mtype = { WORKING, LEAVING, STOPPING };
 mtype phase = WORKING;
 
 typedef slot_t {
-	bool bell; /* somebody is here */
 	bool rung;
-	bool leaving;
 	bool knows_saturated; /* that others wait and no worker has room */
 	byte held;
 	byte evicting;
-	byte handed; /* a set */
 };
 
 /* The queue; under its lock. */
 slot_t slot[WORKERS];
 byte head, count;
 byte limit = LIMIT;
-byte promised; /* room that the acceptor was granted and has not used */
+byte ring_size = LIMIT;
+byte handed;   /* a set */
+byte workers;  /* those from this number on leave, or are not there */
 byte worker_connections = ROOM;
 byte capacity = START * ROOM; /* how many all workers together may hold */
 byte evicting;
@@ -135,7 +133,7 @@ bool stopping, acceptor_ended;
 bool settled, finished; /* the operator has made its changes; has stopped the server */
 
 /* Used within one step only. */
-hidden byte i, c, best, sum, set;
+hidden byte i, c, best, sum, set, share;
 hidden byte woken;
 
 /* Each connection has one owner. */
@@ -144,12 +142,13 @@ inline audit()
 	set = (ALL >> next) << next;
 	sum = CONNS - next;
 	sum = sum + count + BITS(gone);
-	set = set | gone | ((BIT(count) - 1) << head);
+	set = set | gone | handed | ((BIT(count) - 1) << head);
+	sum = sum + BITS(handed);
 	i = 0;
 	do
 	:: i < WORKERS ->
-		set = set | holds[i] | slot[i].handed;
-		sum = sum + BITS(holds[i]) + BITS(slot[i].handed);
+		set = set | holds[i];
+		sum = sum + BITS(holds[i]);
 		i++
 	:: else -> break
 	od;
@@ -171,62 +170,41 @@ inline signal_not_full()
 	acceptor_waiting = false
 }
 
-#define has_room(p) \
-	(slot[p].bell && !slot[p].leaving && slot[p].held < worker_connections && SPARE)
-
-/* What all have reported, and what they have. */
-#define HAS(p) (BITS(holds[p]) + BITS(slot[p].handed))
+/* What all have reported, and what they have; with what was handed over. */
 #if WORKERS == 1
-#define HELD     slot[0].held
-#define ALL_HAVE HAS(0)
+#define REPORTED slot[0].held
+#define HAVE     BITS(holds[0])
 #elif WORKERS == 2
-#define HELD     (slot[0].held + slot[1].held)
-#define ALL_HAVE (HAS(0) + HAS(1))
+#define REPORTED slot[0].held + slot[1].held
+#define HAVE     BITS(holds[0]) + BITS(holds[1])
 #else
-#define HELD     (slot[0].held + slot[1].held + slot[2].held)
-#define ALL_HAVE (HAS(0) + HAS(1) + HAS(2))
+#define REPORTED slot[0].held + slot[1].held + slot[2].held
+#define HAVE     BITS(holds[0]) + BITS(holds[1]) + BITS(holds[2])
 #endif
+#define HELD     (REPORTED + BITS(handed))
+#define ALL_HAVE (HAVE + BITS(handed))
 #ifdef BUG_EACH_BOUND_ALONE
 #define SPARE true
 #else
 #define SPARE (HELD < capacity)
 #endif
 
-inline least_loaded(except)
+#define HAS_ROOM(p) (slot[p].held < worker_connections && SPARE)
+#define MAY_TAKE(p) (handed || count && HAS_ROOM(p))
+
+inline least_loaded()
 {
 	best = NOBODY;
 	i = 0;
 	do
-	:: i < WORKERS ->
+	:: i < workers ->
 		if
-		:: i != except && has_room(i) &&
-		   (best == NOBODY || slot[i].held < slot[best].held) -> best = i
+		:: best == NOBODY || slot[i].held < slot[best].held -> best = i
 		:: else
 		fi;
 		i++
 	:: else -> break
 	od
-}
-
-inline hand_over_target()
-{
-	best = NOBODY;
-	i = 0;
-	do
-	:: i < WORKERS ->
-		if
-#ifdef BUG_HAND_OVER_TO_LEAVER
-		:: i != w && slot[i].bell &&
-#else
-		:: slot[i].bell && !slot[i].leaving &&
-#endif
-		   (best == NOBODY || slot[i].held < slot[best].held) -> best = i
-		:: else
-		fi;
-		i++
-	:: else -> break
-	od;
-	assert(best != NOBODY)
 }
 
 inline ring_bell(p)
@@ -243,12 +221,7 @@ inline ring_all()
 {
 	i = 0;
 	do
-	:: i < WORKERS ->
-		if
-		:: slot[i].bell -> ring_bell(i)
-		:: else
-		fi;
-		i++
+	:: i < workers -> ring_bell(i); i++
 	:: else -> break
 	od
 }
@@ -256,12 +229,12 @@ inline ring_all()
 inline wake_one()
 {
 	if
-	:: asleep && SPARE ->
+	:: asleep && (handed || SPARE) ->
 		signal_not_empty();
 		woken = true
 	:: else ->
-		least_loaded(NOBODY);
-		woken = best != NOBODY;
+		least_loaded();
+		woken = best != NOBODY && MAY_TAKE(best);
 		if
 		:: woken -> ring_bell(best)
 		:: else
@@ -275,31 +248,18 @@ inline wake_next()
 	wake_one();
 	i = 0;
 	do
-	:: !woken && i < WORKERS ->
+	:: !woken && i < workers ->
 		if
 #ifdef BUG_RING_AGAIN_AND_AGAIN
-		:: slot[i].bell -> ring_bell(i)
+		:: true -> ring_bell(i)
 #else
-		:: slot[i].bell && !slot[i].knows_saturated -> ring_bell(i)
+		:: !slot[i].knows_saturated -> ring_bell(i)
 #endif
 		:: else
 		fi;
 		i++
 	:: else -> break
 	od
-}
-
-inline wake(p)
-{
-	if
-	:: asleep & BIT(p) ->
-#ifdef BUG_SIGNAL_FOR_ONE
-		signal_not_empty()
-#else
-		waiting = 0
-#endif
-	:: else -> ring_bell(p)
-	fi
 }
 
 /* The oldest that waits becomes w's. */
@@ -324,9 +284,9 @@ inline pop()
 #endif
 }
 
-#define MUST_SLEEP                                                                     \
-	(!holds[w] && !(count && has_room(w)) && !slot[w].handed && !slot[w].leaving && \
-	 !stopped && !(closed && !count))
+#define HAS_ENDED     (closed && !count && !handed)
+#define IS_LEAVING(p) ((p) >= workers)
+#define MUST_SLEEP    (!holds[w] && !MAY_TAKE(w) && !IS_LEAVING(w) && !HAS_ENDED && !stopped)
 
 inline fall_asleep()
 {
@@ -344,31 +304,43 @@ inline sleep_until_needed()
 	od
 }
 
-inline give_own()
+inline begin_take()
 {
 #ifndef BUG_RUNG_CLEARED_LATE
 	slot[w].rung = false;
 #endif
 	slot[w].knows_saturated = false;
 	evicting = evicting - slot[w].evicting;
-	slot[w].evicting = 0;
-	holds[w] = holds[w] | slot[w].handed;
-	slot[w].handed = 0
+	slot[w].evicting = 0
+}
+
+/* The first that was handed over becomes w's. */
+inline take_handed()
+{
+	i = 0;
+	do
+	:: !(handed & BIT(i)) -> i++
+	:: else -> break
+	od;
+	handed = handed & ~BIT(i);
+	holds[w] = holds[w] | BIT(i)
 }
 
 /* An eighth of so few is nothing. */
 inline take_share()
 {
 	c = 0;
-	least_loaded(w);
+	share = HELD / workers;
 	do
-	:: count && c < TAKE && has_room(w) &&
 #ifdef BUG_EQUALS_WAIT_FOR_EACH_OTHER
-	   (best == NOBODY || slot[w].held < slot[best].held) ->
+	:: c < TAKE && slot[w].held < share && MAY_TAKE(w) ->
 #else
-	   (asleep -> !slot[w].held : best == NOBODY || slot[w].held <= slot[best].held) ->
+	:: c < TAKE && slot[w].held <= share && MAY_TAKE(w) ->
 #endif
-		pop();
+		if
+		:: handed -> take_handed()
+		:: else -> pop()
+		fi;
 		slot[w].held++;
 		c++
 	:: else -> break
@@ -378,9 +350,9 @@ inline take_share()
 inline ask_to_evict()
 {
 	if
-	:: count && !has_room(w) ->
-		least_loaded(NOBODY);
-		slot[w].knows_saturated = best == NOBODY
+	:: count ->
+		least_loaded();
+		slot[w].knows_saturated = !HAS_ROOM(best)
 	:: else
 	fi;
 	if
@@ -400,7 +372,7 @@ inline ask_to_evict()
 inline pass_on()
 {
 	if
-	:: count ->
+	:: count || handed ->
 #if defined(BUG_NO_PASSING_ON)
 		skip
 #elif defined(BUG_FULL_ARE_NOT_RUNG)
@@ -415,21 +387,28 @@ inline pass_on()
 /* Within an atomic of the caller, which goes on in the same step: what follows is its own. */
 inline queue_take()
 {
-	must_take = false;
 	evict = 0;
-	slot[w].held = BITS(holds[w]) + BITS(slot[w].handed);
+	slot[w].held = BITS(holds[w]);
 	offered = BITS(holds[w] & SILENT);
 	sleep_until_needed();
-	give_own();
+	begin_take();
 	if
-	:: !stopped && !slot[w].leaving ->
+	:: stopped ->
+#ifndef BUG_STOP_LEAVES_WHAT_IS_HANDED
+		holds[w] = holds[w] | handed;
+		handed = 0
+#endif
+	:: else
+	fi;
+	if
+	:: !stopped && !IS_LEAVING(w) ->
 		take_share();
 		ask_to_evict();
 		pass_on()
 	:: else
 	fi;
 	offered = 0;
-	ended = closed && !count;
+	ended = HAS_ENDED;
 	audit()
 }
 
@@ -443,59 +422,28 @@ inline close_conn()
 	od;
 	holds[w] = holds[w] & ~BIT(c);
 	gone = gone | BIT(c);
-	must_take = true;
-	audit()
-}
-
-inline clear_slot(p)
-{
-	slot[p].bell = false;
-	slot[p].rung = false;
-	slot[p].leaving = false;
-	slot[p].knows_saturated = false;
-	slot[p].held = 0;
-	evicting = evicting - slot[p].evicting;
-	slot[p].evicting = 0;
-#ifndef BUG_CLEARED_SLOT_SWALLOWS
-	pass_on()
+#ifndef BUG_SLEEPS_WITH_NEWS
+	slot[w].rung = true; /* queue_ring_self() */
 #endif
+	audit()
 }
 
 inline queue_hand_over()
 {
-	c = 0;
-	do
-	:: c < CONNS ->
-		if
-		:: holds[w] & BIT(c) ->
-			hand_over_target();
-			slot[best].handed = slot[best].handed | BIT(c);
-			slot[best].held++;
-			holds[w] = holds[w] & ~BIT(c);
+	assert(!slot[w].evicting && workers);
+	handed = handed | holds[w];
+	holds[w] = 0;
+	slot[w].held = 0;
 #ifndef BUG_HAND_OVER_IN_SILENCE
-			wake(best)
+	pass_on()
 #endif
-		:: else
-		fi;
-		c++
-	:: else -> break
-	od;
-	assert(!slot[w].evicting && !slot[w].handed);
-	clear_slot(w)
 }
 
 /* Hangs up when it likes, or because its time has come. */
 #define MAY_END   (holds[w] & (phase == WORKING -> ALL & ~(SILENT | BUSY) : ALL))
 /* The offer's timer runs. Offers that would change nothing are left out, so that runs can end. */
-#define MAY_OFFER (saturated && (holds[w] & SILENT) && (count > evicting || !count || has_room(w)))
+#define MAY_OFFER (saturated && (holds[w] & SILENT) && (count > evicting || !count || HAS_ROOM(w)))
 
-#ifdef BUG_SLEEPS_WITH_NEWS
-#define NEWS(x) news = x
-#define GOES_TO_QUEUE (must_take && news || !holds[w])
-#else
-#define NEWS(x) skip
-#define GOES_TO_QUEUE (must_take || !holds[w])
-#endif
 #ifdef BUG_RUNG_CLEARED_LATE
 #define TURN goto clear_rung
 #else
@@ -504,22 +452,24 @@ inline queue_hand_over()
 
 proctype worker(byte w)
 {
-	bool must_take, saturated, ended, news;
+	bool awake, saturated, ended;
 	byte offered, evict;
 
 end_wait_for_start:
 	running[w];
 turn:
 	/*
-	 * One event of epoll_wait's batch, or queue_take(), which follows the batch. While it must
-	 * take, epoll_wait has a timeout of 0.
+	 * One event of epoll_wait's batch; or after the batch queue_take() if it is rung, else it
+	 * sleeps.
 	 */
 	if
-	:: atomic { holds[w] && edge[w] -> edge[w] = false; must_take = true; NEWS(true); goto turn }
-	:: atomic { MAY_END -> set = MAY_END; close_conn(); NEWS(true); goto turn }
-	:: atomic { !must_take && MAY_OFFER -> must_take = true; NEWS(true); goto turn }
+	:: atomic { holds[w] && edge[w] -> edge[w] = false; awake = true; goto turn }
+	:: atomic { MAY_END -> set = MAY_END; close_conn(); awake = true; goto turn }
+	:: atomic { !slot[w].rung && MAY_OFFER -> slot[w].rung = true; awake = true; goto turn }
+	:: atomic { awake && holds[w] && !slot[w].rung -> awake = false; goto turn }
 	:: atomic {
-		GOES_TO_QUEUE ->
+		awake && slot[w].rung || !holds[w] ->
+		awake = true;
 #ifdef BUG_CHECKS_BEFORE_THE_LOCK
 		if
 		:: MUST_SLEEP -> goto sleep
@@ -527,10 +477,9 @@ turn:
 		fi;
 #endif
 		queue_take();
-		NEWS(false);
 		if
 		:: evict -> goto close_for_others
-		:: slot[w].leaving && !stopped -> goto leave
+		:: IS_LEAVING(w) && !stopped -> goto leave
 		:: stopped || ended && !holds[w] -> goto end
 		:: else -> TURN
 		fi
@@ -556,7 +505,7 @@ end:
 		holds[w] = 0;
 		edge[w] = false;
 		running[w] = false;
-		must_take = false;
+		awake = false;
 		saturated = false;
 		ended = false;
 		audit();
@@ -588,9 +537,6 @@ inline queue_wait_for_room()
 		:: else -> break
 		od;
 		room = (interrupted -> 0 : ROOM_NOW);
-#ifndef BUG_LIMIT_FALLS_ON_PROMISES
-		promised = room;
-#endif
 		interrupted = false
 	}
 }
@@ -600,15 +546,15 @@ inline accept_and_push()
 {
 	atomic {
 		/* With queue_full = "wait" nobody is turned away. */
-		assert(count < limit || promised);
+#ifdef BUG_LIMIT_FALLS_ON_ROOM_ASKED_FOR
+		assert(count < limit);
+#else
+		assert(count < ring_size);
+#endif
 		assert(next == head + count);
 		next++;
 		count++;
 		room--;
-		if
-		:: promised -> promised--
-		:: else
-		fi;
 #ifdef BUG_FULL_ARE_NOT_RUNG
 		wake_one();
 		if
@@ -626,10 +572,10 @@ inline accept_the_rest()
 {
 	atomic {
 		if
-		:: room = CONNS - next
+		:: room = CONNS - next;
+		   ring_size = (count + room > ring_size -> count + room : ring_size)
 		:: room = ROOM_NOW
-		fi;
-		promised = room
+		fi
 	}
 	do
 	:: room && next < CONNS -> accept_and_push()
@@ -645,8 +591,7 @@ proctype acceptor()
 	:: stopping -> break
 	:: change && !stopping ->
 		accept_the_rest();
-		/* queue_forget_room() */
-		atomic { promised = 0; change = false }
+		change = false
 	:: next < CONNS && !stopping && !change ->
 		/* One listener has connections, or each of two. */
 		if
@@ -677,15 +622,25 @@ proctype acceptor()
 
 inline queue_set_slot(p)
 {
-	slot[p].bell = true
+	workers = p + 1
 }
 
-inline queue_dismiss(p)
+/* All from number `first` on are to leave; their bells ring one by one. */
+inline queue_dismiss(first)
 {
 	atomic {
-		slot[p].leaving = true;
-		wake(p)
+		workers = first;
+#ifdef BUG_SIGNAL_FOR_ONE
+		signal_not_empty()
+#else
+		waiting = 0
+#endif
 	}
+	p = first;
+	do
+	:: p < WORKERS -> atomic { ring_bell(p); p++ }
+	:: else -> break
+	od
 }
 
 inline end()
@@ -700,8 +655,15 @@ inline end()
 inline queue_clear_slot(p)
 {
 	atomic {
-		assert(!slot[p].handed);
-		clear_slot(p)
+		workers = (workers > p -> p : workers);
+		slot[p].held = 0;
+		slot[p].rung = false;
+		slot[p].knows_saturated = false;
+		edge[p] = false;
+#if !defined(BUG_CLEARED_SLOT_SWALLOWS) && !defined(BUG_HAND_OVER_IN_SILENCE)
+		/* For a hand-over it only comes later than the one there. */
+		pass_on()
+#endif
 	}
 }
 
@@ -740,11 +702,7 @@ inline grow_in_vain()
 inline shrink()
 {
 	queue_set_capacity(STAY, worker_connections);
-	p = STAY;
-	do
-	:: p < WORKERS -> queue_dismiss(p); p++
-	:: else -> break
-	od;
+	queue_dismiss(STAY);
 #ifndef BUG_CLOSES_BEFORE_THEY_LEFT
 	p = STAY;
 	do
@@ -758,6 +716,7 @@ inline queue_set_limit(n)
 {
 	atomic {
 		limit = n;
+		ring_size = (n > ring_size -> n : ring_size);
 		signal_not_full()
 	}
 }
@@ -842,11 +801,13 @@ inline judge_working()
 	assert(!stopping || acceptor_ended);
 	/* A connection waits outside only for room in the queue. */
 	assert(next == CONNS || count >= limit || acceptor_ended);
+	/* Nothing is handed over that nobody fetches. */
+	assert(!handed);
 	i = 0;
 	do
 	:: i < WORKERS ->
-		/* Nothing is handed to somebody who does not know it. */
-		assert(!slot[i].handed && !(slot[i].leaving && running[i]));
+		/* Who is to leave has left. */
+		assert(!IS_LEAVING(i) || !running[i]);
 		/* One waits in the queue only for room at a worker, and no silent one keeps it. */
 		assert(!count || !running[i] || BITS(holds[i]) >= worker_connections ||
 		       ALL_HAVE >= capacity);

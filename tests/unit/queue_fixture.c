@@ -17,9 +17,10 @@ void open_queue(struct fixture *f, uint32_t limit, uint32_t worker_connections)
 {
 	f->queue = queue_new(limit, BELLS);
 	assert_non_null(f->queue);
+	queue_set_capacity(f->queue, 1000, worker_connections);
 	for (unsigned int i = 0; i < BELLS; i++) {
 		assert_true(bell_open(&f->bells[i]));
-		queue_set_slot(f->queue, i, worker_connections, &f->bells[i]);
+		queue_set_slot(f->queue, i, &f->bells[i]);
 	}
 }
 
@@ -30,13 +31,23 @@ void close_queue(struct fixture *f)
 		bell_close(&f->bells[i]);
 }
 
-bool push(struct queue *q, int number)
+static bool push_number(struct queue *q, int number, bool asked)
 {
 	struct arrival a = {.fd = FD_BASE + number};
-	bool pushed = queue_push(q, &a);
+	bool pushed = queue_push(q, &a, asked);
 
 	assert_int_equal(a.fd, pushed ? -1 : FD_BASE + number);
 	return pushed;
+}
+
+bool push(struct queue *q, int number)
+{
+	return push_number(q, number, false);
+}
+
+bool push_asked(struct queue *q, int number)
+{
+	return push_number(q, number, true);
 }
 
 void take(struct queue *q, unsigned int slot, uint32_t held, int first, unsigned int count)

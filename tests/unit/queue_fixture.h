@@ -30,6 +30,9 @@ void close_queue(struct fixture *f);
 /* Pushes a number; false when the queue is full. */
 bool push(struct queue *q, int number);
 
+/* The same for room that was asked for before. */
+bool push_asked(struct queue *q, int number);
+
 /* Takes for a worker that holds `held` and checks that it got count numbers, from first on. */
 void take(struct queue *q, unsigned int slot, uint32_t held, int first, unsigned int count);
 

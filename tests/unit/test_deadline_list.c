@@ -76,21 +76,32 @@ static void test_an_inserted_entry_keeps_its_age(void **state)
 		f.entries[i].since_ns = i * NS_PER_MS;
 	deadline_list_append(&f.list, &f.entries[1], NS_PER_MS);
 	deadline_list_append(&f.list, &f.entries[3], 3 * NS_PER_MS);
-	deadline_list_insert(&f.list, &f.entries[4], NULL);
-	deadline_list_insert(&f.list, &f.entries[2], &f.entries[4]);
-	deadline_list_insert(&f.list, &f.entries[0], &f.entries[2]);
+	deadline_list_insert(&f.list, &f.entries[4]);
+	deadline_list_insert(&f.list, &f.entries[2]);
+	deadline_list_insert(&f.list, &f.entries[0]);
 	expect_order(&f, (const unsigned int[]){0, 1, 2, 3, 4}, ENTRIES);
 }
 
-static void test_an_inserted_entry_may_be_newer_than_the_one_nearby(void **state)
+static void test_all_move_behind_those_of_another_list(void **state)
 {
+	struct deadline_list other;
 	struct fixture f;
 
 	(void)state;
 	fill(&f);
-	deadline_list_remove(&f.entries[3]);
-	deadline_list_insert(&f.list, &f.entries[3], &f.entries[1]);
-	expect_order(&f, (const unsigned int[]){0, 1, 2, 3, 4}, ENTRIES);
+	deadline_list_init(&other);
+	deadline_list_move_all(&f.list, &other); /* nothing */
+	for (unsigned int i = 0; i < 2; i++) {
+		deadline_list_remove(&f.entries[i]);
+		deadline_list_append(&other, &f.entries[i], (10 + i) * NS_PER_MS);
+	}
+	deadline_list_move_all(&f.list, &other);
+	assert_null(deadline_list_oldest(&other));
+	deadline_list_move_all(&other, &f.list); /* into an empty one */
+	assert_null(deadline_list_oldest(&f.list));
+	deadline_list_move_all(&f.list, &other);
+	assert_int_equal(f.entries[1].since_ns, 11 * NS_PER_MS);
+	expect_order(&f, (const unsigned int[]){2, 3, 4, 0, 1}, ENTRIES);
 }
 
 static void test_the_deadline_is_that_of_the_oldest(void **state)
@@ -128,7 +139,7 @@ int main(void)
 		cmocka_unit_test(test_a_touch_makes_it_the_newest),
 		cmocka_unit_test(test_leaves_from_the_middle_and_the_ends),
 		cmocka_unit_test(test_an_inserted_entry_keeps_its_age),
-		cmocka_unit_test(test_an_inserted_entry_may_be_newer_than_the_one_nearby),
+		cmocka_unit_test(test_all_move_behind_those_of_another_list),
 		cmocka_unit_test(test_the_deadline_is_that_of_the_oldest),
 		cmocka_unit_test(test_counts_those_whose_time_has_come),
 	};

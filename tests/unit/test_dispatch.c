@@ -85,23 +85,26 @@ static void test_rings_no_worker_without_room(void **state)
 
 static void test_a_taker_that_leaves_some_wakes_the_next(void **state)
 {
-	const uint32_t held[BELLS] = {1, 8, 30, 40};
+	const uint32_t held[BELLS] = {1, 8, 8, 10};
 	struct fixture f;
 
 	(void)state;
 	open_queue(&f, 100, 100);
 	for (unsigned int i = 0; i < BELLS; i++)
 		take(f.queue, i, held[i], 0, 0);
-	for (int i = 0; i < 12; i++)
+	for (int i = 0; i < 14; i++)
 		push(f.queue, i);
 	assert_true(rung(&f, 0));
 	for (unsigned int i = 1; i < BELLS; i++)
-		assert_false(rung(&f, i)); /* twelve pushes, one bell */
-	take(f.queue, 0, 1, 0, QUEUE_TAKE_MAX);
-	assert_true(rung(&f, 1));
-	take(f.queue, 1, 8, 8, 3); /* while it holds no more than nine and an eighth */
+		assert_false(rung(&f, i)); /* fourteen pushes, one bell */
+	take(f.queue, 0, 1, 0, 6);         /* while it holds no more than 27 / 4 */
 	assert_true(rung(&f, 0));
-	take(f.queue, 0, 9, 11, 1);
+	take(f.queue, 3, 10, 6, 0); /* 33 / 4 and an eighth are nine */
+	take(f.queue, 0, 7, 6, 3);
+	assert_true(rung(&f, 1));
+	take(f.queue, 1, 8, 9, 3); /* 36 / 4 and an eighth are ten */
+	assert_true(rung(&f, 2));
+	take(f.queue, 2, 8, 12, 2);
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_false(rung(&f, i));
 	close_queue(&f);
@@ -152,14 +155,14 @@ static void test_rings_nobody_where_a_worker_has_left(void **state)
 	(void)state;
 	open_queue(&f, 100, 10);
 	for (unsigned int i = 0; i < BELLS; i++)
-		take(f.queue, i, 1 + i, 0, 0);
-	queue_clear_slot(f.queue, 0);
+		take(f.queue, i, BELLS - i, 0, 0);
+	queue_clear_slot(f.queue, 3);
 	push(f.queue, 0);
-	assert_false(rung(&f, 0));
-	assert_true(rung(&f, 1));
-	take(f.queue, 1, 2, 0, 1);
+	assert_false(rung(&f, 3));
+	assert_true(rung(&f, 2));
+	take(f.queue, 2, 2, 0, 1);
 	queue_close(f.queue);
-	assert_false(rung(&f, 0));
+	assert_false(rung(&f, 3));
 	close_queue(&f);
 }
 
@@ -401,11 +404,43 @@ static void test_a_lower_worker_limit_binds_what_comes_after(void **state)
 	close_queue(&f);
 }
 
+/* Has the last worker leave, with count entries. */
+static void leave(struct fixture *f, struct deadline_entry *entries, uint32_t count)
+{
+	struct deadline_list list;
+	struct queue_batch batch;
+
+	deadline_list_init(&list);
+	for (uint32_t i = 0; i < count; i++)
+		deadline_list_append(&list, &entries[i], i);
+	queue_dismiss(f->queue, BELLS - 1);
+	assert_true(rung(f, BELLS - 1));
+	queue_take(f->queue, BELLS - 1, count, 0, &batch);
+	assert_true(batch.leaving);
+	assert_int_equal(batch.count, 0);
+	assert_null(deadline_list_oldest(&batch.handed));
+	queue_hand_over(f->queue, BELLS - 1, &list, count);
+	assert_null(deadline_list_oldest(&list));
+}
+
+/* Takes for a worker that holds `held`; returns how many it got of a worker that left. */
+static uint32_t take_handed(struct queue *q, unsigned int slot, uint32_t held)
+{
+	struct deadline_entry *oldest;
+	struct queue_batch batch;
+	uint32_t count = 0;
+
+	queue_take(q, slot, held, 0, &batch);
+	assert_false(batch.leaving);
+	assert_int_equal(batch.count, 0);
+	for (; (oldest = deadline_list_oldest(&batch.handed)); count++)
+		deadline_list_remove(oldest);
+	return count;
+}
+
 static void test_a_dismissed_worker_gets_nothing_and_hands_over(void **state)
 {
-	struct queue_link links[3] = {{&links[1]}, {&links[2]}, {NULL}};
-	struct queue_batch batch;
-	unsigned int handed = 0;
+	struct deadline_entry entries[3];
 	struct fixture f;
 
 	(void)state;
@@ -414,54 +449,114 @@ static void test_a_dismissed_worker_gets_nothing_and_hands_over(void **state)
 	take(f.queue, 1, 1, 0, 0);
 	take(f.queue, 2, 2, 0, 0);
 	take(f.queue, 3, 2, 0, 0);
-	queue_dismiss(f.queue, 3);
-	assert_true(rung(&f, 3));
 	push(f.queue, 0);
 	assert_true(rung(&f, 1));
-	queue_take(f.queue, 3, 1, 0, &batch);
-	assert_true(batch.leaving);
-	assert_int_equal(batch.count, 0);
-	queue_hand_over(f.queue, 3, links);
-	/* Each goes to the one that then holds fewest, past its limit: 1 to 1, then 0, 1 or 2. */
-	for (unsigned int i = 0; i < 3; i++) {
-		queue_take(f.queue, i, i == 1 ? 1 : 2, 0, &batch);
-		assert_false(batch.leaving);
-		for (struct queue_link *l = batch.handed; l; l = l->next)
-			handed++;
-		if (i == 1)
-			assert_non_null(batch.handed);
-		else
-			assert_int_equal(batch.count, 0);
+	leave(&f, entries, 3);
+	/* Each goes to one that holds fewest, past its limit, and before the arrival. */
+	assert_int_equal(take_handed(f.queue, 1, 1), 2);
+	assert_true(rung(&f, 0));
+	assert_int_equal(take_handed(f.queue, 1, 3), 0);
+	assert_int_equal(take_handed(f.queue, 0, 2), 1);
+	take(f.queue, 2, 1, 0, 1);
+	close_queue(&f);
+}
+
+static void test_what_is_handed_over_is_shared_a_few_at_once(void **state)
+{
+	struct deadline_entry entries[3 * QUEUE_TAKE_MAX];
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 100);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1, 0, 0);
+	leave(&f, entries, 3 * QUEUE_TAKE_MAX);
+	for (unsigned int i = 0; i < BELLS - 1; i++) {
+		assert_true(rung(&f, i));
+		assert_int_equal(take_handed(f.queue, i, 1), QUEUE_TAKE_MAX);
 	}
-	assert_int_equal(handed, 3);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_false(rung(&f, i));
+	close_queue(&f);
+}
+
+static void test_what_is_handed_over_counts_for_the_capacity(void **state)
+{
+	struct deadline_entry entries[3];
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 100);
+	queue_set_capacity(f.queue, 1, 6);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, i < 3 ? 1 : 3, 0, 0);
+	leave(&f, entries, 3);
+	push(f.queue, 0);
+	assert_int_equal(take_handed(f.queue, 0, 1), 2);
+	assert_int_equal(take_handed(f.queue, 1, 1), 1);
+	take(f.queue, 2, 1, 0, 0);
+	take(f.queue, 2, 0, 0, 1);
+	close_queue(&f);
+}
+
+static void test_a_stop_gives_all_that_was_handed_over(void **state)
+{
+	struct deadline_entry entries[2 * QUEUE_TAKE_MAX];
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 100);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 1, 0, 0);
+	leave(&f, entries, 2 * QUEUE_TAKE_MAX);
+	queue_stop(f.queue);
+	assert_int_equal(take_handed(f.queue, 2, 1), 2 * QUEUE_TAKE_MAX);
+	close_queue(&f);
+}
+
+static void test_the_end_waits_for_what_is_handed_over(void **state)
+{
+	struct deadline_entry entries[QUEUE_TAKE_MAX + 1];
+	struct queue_batch batch;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 100);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, 10, 0, 0);
+	leave(&f, entries, QUEUE_TAKE_MAX + 1);
+	queue_close(f.queue);
+	queue_take(f.queue, 0, 0, 0, &batch);
+	assert_non_null(deadline_list_oldest(&batch.handed));
+	assert_false(batch.ended);
+	queue_take(f.queue, 1, 0, 0, &batch);
+	assert_non_null(deadline_list_oldest(&batch.handed));
+	assert_true(batch.ended);
 	close_queue(&f);
 }
 
 static void test_a_worker_that_leaves_passes_its_wake_up_on(void **state)
 {
-	struct queue_batch batch;
+	struct deadline_list none;
 	struct fixture f;
 
 	(void)state;
 	open_queue(&f, 10, 4);
-	take(f.queue, 0, 3, 0, 0);
-	for (unsigned int i = 1; i < BELLS; i++)
-		take(f.queue, i, i + 1, 0, 0);
-	take(f.queue, 1, 1, 0, 0);
+	for (unsigned int i = 0; i < BELLS; i++)
+		take(f.queue, i, BELLS - i, 0, 0);
 	push(f.queue, 0);
-	assert_true(rung(&f, 1)); /* it holds fewest, but before it takes: */
-	queue_dismiss(f.queue, 1);
-	queue_take(f.queue, 1, 0, 0, &batch);
-	assert_true(batch.leaving);
-	queue_hand_over(f.queue, 1, NULL);
-	assert_true(rung(&f, 0) || rung(&f, 2));
-	take(f.queue, 0, 3, 0, 1);
+	assert_true(rung(&f, 3)); /* it holds fewest, but before it takes: */
+	queue_dismiss(f.queue, 3);
+	deadline_list_init(&none);
+	queue_hand_over(f.queue, 3, &none, 0);
+	assert_true(rung(&f, 2));
+	take(f.queue, 2, 2, 0, 1);
 	close_queue(&f);
 }
 
 static void test_a_sleeping_worker_wakes_for_a_hand_over(void **state)
 {
-	struct queue_link link = {NULL};
+	struct deadline_entry entry;
 	struct sleeper s;
 	struct fixture f;
 
@@ -470,10 +565,28 @@ static void test_a_sleeping_worker_wakes_for_a_hand_over(void **state)
 	for (unsigned int i = 1; i < BELLS; i++)
 		take(f.queue, i, 1, 0, 0);
 	start_sleeper(&s, f.queue, take_in_a_thread);
-	queue_dismiss(f.queue, 1);
-	queue_hand_over(f.queue, 1, &link);
+	leave(&f, &entry, 1);
 	join_sleeper(&s);
-	assert_ptr_equal(s.batch.handed, &link);
+	assert_ptr_equal(deadline_list_oldest(&s.batch.handed), &entry);
+	close_queue(&f);
+}
+
+static void test_a_worker_that_rang_for_itself_needs_no_bell(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 4);
+	others_hold(&f, 2);
+	take(f.queue, 0, 1, 0, 0);
+	assert_false(queue_is_rung(f.queue, 0));
+	queue_ring_self(f.queue, 0);
+	assert_true(queue_is_rung(f.queue, 0));
+	push(f.queue, 0);
+	for (unsigned int i = 0; i < BELLS; i++)
+		assert_false(rung(&f, i));
+	take(f.queue, 0, 1, 0, 1);
+	assert_false(queue_is_rung(f.queue, 0));
 	close_queue(&f);
 }
 
@@ -539,8 +652,13 @@ int main(void)
 		cmocka_unit_test(test_nobody_is_evicted_while_another_worker_has_room),
 		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
 		cmocka_unit_test(test_a_dismissed_worker_gets_nothing_and_hands_over),
+		cmocka_unit_test(test_what_is_handed_over_is_shared_a_few_at_once),
+		cmocka_unit_test(test_what_is_handed_over_counts_for_the_capacity),
+		cmocka_unit_test(test_a_stop_gives_all_that_was_handed_over),
+		cmocka_unit_test(test_the_end_waits_for_what_is_handed_over),
 		cmocka_unit_test(test_a_worker_that_leaves_passes_its_wake_up_on),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_hand_over),
+		cmocka_unit_test(test_a_worker_that_rang_for_itself_needs_no_bell),
 		cmocka_unit_test(test_a_worker_that_leaves_some_for_itself_is_rung),
 		cmocka_unit_test(test_a_worker_that_leaves_some_for_another_is_not_rung),
 	};

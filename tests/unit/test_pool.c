@@ -35,6 +35,7 @@ static bool start(struct fixture *f, unsigned int workers, uint32_t worker_conne
 	assert_non_null(f->access);
 	f->queue = queue_new(CLIENTS, POOL_WORKERS_MAX);
 	assert_non_null(f->queue);
+	queue_set_capacity(f->queue, POOL_WORKERS_MAX, worker_connections);
 	assert_true(bell_open(&f->ended));
 	f->pool = pool_new(&f->ended);
 	assert_non_null(f->pool);
@@ -47,7 +48,6 @@ static bool start(struct fixture *f, unsigned int workers, uint32_t worker_conne
 		.queue = f->queue,
 		.access = f->access,
 		.tuning = &f->tuning,
-		.worker_connections = worker_connections,
 	};
 	return pool_resize(f->pool, workers, &f->options);
 }
@@ -78,7 +78,7 @@ static int connect_client(struct fixture *f)
 	a = (struct arrival){.fd = pair.ours, .accepted_ns = clock_now_ns()};
 	assert_true(address_parse("127.0.0.1", 0, &a.peer));
 	assert_int_equal(access_admit(f->access, &a.peer), ACCESS_ADMITTED);
-	assert_true(queue_push(f->queue, &a));
+	assert_true(queue_push(f->queue, &a, false));
 	return pair.theirs;
 }
 

@@ -80,10 +80,10 @@ static void test_stopped_gives_nothing_more(void **state)
 
 	(void)state;
 	assert_true(bell_open(&bell));
-	queue_set_slot(q, 0, 1, &bell);
+	queue_set_slot(q, 0, &bell);
 	tcp_pair_open(&pair);
 	a = (struct arrival){.fd = pair.ours};
-	assert_true(queue_push(q, &a));
+	assert_true(queue_push(q, &a, false));
 	queue_stop(q);
 	assert_true(is_ready(bell.fd, POLLIN));
 	queue_take(q, 0, 0, 0, &batch);
@@ -166,9 +166,9 @@ static void test_the_head_expires_by_its_own_age(void **state)
 	open_queue(&f, 10, 1);
 	assert_false(queue_expire(f.queue, 50, 1000 * ms, &a, &deadline));
 	assert_int_equal(deadline, UINT64_MAX);
-	queue_push(f.queue, &a);
+	queue_push(f.queue, &a, false);
 	a = (struct arrival){.fd = FD_BASE + 1, .accepted_ns = 120 * ms};
-	queue_push(f.queue, &a);
+	queue_push(f.queue, &a, false);
 	assert_false(queue_expire(f.queue, 0, 1000 * ms, &a, &deadline));
 	assert_int_equal(deadline, UINT64_MAX);
 	assert_false(queue_expire(f.queue, 50, 150 * ms - 1, &a, &deadline));
@@ -207,24 +207,25 @@ static void test_another_limit_keeps_what_waits_in_order(void **state)
 	close_queue(&f);
 }
 
-static void test_promised_room_is_there_past_the_limit(void **state)
+static void test_room_that_was_asked_for_is_there_past_the_limit(void **state)
 {
 	struct fixture f;
 
 	(void)state;
-	open_queue(&f, 2, 100);
+	open_queue(&f, 4, 100);
 	others_hold(&f, 50);
 	push(f.queue, 0);
 	push(f.queue, 1);
-	assert_int_equal(queue_promise_room(f.queue, 3), 3);
+	assert_int_equal(queue_wait_for_room(f.queue, 0), 2);
 	assert_true(queue_set_limit(f.queue, 1));
-	for (int i = 2; i < 5; i++)
-		assert_true(push(f.queue, i));
-	assert_false(push(f.queue, 5));
-	assert_int_equal(queue_promise_room(f.queue, 3), 3);
-	queue_forget_room(f.queue);
-	assert_false(push(f.queue, 5));
-	take(f.queue, 0, 1, 0, 5);
+	assert_false(push(f.queue, 2));
+	assert_true(push_asked(f.queue, 2));
+	assert_true(push_asked(f.queue, 3));
+	assert_int_equal(queue_make_room(f.queue, 3), 3);
+	for (int i = 4; i < 7; i++)
+		assert_true(push_asked(f.queue, i));
+	assert_false(push(f.queue, 7));
+	take(f.queue, 0, 1, 0, 7);
 	close_queue(&f);
 }
 
@@ -282,7 +283,7 @@ static void test_a_storm_is_taken_once_and_in_order(void **state)
 	for (int i = 0; i < STORM; i++) {
 		while (queue_wait_for_room(s->f.queue, UINT64_MAX) == 0)
 			;
-		assert_true(push(s->f.queue, i));
+		assert_true(push_asked(s->f.queue, i));
 	}
 	queue_close(s->f.queue);
 	for (unsigned int i = 0; i < BELLS; i++)
@@ -306,7 +307,7 @@ int main(void)
 		cmocka_unit_test(test_the_acceptor_wakes_for_a_higher_limit),
 		cmocka_unit_test(test_the_head_expires_by_its_own_age),
 		cmocka_unit_test(test_another_limit_keeps_what_waits_in_order),
-		cmocka_unit_test(test_promised_room_is_there_past_the_limit),
+		cmocka_unit_test(test_room_that_was_asked_for_is_there_past_the_limit),
 		cmocka_unit_test(test_a_storm_is_taken_once_and_in_order),
 	};
 

@@ -65,7 +65,7 @@ bool parts_divide_descriptors(const struct parts *p, const struct settings *s, u
 /* Sets what the workers look at while they run. */
 void parts_tune(struct worker_tuning *t, const struct settings *s);
 
-struct worker_options parts_worker_options(const struct parts *p, const struct fd_share *share);
+struct worker_options parts_worker_options(const struct parts *p);
 struct acceptor_options parts_acceptor_options(const struct parts *p);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "echopool/base/address.h"
 #include "echopool/pool/deadline_list.h"
-#include "echopool/pool/queue.h"
+#include "echopool/pool/ring.h"
 #include "echopool/pool/worker_stats.h"
 
 /* What a connection waits for. */
@@ -36,19 +36,13 @@ struct conn {
 	uint64_t accepted_ns;
 	uint64_t moved_ns; /* when some of pending was written last, or was there first */
 	union address peer;
-	struct deadline_entry deadline; /* in one of its worker's lists */
-	struct queue_link link;         /* on the way from a worker that leaves to another */
+	struct deadline_entry deadline; /* in a list of its worker, or on the way to another */
 };
 
-/* The connection that has this entry, or this link. */
+/* The connection that has this entry. */
 static inline struct conn *conn_of_deadline(struct deadline_entry *deadline)
 {
 	return (struct conn *)((char *)deadline - offsetof(struct conn, deadline));
-}
-
-static inline struct conn *conn_of_link(struct queue_link *link)
-{
-	return (struct conn *)((char *)link - offsetof(struct conn, link));
 }
 
 /*

@@ -30,12 +30,13 @@ void deadline_list_append(struct deadline_list *list, struct deadline_entry *ent
 			  uint64_t now_ns);
 
 /*
- * Inserts an entry that is in no list in the order of its since_ns. The search goes from near, an
- * entry of the list, towards the oldest; from the newest if near is NULL or too old. Inserting many
- * entries, newest first, each near the one before, takes one walk through the list.
+ * Inserts an entry that is in no list in the order of its since_ns, which it keeps; the search goes
+ * from the newest towards the oldest.
  */
-void deadline_list_insert(struct deadline_list *list, struct deadline_entry *entry,
-			  struct deadline_entry *near);
+void deadline_list_insert(struct deadline_list *list, struct deadline_entry *entry);
+
+/* Moves all entries of from, which becomes empty, behind those of to; none is looked at. */
+void deadline_list_move_all(struct deadline_list *to, struct deadline_list *from);
 
 /* Removes an entry from its list. */
 void deadline_list_remove(struct deadline_entry *entry);
@@ -45,9 +46,6 @@ void deadline_list_touch(struct deadline_list *list, struct deadline_entry *entr
 
 /* The entry on which nothing has happened for longest; NULL when the list is empty. */
 struct deadline_entry *deadline_list_oldest(const struct deadline_list *list);
-
-/* The entry on which something has happened last; NULL when the list is empty. */
-struct deadline_entry *deadline_list_newest(const struct deadline_list *list);
 
 /* The oldest entry's deadline; DEADLINE_NEVER when the list is empty or the timeout is 0. */
 uint64_t deadline_list_next_ns(const struct deadline_list *list, uint32_t timeout_ms);

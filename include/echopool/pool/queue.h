@@ -2,9 +2,9 @@
  * The bounded queue between the acceptor and the workers, and the one place that decides which
  * worker is woken. Its lock is never held together with another.
  *
- * One thread pushes (the acceptor). The workers take, each through a slot of its own: a number
- * below the number of slots that the queue was made with. The main thread changes limits and ends
- * the queue.
+ * One thread pushes (the acceptor). The workers take, each through a slot of its own: worker number
+ * n through slot n. The main thread adds workers and dismisses them, the last ones first, changes
+ * limits and ends the queue.
  */
 #ifndef ECHOPOOL_POOL_QUEUE_H
 #define ECHOPOOL_POOL_QUEUE_H
@@ -13,37 +13,27 @@
 #include <stdint.h>
 
 #include "echopool/base/bell.h"
+#include "echopool/pool/deadline_list.h"
 #include "echopool/pool/ring.h"
 
 /* A worker takes this many at once at most, so that a burst spreads over the workers. */
 #define QUEUE_TAKE_MAX 8
 
-/*
- * The part of a connection by which a worker that leaves hands it to another. It belongs to the
- * thread that holds the connection; in between, the queue's lock protects it.
- */
-struct queue_link {
-	struct queue_link *next;
-};
-
 /* What a worker gets from queue_take(); that worker's thread only. */
 struct queue_batch {
 	struct arrival arrivals[QUEUE_TAKE_MAX]; /* the worker owns the descriptors now */
 	unsigned int count;
-	struct queue_link *handed; /* connections of workers that left, any number; its own now */
-	bool saturated;            /* others wait, and no worker has room for them */
-	uint32_t evict;            /* how many of those it offered it must close for them */
-	bool leaving;              /* hand over what is held (queue_hand_over()) and end */
-	bool ended;                /* the queue is closed and empty: nothing will ever come */
-	bool stopped;              /* queue_stop() was called: end now, whatever is held */
+	struct deadline_list handed; /* connections of workers that left; its own now */
+	bool saturated;              /* others wait, and no worker has room for them */
+	uint32_t evict;              /* how many of those it offered it must close for them */
+	bool leaving;                /* hand over what is held (queue_hand_over()) and end */
+	bool ended;                  /* the queue is closed and empty: nothing will ever come */
+	bool stopped;                /* queue_stop() was called: end now, whatever is held */
 };
 
 struct queue;
 
-/*
- * Makes a queue for limit connections and the given number of slots. Returns NULL when memory is
- * short.
- */
+/* Makes a queue for limit connections and so many slots. Returns NULL when memory is short. */
 struct queue *queue_new(uint32_t limit, unsigned int slots);
 
 /* Closes what is still waiting and frees the queue. No other thread may use it any more. */
@@ -56,44 +46,43 @@ void queue_free(struct queue *q);
 bool queue_set_limit(struct queue *q, uint32_t limit);
 
 /*
- * Gives the slot to a worker that holds nothing yet and serves at most worker_connections at once.
- * The bell wakes it while it sleeps outside of queue_take(). Call it before the worker's thread
- * starts. Main thread.
+ * Gives the next slot to a worker that holds nothing yet. The bell wakes it while it sleeps outside
+ * of queue_take(). Call it before the worker's thread starts. Main thread.
  */
-void queue_set_slot(struct queue *q, unsigned int slot, uint32_t worker_connections,
-		    const struct bell *bell);
+void queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell);
 
 /*
- * Bounds what all workers together take from now on: workers * worker_connections, which holds also
- * while workers that leave have not handed theirs over. Rings every bell, so that each worker reads
- * its settings again. A new queue has no such bound. Main thread.
+ * Bounds what each worker takes from now on, worker_connections, and what all together do, workers
+ * * worker_connections, which holds also while workers that leave have not handed theirs over.
+ * Rings every bell, so that each worker reads its settings again. A new queue has no such bound.
+ * Main thread.
  */
 void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_connections);
 
-/* Empties the slot; its bell is not rung again. Call it after the worker's thread. Main thread. */
+/*
+ * Empties the last slot, or one that was dismissed; its bell is not rung again. Call it after the
+ * worker's thread. Main thread.
+ */
 void queue_clear_slot(struct queue *q, unsigned int slot);
 
 /*
  * Appends the arrival and takes its descriptor over (a->fd becomes -1). Returns false, and changes
- * nothing, when the queue is full. The acceptor.
+ * nothing, when the queue is full. asked: for this push the acceptor has asked for room before, so
+ * that it succeeds whatever has become of the limit since. The acceptor.
  */
-bool queue_push(struct queue *q, struct arrival *a);
+bool queue_push(struct queue *q, struct arrival *a, bool asked);
 
 /*
- * Waits until the queue has room, and returns for how many. That many pushes will succeed, whatever
- * becomes of the limit. Returns 0 when deadline_ns has passed, or for queue_interrupt(). The
- * acceptor.
+ * Waits until the queue has room, and returns for how many pushes. Returns 0 when deadline_ns has
+ * passed, or for queue_interrupt(). The acceptor.
  */
 uint32_t queue_wait_for_room(struct queue *q, uint64_t deadline_ns);
 
-/* Takes back the room that the acceptor was promised and has not used. The acceptor. */
-void queue_forget_room(struct queue *q);
-
 /*
- * Makes room for more connections, whatever the limit, and returns for how many: fewer when memory
- * is short. That many pushes will succeed. The acceptor.
+ * Makes room for more pushes, whatever the limit, and returns for how many: fewer when memory is
+ * short. The acceptor.
  */
-uint32_t queue_promise_room(struct queue *q, uint32_t more);
+uint32_t queue_make_room(struct queue *q, uint32_t more);
 
 /* Ends the acceptor's wait for room, or its next one if it does not wait now. Any thread. */
 void queue_interrupt(struct queue *q);
@@ -113,9 +102,9 @@ bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct 
 bool queue_take_back(struct queue *q, struct arrival *a);
 
 /*
- * A worker reports how many connections it holds, and takes more. It gets arrivals while it has
- * room, but not while another worker with room holds fewer by more than an eighth. The least loaded
- * worker is woken for those that are left.
+ * A worker reports how many connections it holds, and takes more, QUEUE_TAKE_MAX at most: first
+ * those of workers that left, then arrivals while it has room; none while it holds more than an
+ * equal share and an eighth. The least loaded worker is woken for those that are left.
  *
  * If no worker has room for them, the worker is asked to close some of the connections it offers:
  * offered is how many it could close. All workers together are asked to close no more than wait.
@@ -127,22 +116,26 @@ void queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offe
 		struct queue_batch *batch);
 
 /*
- * Whether the worker was woken and has not been in queue_take() since; it must go there after this
- * turn. One load, without the lock. The slot's worker.
+ * Whether the worker was woken, or has rung for itself, and has not been in queue_take() since; it
+ * must go there before it sleeps. One load, without the lock. The slot's worker.
  */
 bool queue_is_rung(const struct queue *q, unsigned int slot);
 
-/*
- * Asks a worker to leave: its next queue_take() says so, and gives it nothing more. Another worker
- * must stay. Main thread.
- */
-void queue_dismiss(struct queue *q, unsigned int slot);
+/* Has its own worker go to queue_take() before it sleeps: it holds fewer. The slot's worker. */
+void queue_ring_self(struct queue *q, unsigned int slot);
 
 /*
- * Hands the connections of a worker that leaves to the workers that stay, each to the one that then
- * holds fewest, and empties the slot. The slot's worker, as its last call.
+ * Asks all workers from slot first on to leave: their next queue_take() says so, and gives them
+ * nothing more. Another worker must stay. Main thread.
  */
-void queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links);
+void queue_dismiss(struct queue *q, unsigned int first);
+
+/*
+ * Hands all connections of a worker that leaves, count in this list, to the workers that stay. The
+ * slot's worker, as its last call.
+ */
+void queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
+		     uint32_t count);
 
 /* No more pushes: workers get what is waiting, and then the end. Any thread. */
 void queue_close(struct queue *q);

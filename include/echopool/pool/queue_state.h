@@ -18,20 +18,16 @@
 /* A worker as the queue sees it. The queue's lock protects all fields except rung. */
 struct slot {
 	/*
-	 * The worker was woken, and has not been in queue_take() since. It is written under the
-	 * lock; its worker reads it without, after each turn. Relaxed order suffices: a worker that
-	 * reads it too late wakes for the bell.
+	 * The worker will be in queue_take() before it sleeps. Others set it under the lock and
+	 * ring the bell; its worker sets it for itself and reads it without the lock, and clears it
+	 * in queue_take(). Relaxed order suffices: a worker that reads it too late wakes for the
+	 * bell.
 	 */
 	alignas(CACHE_LINE_BYTES) atomic_bool rung;
-	const struct bell *bell; /* NULL: the slot is empty */
+	const struct bell *bell; /* set before the worker's thread begins */
 	uint32_t held;           /* as the worker reported, and what it was given since */
-	uint32_t worker_connections;
-	uint32_t evicting; /* how many it closes for others that wait; it takes next */
-	bool asleep;       /* on not_empty */
-	bool leaving;
-	bool knows_saturated;      /* its last batch said saturated */
-	struct queue_link *handed; /* connections for it that it has not fetched yet */
-	uint32_t handed_count;
+	uint32_t evicting;       /* how many it closes for others that wait; it takes next */
+	bool knows_saturated;    /* its last batch said saturated */
 };
 
 /* The lock protects all fields; see struct slot for rung. */
@@ -41,16 +37,18 @@ struct queue {
 	struct condition not_full;  /* the acceptor waits on it */
 	struct ring ring;
 	uint32_t limit;
-	uint64_t pushed;       /* since the start */
-	uint64_t capacity;     /* how many all workers together serve at once */
-	uint64_t held;         /* the sum over the slots */
-	uint32_t promised;     /* room that the acceptor may use, whatever becomes of the limit */
+	uint64_t pushed;             /* since the start */
+	uint64_t capacity;           /* how many all workers together serve at once */
+	uint32_t worker_connections; /* and each */
+	uint64_t held;               /* the sum over all slots, and handed_count */
+	struct deadline_list handed; /* connections of workers that left; taken before arrivals */
+	uint32_t handed_count;
 	uint32_t evicting;     /* the sum over the slots */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
 	bool stopped;
 	bool interrupted;
-	unsigned int slots_end; /* all slots from here on are empty */
+	unsigned int workers; /* in slots 0 to workers - 1; who is in a slot behind them leaves */
 	struct slot slots[];
 };
 
@@ -58,8 +56,8 @@ struct queue {
 struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
 
 /*
- * If arrivals wait, wakes the worker that should take next. If no worker has room, wakes those that
- * do not know that arrivals wait.
+ * If connections wait, wakes the worker that should take next. If no worker has room, wakes those
+ * that do not know that arrivals wait.
  */
 void queue_wake_next(struct queue *q) REQUIRES(q->lock);
 

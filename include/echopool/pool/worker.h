@@ -31,7 +31,6 @@ struct worker_options {
 	struct queue *queue;
 	struct access *access; /* released for each connection that ends */
 	const struct worker_tuning *tuning;
-	uint32_t worker_connections; /* holds at most so many */
 	/* Called by the worker's thread as the last thing it does. */
 	void (*on_end)(void *argument);
 	void *on_end_argument;

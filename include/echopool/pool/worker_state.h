@@ -36,7 +36,6 @@ struct worker {
 	uint64_t now_ns;              /* the time of this turn */
 	uint64_t offered_ns;          /* when it last offered to close connections for others */
 	bool saturated;               /* connections wait, and no worker has room for them */
-	bool must_take;               /* queue_take() comes before the next sleep */
 };
 
 static inline uint32_t tuned(const atomic_uint *number)
@@ -44,9 +43,15 @@ static inline uint32_t tuned(const atomic_uint *number)
 	return atomic_load_explicit(number, memory_order_relaxed);
 }
 
+/* Has it go to queue_take() before it sleeps. */
+static inline void worker_must_take(struct worker *w)
+{
+	queue_ring_self(w->options.queue, w->index);
+}
+
 /* Takes over an arrival, and connections of workers that left, with all that is pending. */
 void worker_adopt(struct worker *w, struct arrival *a);
-void worker_adopt_handed(struct worker *w, struct queue_link *links);
+void worker_adopt_handed(struct worker *w, struct deadline_list *handed);
 
 /* Hands everything that it holds to the workers that stay. */
 void worker_hand_over(struct worker *w);

@@ -109,7 +109,6 @@ static void run_worker(unsigned int index)
 {
 	const struct worker_options options = {
 		.tuning = &sim.tuning,
-		.worker_connections = sim.worker_connections,
 		.on_end = on_end,
 	};
 
@@ -142,6 +141,7 @@ static void run_seed(uint64_t seed)
 	sim.running = true;
 	sim.verbose = verbose;
 	sim.dice.state = seed;
+	deadline_list_init(&sim.handed);
 	operator_plan();
 	peers_plan();
 	do

@@ -6,13 +6,14 @@
 #include "echopool/pool/access.h"
 #include "simulation.h"
 
-void __wrap_queue_set_slot(struct queue *q, unsigned int slot, uint32_t worker_connections,
-			   const struct bell *bell);
+void __wrap_queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell);
 void __wrap_queue_clear_slot(struct queue *q, unsigned int slot);
 void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
 		       struct queue_batch *batch);
-void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links);
+void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
+			    uint32_t count);
 bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot);
+void __wrap_queue_ring_self(struct queue *q, unsigned int slot);
 void __wrap_access_release(struct access *access, const union address *peer);
 int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 void __wrap_thread_join(pthread_t thread);
@@ -122,19 +123,26 @@ static void arrive(struct sim_socket *s, struct queue_batch *batch)
 	trace(s, "arrives");
 }
 
-/* Takes over what the last worker left. Returns how many. */
+/*
+ * Gives some of what the last worker left, after a stop all. Returns how many. Those that wait for
+ * their client start their time afresh, the others keep it.
+ */
 static uint32_t give_handed(struct queue_batch *batch)
 {
+	uint32_t most = sim.stopped ? sim.handed_count : dice_below(&sim.dice, SOCKETS_MAX + 1);
 	uint32_t count = 0;
 
-	batch->handed = sim.handed;
-	sim.handed = NULL;
-	FOR_EACH_SOCKET(s)
-	{
-		if (s->stage != STAGE_HANDED)
-			continue;
+	while (count < most && sim.handed_count) {
+		struct deadline_entry *oldest = deadline_list_oldest(&sim.handed);
+		struct sim_socket *s = socket_of(conn_of_deadline(oldest)->fd);
+
+		deadline_list_remove(oldest);
+		deadline_list_insert(&batch->handed, oldest);
 		s->stage = STAGE_HELD;
+		if (!has_pending(s))
+			s->since_ns = sim.now_ns;
 		totals.events[has_pending(s) ? EVENT_HANDED_WRITING : EVENT_HANDED_READING]++;
+		sim.handed_count--;
 		count++;
 	}
 	return count;
@@ -172,7 +180,7 @@ static void give_waiting(struct queue_batch *batch, uint32_t held, uint32_t offe
 /* A worker that holds nothing sleeps until there is something for it. */
 static void sleep_in_queue(uint32_t held)
 {
-	if (held > 0 || sim.handed)
+	if (held > 0 || sim.handed_count)
 		return;
 	operator_act();
 	if (sim.stopped || sim.leaving)
@@ -195,16 +203,21 @@ void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32
 		sim_fail(NULL, "takes again and has served nobody in between");
 	sleep_in_queue(held);
 	*batch = (struct queue_batch){.leaving = sim.leaving, .stopped = sim.stopped};
-	held += give_handed(batch);
+	deadline_list_init(&batch->handed);
+	if (!sim.leaving || sim.stopped)
+		held += give_handed(batch);
 	if (!sim.leaving && !sim.stopped)
 		give_waiting(batch, held, offered);
-	batch->ended = operator_waiting() == 0 && operator_next_arrival() == UINT64_MAX;
+	batch->ended = operator_waiting() == 0 && operator_next_arrival() == UINT64_MAX &&
+		       !sim.handed_count;
 	sim.knows_stop = sim.stopped;
 	sim.took_ns = sim.now_ns;
 	sim.must_take = false;
 	sim.taking = true;
-	sim.take_due = batch->evict > 0;
+	sim.take_due = batch->evict > 0 || sim.handed_count > 0;
 	sim.rung = false;
+	if (sim.handed_count)
+		operator_ring(); /* for the rest */
 	sim.woke_for_time = false;
 	sim.saturated = batch->saturated;
 	sim.evict = batch->evict;
@@ -213,23 +226,28 @@ void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32
 	      batch->stopped ? ", stop" : "");
 }
 
-void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct queue_link *links)
+void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
+			    uint32_t count)
 {
+	struct deadline_entry *oldest;
+
 	(void)q;
 	(void)slot;
 	if (!sim.leaving || sim.stopped)
 		sim_fail(NULL, "hands over though nobody asked for it");
-	sim.handed = links;
-	for (; links; links = links->next) {
-		struct sim_socket *s = socket_of(conn_of_link(links)->fd);
+	for (; (oldest = deadline_list_oldest(connections)); count--) {
+		struct sim_socket *s = socket_of(conn_of_deadline(oldest)->fd);
 
 		if (!s || s->stage != STAGE_HELD || s->watched)
 			sim_fail(s, "is handed over though it is not held, or still watched");
 		s->stage = STAGE_HANDED;
+		deadline_list_remove(oldest);
+		deadline_list_insert(&sim.handed, oldest);
+		sim.handed_count++;
 		trace(s, "handed over");
 	}
-	if (count_held() > 0)
-		sim_fail(NULL, "leaves and keeps %u connections", count_held());
+	if (count_held() > 0 || count > 0)
+		sim_fail(NULL, "leaves and keeps %u connections, or counts wrong", count_held());
 }
 
 bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot)
@@ -237,6 +255,13 @@ bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot)
 	(void)q;
 	(void)slot;
 	return sim.rung;
+}
+
+void __wrap_queue_ring_self(struct queue *q, unsigned int slot)
+{
+	(void)q;
+	(void)slot;
+	sim.rung = true;
 }
 
 void __wrap_access_release(struct access *access, const union address *peer)
@@ -249,12 +274,10 @@ void __wrap_access_release(struct access *access, const union address *peer)
 	s->released = true;
 }
 
-void __wrap_queue_set_slot(struct queue *q, unsigned int slot, uint32_t worker_connections,
-			   const struct bell *bell)
+void __wrap_queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell)
 {
 	(void)q;
 	(void)slot;
-	(void)worker_connections;
 	(void)bell;
 }
 

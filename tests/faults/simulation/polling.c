@@ -9,8 +9,7 @@
 #include "echopool/base/clock.h"
 #include "simulation.h"
 
-#define EPOLL_FD 10
-#define BELL_FD  11
+#define BELL_FD 11
 
 int __wrap_epoll_create1(int flags);
 int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
@@ -127,7 +126,6 @@ static int collect(struct epoll_event *events, int most)
 		trace(NULL, "the bell");
 		events[n++] = (struct epoll_event){.events = EPOLLIN};
 		sim.bell = false;
-		sim.must_take = true;
 	}
 	for (unsigned int i = 0; i < sim.socket_count && n < most; i++) {
 		struct sim_socket *s = &sim.sockets[(first + i) % sim.socket_count];

@@ -25,6 +25,7 @@
 
 #define SOCKETS_MAX     4
 #define FIRST_FD        100
+#define EPOLL_FD        10
 #define PATTERN_BYTES   65536 /* no client sends more */
 #define WAKE_UPS_MAX    100000
 #define LOOKS           8  /* at a connection with pending bytes, within timeouts.write */
@@ -136,8 +137,8 @@ struct simulation {
 	bool starting;         /* no faults: worker_new() is another test's */
 	bool must_take;        /* it must go to the queue */
 	bool taking;           /* it was in the queue, and has not waited for events since */
-	bool take_due;         /* it closed one, or was to: no sleep before it takes */
-	bool rung;             /* what queue_is_rung() answers */
+	bool take_due;         /* it closed one, was to, or left some: no sleep before it takes */
+	bool rung;             /* what queue_is_rung() answers; the worker may set it itself */
 	bool woke_for_time;    /* nothing was reported: a deadline has to have passed */
 	bool saturated;
 	uint32_t evict;
@@ -153,7 +154,8 @@ struct simulation {
 	bool stopped;
 	bool knows_stop; /* the worker knows of it */
 	bool leaving;
-	struct queue_link *handed;
+	struct deadline_list handed;
+	uint32_t handed_count;
 
 	int64_t blocks; /* on the heap */
 };

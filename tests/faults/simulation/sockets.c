@@ -181,8 +181,12 @@ int __wrap_close(int fd)
 
 	if (!sim.running)
 		return __real_close(fd);
-	if (!s)
-		return 0; /* the worker's own descriptors */
+	if (!s) {
+		/* The worker's own descriptors; with the set, all go out of it. */
+		for (unsigned int i = 0; fd == EPOLL_FD && i < sim.socket_count; i++)
+			sim.sockets[i].watched = false;
+		return 0;
+	}
 	if (s->stage != STAGE_HELD)
 		sim_fail(s, "closed though it is not the worker's");
 	/* A copy of the descriptor in another process would keep it in the set. */
