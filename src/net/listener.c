@@ -71,6 +71,24 @@ failed:
 	return -1;
 }
 
+bool listener_can_share(const union address *a)
+{
+	const bool v6 = a->any.sa_family == AF_INET6;
+	const int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool bound;
+
+	if (fd < 0)
+		return false;
+	bound = listener_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+		listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+		listener_set_option(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+				    v6 ? IPV6_FREEBIND : IP_FREEBIND, 1) &&
+		(!v6 || listener_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
+		bind(fd, &a->any, address_length(a)) == 0;
+	close(fd); /* nobody has connected */
+	return bound;
+}
+
 static bool is_ipv6_loopback(const union address *a)
 {
 	return a->any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
@@ -88,6 +106,8 @@ const char *listener_advice(int error)
 	switch (error) {
 	case EADDRINUSE:
 		return "; another program listens there, or has a connection from there (see `ss -atnp`): stop it, or choose another listen.port";
+	case EOPNOTSUPP:
+		return "; restart instead of a reload";
 	case EACCES:
 		return "; a port below 1024 needs CAP_NET_BIND_SERVICE";
 	case EADDRNOTAVAIL:

@@ -52,20 +52,12 @@ static bool is_wanted(const struct opening *o, const union address *a)
 	return false;
 }
 
-/*
- * Lets other sockets of this user be bound beside those that will go, for a moment. Without
- * SO_REUSEPORT on both, 0.0.0.0 and 127.0.0.1 exclude each other on one port.
- */
-static void share_ports(const struct opening *o, bool share)
+static void share_ports(const struct listeners *l, bool share)
 {
-	for (unsigned int i = 0; i < o->now->count; i++) {
-		const struct listener *l = &o->now->items[i];
-
-		if (!is_wanted(o, &l->address) &&
-		    !listener_set_option(l->fd, SOL_SOCKET, SO_REUSEPORT, share))
+	for (unsigned int i = 0; i < l->count; i++)
+		if (!listener_set_option(l->items[i].fd, SOL_SOCKET, SO_REUSEPORT, share))
 			log_warning("cannot change SO_REUSEPORT of a listener: %s",
 				    strerror(errno));
-	}
 }
 
 /* Whether one of ours that will go excludes this address; with others a port is never shared. */
@@ -80,22 +72,63 @@ static bool ours_is_in_the_way(const struct opening *o, const union address *a)
 	return false;
 }
 
-/* Opens a listener; one that only ours stand in the way of is bound beside them. */
-static int open_beside(const struct opening *o, const union address *a, const char **step)
+/*
+ * Of a port that was shared the kernel remembers who shared it last, and lets others of the same
+ * user in whose address is covered by that one's, though nobody shares any more. So the last has an
+ * address of the other family, which covers none of this one, and which no machine has (RFC 5737,
+ * RFC 3849). False: others can share the port all the same.
+ */
+static bool keep_others_out(const union address *a)
 {
-	int fd = listener_open(a, o->settings, false, step);
-	int error = errno;
+	const bool v6 = a->any.sa_family == AF_INET6;
+	union address nobody;
 
-	if (fd >= 0 || error != EADDRINUSE || !ours_is_in_the_way(o, a)) {
-		errno = error;
-		return fd;
-	}
-	share_ports(o, true);
-	fd = listener_open(a, o->settings, true, step);
+	return address_parse(v6 ? "192.0.2.1" : "2001:db8::1", address_port(a), &nobody) &&
+	       listener_can_share(&nobody);
+}
+
+/*
+ * Opens a listener beside ours that stand in its way: without SO_REUSEPORT on both, 0.0.0.0 and
+ * 127.0.0.1 exclude each other on one port. All of ours share it for a moment. Whether others can
+ * be kept out is tried before, too: afterwards it would be too late to leave all as it was.
+ */
+static int open_shared(const struct listeners *l, const struct opening *o, const union address *a,
+		       const char **step)
+{
+	bool alone;
+	int fd, error;
+
+	share_ports(o->now, true);
+	share_ports(l, true);
+	alone = keep_others_out(a);
+	fd = alone ? listener_open(a, o->settings, true, step) : -1;
 	error = errno;
-	share_ports(o, false);
-	if (fd >= 0 && !listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0))
-		log_warning("cannot change SO_REUSEPORT of a listener: %s", strerror(errno));
+	alone = alone && (fd < 0 || keep_others_out(a));
+	share_ports(o->now, false);
+	share_ports(l, false);
+	if (fd >= 0)
+		alone = alone && listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) &&
+			!listener_can_share(a);
+	if (!alone) {
+		*step = "cannot keep other processes of this user from";
+		error = EOPNOTSUPP;
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	errno = error;
+	return fd;
+}
+
+/* Opens a listener; one that only ours stand in the way of is bound beside them. */
+static int open_beside(const struct listeners *l, const struct opening *o, const union address *a,
+		       const char **step)
+{
+	const int fd = listener_open(a, o->settings, false, step);
+	const int error = errno;
+
+	if (fd < 0 && error == EADDRINUSE && ours_is_in_the_way(o, a))
+		return open_shared(l, o, a, step);
 	errno = error;
 	return fd;
 }
@@ -132,7 +165,7 @@ static enum open_result open_address(struct listeners *l, const struct opening *
 		return OPEN_FAILED;
 	}
 	if (fd < 0)
-		fd = open_beside(o, &a, &step);
+		fd = open_beside(l, o, &a, &step);
 	error = errno;
 	if (fd >= 0 && listeners_add(l, fd))
 		return OPEN_DONE;

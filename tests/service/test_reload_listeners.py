@@ -8,11 +8,10 @@ import threading
 
 import pytest
 
-from clients import Client
+from clients import Client, family_of
 from harness import run_program, seconds, unshared, wait_for
 from live import in_network_of, needs_program, served
 from load import Load
-from test_socket_options import sockets
 
 LISTEN_STATE = "0A"
 STAY = "the settings stay as they are"
@@ -240,19 +239,40 @@ def refused_second_instance(server, host):
     assert result.returncode == 1 and "in use" in result.stderr, result.stderr
 
 
-def shares_its_port(server):
-    """True when a listener would let another of the same user be bound beside it."""
-    copies = sockets(server)
-    shared = any(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) for sock in copies[True])
-    for sock in copies[True] + copies[False]:
+def listen_beside(host, share=True):
+    """A socket that listens on the server's port, as another process of the same user might."""
+    sock = socket.socket(family_of((host, PORT)))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, share)
+        if ":" in host:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, PORT))
+        sock.listen()
+    except OSError:
         sock.close()
-    return shared
+        raise
+    return sock
 
 
-OVERLAPS = {"ipv4": ("127.0.0.1", "0.0.0.0"), "ipv6": ("::1", "::")}
+def shares_its_port(server):
+    """True when another process of the same user can listen on an address of the server's."""
+    for host, _ in server.addresses:
+        for other in next(pair for pair in OVERLAPS.values() if host in pair):
+            try:
+                in_network_of(server.pid, lambda name=other: listen_beside(name)).close()
+                return True
+            except OSError as error:
+                assert error.errno == errno.EADDRINUSE, error
+    return False
 
 
-@pytest.mark.parametrize("family", OVERLAPS)
+OVERLAPS = {"ipv4": ("127.0.0.1", "0.0.0.0"), "ipv6": ("::1", "::"),
+            "another": ("127.0.0.2", "0.0.0.0")}
+FAMILIES = ("ipv4", "ipv6")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_overlapping_addresses_change_places(start, family):
     narrow, wide = OVERLAPS[family]
     server = start(on([narrow], PORT), wrapper=own_network())
@@ -273,10 +293,12 @@ def test_overlapping_addresses_change_places(start, family):
 def test_both_families_and_more_addresses_overlap(start):
     server = start(on(["127.0.0.1", "127.0.0.2", "::1"], PORT), wrapper=own_network())
     server.reload(on(["::", "0.0.0.0"], PORT))
-    assert server.addresses == [("::", PORT), ("0.0.0.0", PORT)]
+    assert server.addresses == [("::", PORT), ("0.0.0.0", PORT)] and not shares_its_port(server)
     client_inside(server, ("127.0.0.9", PORT))
     server.reload(on(["127.0.0.2", "127.0.0.1", "::1"], PORT))
-    assert len(listening(server)) == 3
+    assert len(listening(server)) == 3 and not shares_its_port(server)
+    server.reload(on(["0.0.0.0", "::1"], PORT))
+    assert len(listening(server)) == 2 and not shares_its_port(server)
     client_inside(server, ("::1", PORT))
     client_inside(server, ("127.0.0.1", PORT))
 
@@ -289,6 +311,22 @@ def test_an_overlap_beside_another_address_that_fails_changes_nothing(start):
     assert listening(server) == before and not shares_its_port(server)
     refused_second_instance(server, "127.0.0.1")
     client_inside(server, ("127.0.0.1", PORT))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_overlap_after_which_the_port_could_be_shared_is_refused(start, family):
+    """What keeps others out takes an address of the other family, all of which somebody has."""
+    narrow, wide = OVERLAPS[family]
+    everything = OVERLAPS[FAMILIES[1 - FAMILIES.index(family)]][1]
+    server = start(on([narrow], PORT), wrapper=own_network())
+    before = listening(server)
+    with in_network_of(server.pid, lambda: listen_beside(everything, share=False)):
+        lines = server.reload(on([wide], PORT))
+    assert STAY in lines[-2] and any(
+        "cannot keep other processes of this user from" in line and "restart" in line
+        for line in lines), lines
+    assert listening(server) == before and not shares_its_port(server)
+    client_inside(server, (narrow, PORT))
 
 
 def bind_attempts(ended):

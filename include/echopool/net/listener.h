@@ -23,6 +23,12 @@ int listener_open(const union address *a, const struct settings *s, bool share_p
 		  const char **step);
 
 /*
+ * Binds a socket that is willing to share its port with others of this user, for a moment; this
+ * machine need not have the address. False: it cannot be bound.
+ */
+bool listener_can_share(const union address *a);
+
+/*
  * True when this address cannot be had because the kernel lacks its family or IPv6 is switched off,
  * which is no mistake of the file.
  */
