@@ -58,13 +58,25 @@ bool client_open(struct client *c, const union address *server, const union addr
 	return true;
 }
 
-int client_connected(struct client *c)
+static bool is_connected_to_itself(const struct client *c, const union address *server)
+{
+	union address own = {0};
+	socklen_t length = sizeof(own);
+
+	if (getsockname(c->fd, &own.any, &length) != 0)
+		fail(errno, "getsockname");
+	return address_equal(&own, server);
+}
+
+int client_connected(struct client *c, const union address *server)
 {
 	int error = 0;
 	socklen_t length = sizeof(error);
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
 		fail(errno, "getsockopt");
+	if (!error && is_connected_to_itself(c, server))
+		error = ECONNREFUSED;
 	if (!error)
 		c->state = CLIENT_OPEN;
 	return error;

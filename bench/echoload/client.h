@@ -77,8 +77,12 @@ struct client {
 bool client_open(struct client *c, const union address *server, const union address *source,
 		 uint64_t wanted_ns, uint64_t now_ns);
 
-/* Once the socket is writable: 0 when it is connected, or the errno value why not. */
-int client_connected(struct client *c);
+/*
+ * Once the socket is writable: 0 when it is connected to the server, or the errno value why not.
+ * Where nobody listens, a socket that has the server's port as its own connects to itself, which is
+ * ECONNREFUSED.
+ */
+int client_connected(struct client *c, const union address *server);
 
 /* Closes the descriptor and forgets what was in flight. The client must not be closed. */
 void client_close(struct client *c);

@@ -251,7 +251,7 @@ static void count_answers(struct load *l, struct client *c)
 
 static void on_connected(struct load *l, struct client *c)
 {
-	const int error = client_connected(c);
+	const int error = client_connected(c, &l->plan->server);
 
 	if (error) {
 		fault_report(fault_of(error), c->index, strerror(error));

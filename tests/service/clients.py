@@ -42,6 +42,9 @@ def dial(address, timeout, source=None):
     if source:
         sock.bind((source, 0))
     sock.connect(address)
+    if sock.getsockname() == sock.getpeername():  # nobody listens, and it met itself
+        sock.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
     return sock
 
 

@@ -15,6 +15,18 @@ FAST = {"duration": 0.15, "warmup": 0}
 RETRY_S = 0.1
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:7007", "[::1]:7007"])
+@pytest.mark.parametrize("options", [(), ("-m", 1), ("-r", 100)])
+def test_where_nobody_listens_it_does_not_meet_itself(address, options):
+    """The kernel has but one port for its side, and it is the server's."""
+    network = unshared("--net", "ip link set lo up; "
+                                "sysctl -qw net.ipv4.ip_local_port_range='7007 7007'")
+    outcome = outcome_of(run("-j", "-", "-c", 1, "-d", 0.15, "-w", 0, *options, address,
+                             wrapper=network))
+    assert outcome.status == 1 and outcome.report["echoes"] == outcome.report["opened"] == 0
+    assert set(outcome.errors) == {"refused"}
+
+
 def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():
     with odd_servers.Corrupting() as server:
         outcome = measure_until(server.address, lambda: server.corrupted == server.limit == 5,
