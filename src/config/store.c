@@ -96,18 +96,28 @@ static const struct value *excluded_by(const struct value *array, const struct v
 	return NULL;
 }
 
-/* False for what cannot be bound on its own, as an IPv4 address mapped into IPv6. */
-static bool parse_listen_address(const struct value *element, union address *address)
+/* What is expected in place of an address on which nobody can ever listen; NULL: somebody can. */
+static const char *expected_address(const struct value *element, union address *address)
 {
+	static const char *const numeric = "a numeric address, as \"127.0.0.1\" or \"::1\"";
+	static const char *const single = "the address of one machine, not of many";
 	const struct in6_addr *v6 = &address->v6.sin6_addr;
 
 	if (element->type != CONFIG_TYPE_STRING || !address_parse(element->string, 0, address))
-		return false;
-	if (address->any.sa_family != AF_INET6)
-		return true;
+		return numeric;
+	if (address->any.sa_family == AF_INET) {
+		const in_addr_t v4 = ntohl(address->v4.sin_addr.s_addr);
+
+		return IN_MULTICAST(v4) || v4 == INADDR_BROADCAST ? single : NULL;
+	}
+	if (IN6_IS_ADDR_MULTICAST(v6))
+		return single;
+	if (IN6_IS_ADDR_LINKLOCAL(v6))
+		return strchr(element->string, '%') == NULL
+			       ? "its interface with it, as \"fe80::1%eth0\""
+			       : NULL;
 	/* The kernel forgets the interface of an address that is not of one. */
-	return !IN6_IS_ADDR_V4MAPPED(v6) &&
-	       (IN6_IS_ADDR_LINKLOCAL(v6) || strchr(element->string, '%') == NULL);
+	return IN6_IS_ADDR_V4MAPPED(v6) || strchr(element->string, '%') != NULL ? numeric : NULL;
 }
 
 static bool check_address(struct loading *l, const struct setting *setting,
@@ -116,9 +126,9 @@ static bool check_address(struct loading *l, const struct setting *setting,
 	char found[FOUND_BYTES], other[FOUND_BYTES];
 	union address address;
 
-	if (!parse_listen_address(element, &address)) {
-		store_refuse(l, setting->path, element,
-			     "a numeric address, as \"127.0.0.1\" or \"::1\"");
+	const char *expected = expected_address(element, &address);
+	if (expected != NULL) {
+		store_refuse(l, setting->path, element, expected);
 		return false;
 	}
 	const struct value *before = excluded_by(array, element, &address);

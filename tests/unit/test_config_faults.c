@@ -6,6 +6,7 @@
 #define F          "E " FILE_NAME
 #define WORKERS    "expected a whole number from 0 to 1024\n"
 #define BACKLOG    "expected a whole number from 1 to 65535\n"
+#define NOT_OF_ONE "expected the address of one machine, not of many\n"
 #define ADDRESSES  "expected an array of 1 to 16 numeric addresses, as [ \"127.0.0.1\", \"::1\" ]\n"
 #define REFUSED    "found what libconfig refuses (syntax error); "
 #define IN_POOL(x) "pool: { " x " };"
@@ -269,6 +270,22 @@ static void wrong_words_and_lists_are_refused(void **state)
 		   "expected a value after the comma, or no comma\n"},
 		{"listen: { addresses = [ , \"::1\" ]; };", 0,
 		 F ":1: listen.addresses: " REFUSED ADDRESSES},
+		{"listen: { addresses = [ \"fe80::1\", \"febf::1\", \"fec0::1\" ]; };", 0,
+		 F ":1: listen.addresses: found \"fe80::1\"; expected its interface with it, as "
+		   "\"fe80::1%eth0\"\n" F
+		   ":1: listen.addresses: found \"febf::1\"; expected its interface with it, as "
+		   "\"fe80::1%eth0\"\n"},
+		{"listen: { addresses = [ \"ff02::1%lo\", \"ff0e::1\",\n"
+		 "\"224.0.0.1\", \"239.255.255.255\", \"255.255.255.255\" ]; };",
+		 0,
+		 F ":1: listen.addresses: found \"ff02::1%lo\"; " NOT_OF_ONE F
+		   ":1: listen.addresses: found \"ff0e::1\"; " NOT_OF_ONE F
+		   ":2: listen.addresses: found \"224.0.0.1\"; " NOT_OF_ONE F
+		   ":2: listen.addresses: found \"239.255.255.255\"; " NOT_OF_ONE F
+		   ":2: listen.addresses: found \"255.255.255.255\"; " NOT_OF_ONE},
+		/* One of these may be had, by whoever has configured it. */
+		{"listen: { addresses = [ \"0.0.0.1\", \"223.255.255.255\", \"240.0.0.1\" ]; };", 0,
+		 ""},
 		{"listen: { addresses = [ \"fe80::1%eth8\", \"fe80::1%eth9\" ]; };", 0, ""},
 		{"listen: { addresses = [ \"fe80::1%eth9\", \"fe80::1%eth9\", \"::\" ]; };", 0,
 		 F ":1: listen.addresses: found \"fe80::1%eth9\" beside \"fe80::1%eth9\"; expected "
