@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/socket.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,40 @@
 bool listener_set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
+}
+
+/*
+ * Undoes an SO_RCVBUF: the kernel tunes the size again, from where it begins for a new socket.
+ * Before Linux 5.14 nobody can tell or undo it.
+ */
+static bool forget_receive_bytes(int fd)
+{
+	int lock = 0, bytes = 0, fresh, error;
+	socklen_t length = sizeof(lock);
+	bool known;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &lock, &length) != 0 ||
+	    !(lock & SOCK_RCVBUF_LOCK))
+		return true;
+	fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fresh < 0)
+		return false;
+	length = sizeof(bytes);
+	known = getsockopt(fresh, SOL_SOCKET, SO_RCVBUF, &bytes, &length) == 0;
+	error = errno;
+	close(fresh);
+	errno = error;
+	/* The kernel doubles what is set (socket(7)). */
+	return known && listener_set_option(fd, SOL_SOCKET, SO_RCVBUF, bytes / 2) &&
+	       listener_set_option(fd, SOL_SOCKET, SO_BUF_LOCK, lock & ~SOCK_RCVBUF_LOCK);
+}
+
+static bool set_receive_bytes(int fd, const struct settings *s)
+{
+	const int bytes = (int)s->limits.receive_bytes;
+
+	return bytes ? listener_set_option(fd, SOL_SOCKET, SO_RCVBUF, bytes)
+		     : forget_receive_bytes(fd);
 }
 
 /* What accepted connections inherit. */
@@ -33,7 +68,9 @@ bool listener_tune(int fd, const struct settings *s)
 	return listener_set_option(fd, IPPROTO_TCP, TCP_NODELAY, s->tcp.nodelay) &&
 	       listener_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, s->tcp.keepalive) &&
 	       listener_set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1) &&
-	       listener_set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)s->limits.buffer_bytes);
+	       listener_set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+				   (int)s->limits.buffer_bytes) &&
+	       set_receive_bytes(fd, s);
 }
 
 /* Returns a listening socket, or -1 with errno set and *step naming what failed. */
@@ -117,10 +154,10 @@ const char *listener_advice(int error)
 	}
 }
 
-/* The largest backlog; the kernel cuts a larger one silently (listen(2)). */
-static unsigned long most_backlog(void)
+/* What the kernel allows at most, and cuts silently; ULONG_MAX where it does not tell. */
+static unsigned long most_of(const char *path)
 {
-	FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
+	FILE *file = fopen(path, "re");
 	unsigned long most = ULONG_MAX;
 	char line[32];
 
@@ -132,12 +169,17 @@ static unsigned long most_backlog(void)
 	return most;
 }
 
-void listener_warn_if_backlog_is_cut(uint32_t backlog)
+void listener_warn_of_cuts(const struct settings *s)
 {
-	const unsigned long most = most_backlog();
+	const unsigned long backlog = most_of("/proc/sys/net/core/somaxconn");
+	const unsigned long bytes = most_of("/proc/sys/net/core/rmem_max");
 
-	if (most < backlog)
+	if (backlog < s->listen.backlog)
 		log_warning("listen.backlog: %" PRIu32
 			    " asked, the kernel gives %lu; raise net.core.somaxconn for more",
-			    backlog, most);
+			    s->listen.backlog, backlog);
+	if (bytes < s->limits.receive_bytes)
+		log_warning("limits.receive_bytes: %" PRIu32
+			    " asked, the kernel gives %lu; raise net.core.rmem_max for more",
+			    s->limits.receive_bytes, bytes);
 }

@@ -228,7 +228,7 @@ bool listeners_open(struct listeners *l, const struct settings *s)
 		.port = (uint16_t)s->listen.port,
 	};
 
-	listener_warn_if_backlog_is_cut(s->listen.backlog);
+	listener_warn_of_cuts(s);
 	return open_set(l, &o);
 }
 
@@ -239,7 +239,7 @@ bool listeners_change(const struct listeners *now, struct listeners *next, const
 
 	if (o.port == 0 && port_stays && now->count)
 		o.port = address_port(&now->items[0].address);
-	listener_warn_if_backlog_is_cut(s->listen.backlog);
+	listener_warn_of_cuts(s);
 	return open_set(next, &o);
 }
 

@@ -9,8 +9,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -126,10 +129,37 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 		 error ? " error=\"" : "", error ? strerror(error) : "", error ? "\"" : "");
 }
 
-void conn_close(struct conn *c, enum conn_end end, bool log_connections, struct worker_stats *stats)
+/*
+ * Bounds how long the kernel keeps what the peer has not taken when its connection is closed: as
+ * long as the peer likes, if it goes on to answer the probes of its closed window. Whom a timeout
+ * ends is reset; anyone else has timeouts.write. TCP_USER_TIMEOUT comes no sooner, as on an open
+ * connection it ends slow readers too, whatever they take.
+ */
+static void bound_unsent(const struct conn *c, enum conn_end end, uint32_t write_ms)
+{
+	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+	const bool timed_out = end == CONN_END_IDLE || end == CONN_END_IDLE_WHEN_FULL ||
+			       end == CONN_END_WRITE;
+	int unsent = 0, failed;
+
+	/* It fails for a socket that is no TCP socket only. */
+	if (ioctl(c->fd, SIOCOUTQ, &unsent) != 0 || unsent == 0)
+		return;
+	if (timed_out)
+		failed = setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	else
+		failed = setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &write_ms,
+				    sizeof(write_ms));
+	if (failed)
+		log_debug("a connection that is closed with bytes unsent: %s", strerror(errno));
+}
+
+void conn_close(struct conn *c, enum conn_end end, uint32_t write_ms, bool log_connections,
+		struct worker_stats *stats)
 {
 	/* Counted before the close: a client that sees the end finds it in the figures. */
 	stat_add(&stats->ended[end], 1);
+	bound_unsent(c, end, write_ms);
 	close(c->fd); /* not again after an error: the descriptor is gone all the same (close(2)) */
 	if (log_connections)
 		conn_log_closed(&c->peer, c->received_bytes, c->sent_bytes, c->accepted_ns,

@@ -44,7 +44,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 		fail(errno, "epoll_ctl");
 	/* Before the close: a client that sees it may connect again at once. */
 	access_release(w->options.access, &c->peer);
-	conn_close(c, end, logs_connections(w), &w->stats);
+	conn_close(c, end, tuned(&w->options.tuning->write_ms), logs_connections(w), &w->stats);
 }
 
 /* Closes an arrival that there is no memory for. */

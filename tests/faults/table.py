@@ -121,6 +121,8 @@ ROWS = (
     _row("bind", "EADDRINUSE EADDRNOTAVAIL", EITHER, HARMLESS, RELOAD),
     _row("listen", "EADDRINUSE", EITHER, HARMLESS, RELOAD),
     _row("getsockname", "ENOBUFS", REFUSES, HARMLESS, "echo reload systemd"),
+    # Whether a receive buffer was set before cannot be asked: then it stays.
+    _row("getsockopt", "ENOPROTOOPT", GOES_ON, HARMLESS, RELOAD),
     # As above; an inherited descriptor that is no socket is refused.
     _row("getsockopt", "ENOTSOCK", EITHER, HARMLESS, "systemd"),
     _row("fcntl_get", "EACCES", EITHER, HARMLESS, "systemd"),
@@ -274,7 +276,7 @@ EXCEPTIONS = _exceptions(
     ("closes descriptors that exec(2) would close too, or has the child end with its parent",
      "syscall prctl"),
     ("has no error that a valid argument could give",
-     "clock_gettime getpid getrlimit64 pthread_self pthread_sigmask sched_getscheduler sigaction "
+     "clock_gettime getpid getrlimit64 ioctl pthread_self pthread_sigmask sched_getscheduler sigaction "
      "sysconf time"),
     ("cannot fail on objects that are in order; must() aborts where they are not",
      "pthread_attr_destroy pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "

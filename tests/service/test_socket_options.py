@@ -1,10 +1,31 @@
 """What is set on the sockets, looked at through copies of the server's own descriptors."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from server_sockets import TCP_NOTSENT_LOWAT, backlog_of, sockets
+
+
+SO_BUF_LOCK = 72
+
+
+def closing(copies):
+    """Yields sockets, each of which is closed then."""
+    for sock in copies:
+        with sock:
+            yield sock
+
+
+def can_unlock_buffers():
+    """Whether the kernel can take an SO_RCVBUF back."""
+    with socket.socket() as sock:
+        try:
+            sock.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK)
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture
@@ -47,6 +68,32 @@ def test_unsent_bytes_in_the_kernel_are_bounded(open_sockets):
     [accepted] = open_sockets()[False]
     lowat = accepted.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT)
     assert 0 < lowat < 1 << 24
+
+
+def test_the_receive_buffer_follows_the_file_and_goes_back_to_the_kernel(start):
+    def newest():
+        client = server.connect()
+        client.echo()
+        port = client.sock.getsockname()[1]
+        [size] = [sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+                  for sock in closing(sockets(server)[False]) if sock.getpeername()[1] == port]
+        return size
+
+    server = start()
+    tuned = newest()
+    server.reload({"limits.receive_bytes": 10000})
+    assert newest() == 20000 != tuned
+    server.reload({"limits.receive_bytes": 0})
+    if not can_unlock_buffers():
+        pytest.skip("needs a newer kernel: SO_BUF_LOCK is of Linux 5.14")
+    assert newest() == tuned
+
+
+def test_a_receive_buffer_that_the_kernel_cuts_is_told(start):
+    server = start({"limits.receive_bytes": 16777216})
+    most = int(Path("/proc/sys/net/core/rmem_max").read_text(encoding="ascii"))
+    told = server.log.matching(f"limits.receive_bytes: 16777216 asked, the kernel gives {most};")
+    assert len(told) == (most < 16777216)
 
 
 @pytest.mark.parametrize("backlog", [7, 64])

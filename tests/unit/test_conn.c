@@ -41,7 +41,7 @@ static void close_conn(struct fixture *f, enum conn_end end)
 {
 	int fd = f->conn->fd;
 
-	conn_close(f->conn, end, false, &f->stats);
+	conn_close(f->conn, end, 1000, false, &f->stats);
 	assert_int_equal(stat_get(&f->stats.ended[end]), 1);
 	assert_false(is_open(fd));
 	f->pair.ours = -1;
@@ -205,7 +205,7 @@ static void test_flushes_every_byte_in_order(void **state)
 	assert_int_equal(f->conn->received_bytes, sent);
 	assert_int_equal(f->conn->sent_bytes, sent);
 	/* What is still in the kernel comes after the close, and then the end. */
-	conn_close(f->conn, CONN_END_CLIENT, false, &f->stats);
+	conn_close(f->conn, CONN_END_CLIENT, 1000, false, &f->stats);
 	f->pair.ours = -1;
 	while (received < sent) {
 		ssize_t n = recv(f->pair.theirs, got, sizeof(got), 0);

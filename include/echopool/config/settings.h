@@ -38,6 +38,7 @@ struct settings {
 	struct {
 		uint32_t buffer_bytes;
 		uint32_t connections_per_ip; /* 0: no limit */
+		uint32_t receive_bytes;      /* 0: the kernel's tuning */
 	} limits;
 	struct {
 		/* Milliseconds; 0: never, or as the design says of each. */
@@ -93,7 +94,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 21
+#define SETTINGS_COUNT 22
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

@@ -37,7 +37,7 @@ bool listener_family_is_lacking(const union address *a, int error);
 /* What the operator may do about an error of listener_open(); begins with "; " or is empty. */
 const char *listener_advice(int error);
 
-/* Warns when the kernel will cut the backlog (listen(2)). */
-void listener_warn_if_backlog_is_cut(uint32_t backlog);
+/* Warns when the kernel will cut the backlog (listen(2)) or the receive buffer (socket(7)). */
+void listener_warn_of_cuts(const struct settings *s);
 
 #endif
