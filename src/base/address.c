@@ -120,6 +120,14 @@ static bool is_mapped(const union address *a)
 	return a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr);
 }
 
+bool address_is_loopback(const union address *a)
+{
+	if (a->any.sa_family == AF_INET)
+		return ntohl(a->v4.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr) ||
+	       (is_mapped(a) && a->v6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+}
+
 const char *address_format(const union address *a, char text[static ADDRESS_TEXT_BYTES])
 {
 	char host[INET6_ADDRSTRLEN];

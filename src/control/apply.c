@@ -108,7 +108,7 @@ static void commit(struct parts *p, const struct change *c)
 
 	parts_tune(&p->tuning, p->settings);
 	/* Those that stay must not look full while they take over from those that leave. */
-	queue_set_capacity(p->queue, c->workers, p->share.worker_connections);
+	parts_set_capacity(p, c->workers);
 	pool_resize(p->pool, c->workers, &options);
 	listeners_tune(&p->listeners, p->settings);
 	if (!p->inherited)

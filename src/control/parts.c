@@ -100,6 +100,26 @@ struct acceptor_options parts_acceptor_options(const struct parts *p)
 	};
 }
 
+static bool listens_beyond_loopback(const struct listeners *l)
+{
+	for (unsigned int i = 0; i < l->count; i++)
+		if (!address_is_loopback(&l->items[i].address))
+			return true;
+	return false;
+}
+
+void parts_set_capacity(struct parts *p, unsigned int workers)
+{
+	const uint64_t capacity = (uint64_t)workers * p->share.worker_connections;
+
+	queue_set_capacity(p->queue, workers, p->share.worker_connections);
+	access_set_capacity(p->access, capacity);
+	if (p->settings->limits.connections_per_ip == 0 && listens_beyond_loopback(&p->listeners))
+		log_info("limits.connections_per_ip is 0: one address may have %" PRIu32
+			 " connections, half of what the pool serves; loopback any number",
+			 access_half_of(capacity));
+}
+
 static bool make_parts(struct parts *p)
 {
 	p->access = access_new(p->settings);
@@ -116,7 +136,7 @@ static bool start_threads(struct parts *p, unsigned int workers)
 	const struct worker_options worker = parts_worker_options(p);
 	const struct acceptor_options acceptor = parts_acceptor_options(p);
 
-	queue_set_capacity(p->queue, workers, p->share.worker_connections);
+	parts_set_capacity(p, workers);
 	if (!pool_resize(p->pool, workers, &worker))
 		return false;
 	p->acceptor = acceptor_start(&acceptor);

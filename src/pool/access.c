@@ -28,7 +28,8 @@ struct access {
 	struct lock lock;
 	struct rules allow;
 	struct rules deny;
-	uint32_t connections_per_ip;
+	uint32_t connections_per_ip; /* 0: the next, but for loopback */
+	uint32_t half_of_pool;
 	struct address_counts counts;
 };
 
@@ -114,6 +115,7 @@ struct access *access_new(const struct settings *s)
 		return NULL;
 	lock_init(&a->lock);
 	address_counts_init(&a->counts);
+	a->half_of_pool = UINT32_MAX;
 	if (!access_update(a, s)) {
 		access_free(a);
 		return NULL;
@@ -130,22 +132,38 @@ void access_free(struct access *a)
 	free(a);
 }
 
-static enum access_verdict judge(struct access *a, const struct address_key *k) REQUIRES(a->lock)
+void access_set_capacity(struct access *a, uint64_t connections)
 {
+	lock_acquire(&a->lock);
+	a->half_of_pool = access_half_of(connections);
+	lock_release(&a->lock);
+}
+
+/* How many connections the peer's address may have. */
+static uint32_t most_of(const struct access *a, const union address *peer) REQUIRES(a->lock)
+{
+	if (a->connections_per_ip)
+		return a->connections_per_ip;
+	return address_is_loopback(peer) ? UINT32_MAX : a->half_of_pool;
+}
+
+static enum access_verdict judge(struct access *a, const union address *peer) REQUIRES(a->lock)
+{
+	const struct address_key key = address_key_of(peer), *k = &key;
+
 	if (!rules_match(&a->allow, k) || rules_match(&a->deny, k))
 		return ACCESS_DENIED;
-	if (a->connections_per_ip && address_counts_get(&a->counts, k) >= a->connections_per_ip)
+	if (address_counts_get(&a->counts, k) >= most_of(a, peer))
 		return ACCESS_TOO_MANY;
 	return address_counts_add(&a->counts, k) ? ACCESS_ADMITTED : ACCESS_NO_MEMORY;
 }
 
 enum access_verdict access_admit(struct access *a, const union address *peer)
 {
-	const struct address_key k = address_key_of(peer);
 	enum access_verdict v;
 
 	lock_acquire(&a->lock);
-	v = judge(a, &k);
+	v = judge(a, peer);
 	lock_release(&a->lock);
 	return v;
 }

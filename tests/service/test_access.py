@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from clients import Client, Crowd, dial, need_descriptors
-from harness import seconds, span, wait_for
-from live import client_from, is_closed
+from harness import needs_root, seconds, span, unshared, wait_for
+from live import client_from, in_network_of, is_closed
 
 FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 LIMIT = 3
@@ -100,6 +100,39 @@ def test_who_comes_back_at_once_after_the_end_is_not_in_excess(start):
         client.expect_eof()
         client.close()
     assert refusals(server) == (0, 0)
+
+
+@needs_root
+def test_by_default_one_address_has_half_of_the_pool_and_loopback_all(start):
+    network = unshared("--net", "ip link set lo up; ip addr add 10.77.0.1/16 dev lo")
+    pool = {"pool.workers": 1, "pool.worker_connections": 6,
+            "listen.addresses": ["10.77.0.1", "127.0.0.1"]}
+    server = start(pool, wrapper=network)
+    server.log.wait("^info: limits.connections_per_ip is 0: one address may have 3 connections,")
+    other, loopback = server.addresses
+
+    def connect(address):
+        return server.hold(in_network_of(
+            server.pid, lambda: Client.connect(address, timeout=seconds(20))))
+
+    for _ in range(3):
+        connect(other).echo()
+    assert is_closed(connect(other), within=seconds(20))
+    for _ in range(3):
+        connect(loopback).echo()
+    assert refusals(server) == (0, 1)
+    server.close_clients()
+    wait_for(lambda: server.connections() == 0)
+    told = server.reload(pool | {"pool.worker_connections": 10})
+    assert any("one address may have 5 connections" in line for line in told)
+    for _ in range(5):
+        connect(other).echo()
+    assert is_closed(connect(other), within=seconds(20))
+
+
+def test_where_only_this_machine_can_come_nothing_is_told_of_a_limit(start):
+    server = start({"listen.addresses": ["127.0.0.2", "::1"]})
+    assert not server.log.matching("connections_per_ip")
 
 
 def test_ipv6_addresses_are_counted_too(start):

@@ -66,6 +66,30 @@ static void test_the_default_admits_everyone(void **state)
 	access_free(a);
 }
 
+static void test_without_a_limit_one_address_has_half_of_the_pool(void **state)
+{
+	struct access *a = make(NULL, NULL, 0);
+
+	(void)state;
+	access_set_capacity(a, 5);
+	for (int i = 0; i < 3; i++) {
+		const enum access_verdict v = i < 2 ? ACCESS_ADMITTED : ACCESS_TOO_MANY;
+
+		assert_int_equal(admit(a, "192.0.2.1"), v);
+		assert_int_equal(admit(a, "2001:db8::1"), v);
+		assert_int_equal(admit(a, "127.0.0.1"), ACCESS_ADMITTED);
+		assert_int_equal(admit(a, "::ffff:127.255.0.1"), ACCESS_ADMITTED);
+		assert_int_equal(admit(a, "::1"), ACCESS_ADMITTED);
+	}
+	access_set_capacity(a, 6);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_TOO_MANY);
+	access_set_capacity(a, 1);
+	assert_int_equal(admit(a, "128.0.0.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "128.0.0.1"), ACCESS_TOO_MANY);
+	access_free(a);
+}
+
 static void test_only_what_is_allowed_is_admitted(void **state)
 {
 	static const char *const allow[] = {"10.1.2.0/23", "2001:db8::/33", "192.0.2.7", NULL};
@@ -193,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_default_admits_everyone),
+		cmocka_unit_test(test_without_a_limit_one_address_has_half_of_the_pool),
 		cmocka_unit_test(test_only_what_is_allowed_is_admitted),
 		cmocka_unit_test(test_deny_wins),
 		cmocka_unit_test(test_ipv4_mapped_into_ipv6_is_ipv4),

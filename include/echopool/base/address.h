@@ -51,6 +51,9 @@ bool address_equal(const union address *a, const union address *b);
  */
 bool address_excludes(const union address *a, const union address *b);
 
+/* Whether it is of the machine's own loopback: 127.0.0.0/8, mapped into IPv6 too, or ::1. */
+bool address_is_loopback(const union address *a);
+
 /* The port, in host order; 0 for a family that has none. */
 uint16_t address_port(const union address *a);
 

@@ -37,7 +37,7 @@ struct settings {
 	} pool;
 	struct {
 		uint32_t buffer_bytes;
-		uint32_t connections_per_ip; /* 0: no limit */
+		uint32_t connections_per_ip; /* 0: half of the pool, but of loopback */
 		uint32_t receive_bytes;      /* 0: the kernel's tuning */
 	} limits;
 	struct {

@@ -65,6 +65,12 @@ bool parts_divide_descriptors(const struct parts *p, const struct settings *s, u
 /* Sets what the workers look at while they run. */
 void parts_tune(struct worker_tuning *t, const struct settings *s);
 
+/*
+ * Bounds what all workers together serve, and with it what one address may have by default, of
+ * which it tells where others than this machine can come.
+ */
+void parts_set_capacity(struct parts *p, unsigned int workers);
+
 struct worker_options parts_worker_options(const struct parts *p);
 struct acceptor_options parts_acceptor_options(const struct parts *p);
 

@@ -31,6 +31,18 @@ void access_free(struct access *a);
  */
 bool access_update(struct access *a, const struct settings *s);
 
+/*
+ * Tells how many connections the pool serves at once, of which one address that is not loopback's
+ * may have half where limits.connections_per_ip is 0. Before, there is no such limit.
+ */
+void access_set_capacity(struct access *a, uint64_t connections);
+
+/* That half: at least 1. */
+static inline uint32_t access_half_of(uint64_t connections)
+{
+	return connections > 1 ? (uint32_t)(connections / 2) : 1;
+}
+
 /* Judges a connection from peer, and counts it when it is admitted. */
 enum access_verdict access_admit(struct access *a, const union address *peer);
 
