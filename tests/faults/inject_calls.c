@@ -308,16 +308,32 @@ REPLACE(ssize_t, sendto, "sendto", int fd, const void *buffer, size_t bytes, int
 			     address_bytes);
 }
 
-REPLACE(ssize_t, read, "read", int fd, void *buffer, size_t bytes)
+static enum verdict decide_read(int fd, const void *caller)
 {
 	const unsigned char what = descriptor(fd);
-	const enum verdict v = decide(what == FD_EVENT    ? CALL_read_bell
-				      : what == FD_SIGNAL ? CALL_read_signal
-				      : what == FD_PIPE   ? CALL_read_pipe
-							  : CALL_read_file,
-				      CALLER, what == FD_OTHER || waits(fd, 0));
+
+	return decide(what == FD_EVENT    ? CALL_read_bell
+		      : what == FD_SIGNAL ? CALL_read_signal
+		      : what == FD_PIPE   ? CALL_read_pipe
+					  : CALL_read_file,
+		      caller, what == FD_OTHER || waits(fd, 0));
+}
+
+REPLACE(ssize_t, read, "read", int fd, void *buffer, size_t bytes)
+{
+	const enum verdict v = decide_read(fd, CALLER);
 
 	return v == VERDICT_FAIL ? -1 : next_read()(fd, buffer, v == VERDICT_SHORT ? 1 : bytes);
+}
+
+/* What _FORTIFY_SOURCE makes of it. */
+REPLACE(ssize_t, read_chk, "__read_chk", int fd, void *buffer, size_t bytes, size_t room)
+{
+	const enum verdict v = decide_read(fd, CALLER);
+
+	return v == VERDICT_FAIL
+		       ? -1
+		       : next_read_chk()(fd, buffer, v == VERDICT_SHORT ? 1 : bytes, room);
 }
 
 static ssize_t write_bell(ssize_t (*next)(int, const void *, size_t), int fd, const void *buffer,

@@ -221,7 +221,7 @@ SYMBOLS = {
     "getsockopt": ("getsockopt",),
     "libconfig_alloc": ("config_read_string", "config_set_include_dir"),
     "listen": ("listen",),
-    "malloc": ("malloc", "asprintf", "fmemopen", "open_memstream"),
+    "malloc": ("malloc", "asprintf", "__asprintf_chk", "fmemopen", "open_memstream"),
     "open_file": ("open64",),
     "open_log": ("open64",),
     "open_null": ("open64",),
@@ -230,10 +230,10 @@ SYMBOLS = {
     "poll": ("poll",),
     "pthread_attr_init": ("pthread_attr_init",),
     "pthread_create": ("pthread_create",),
-    "read_bell": ("read",),
-    "read_file": ("read",),
-    "read_pipe": ("read",),
-    "read_signal": ("read",),
+    "read_bell": ("read", "__read_chk"),
+    "read_file": ("read", "__read_chk"),
+    "read_pipe": ("read", "__read_chk"),
+    "read_signal": ("read", "__read_chk"),
     "readlink": ("readlink",),
     "realloc": ("realloc", "reallocarray"),
     "recv": ("recv",),
@@ -276,15 +276,15 @@ EXCEPTIONS = _exceptions(
     ("closes descriptors that exec(2) would close too, or has the child end with its parent",
      "syscall prctl"),
     ("has no error that a valid argument could give",
-     "clock_gettime getpid getrlimit64 ioctl pthread_self pthread_sigmask sched_getscheduler sigaction "
-     "sysconf time"),
+     "clock_gettime getpid getrlimit64 ioctl pthread_self pthread_sigmask sched_getscheduler "
+     "sigaction sysconf time"),
     ("cannot fail on objects that are in order; must() aborts where they are not",
      "pthread_attr_destroy pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
      "pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait "
      "pthread_cond_clockwait pthread_condattr_destroy pthread_condattr_init "
      "pthread_condattr_setclock pthread_join pthread_mutex_destroy pthread_mutex_init "
      "pthread_mutex_lock pthread_mutex_unlock pthread_setname_np"),
-    ("ends the program", "__assert_fail abort _exit exit"),
+    ("ends the program", "__assert_fail __stack_chk_fail abort _exit exit"),
     ("the program's start", "__libc_start_main __cxa_finalize __gmon_start__ "
      "_ITM_deregisterTMCloneTable _ITM_registerTMCloneTable"),
     ("writes the answer of -t, -T, -V and -h, which the service tests give to /dev/full, or a "
