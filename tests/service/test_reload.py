@@ -38,11 +38,11 @@ def changes(lines):
 
 
 def reloads(server):
-    """How many were applied, and how many refused."""
+    """How many were applied, and how many refused for another reason than a late child."""
     mark = server.log.mark()
     server.figures()
     told = server.log.wait(r"\breload applied=(\d+) refused=(\d+)$", start=mark)[0]
-    return int(told[1]), int(told[2])
+    return int(told[1]), int(told[2]) - server.late_reloads
 
 
 def queue_figures(server):
