@@ -1,5 +1,6 @@
 """The machine: what a report says about it, and how many CPUs and descriptors there are."""
 
+import math
 import os
 import platform
 import re
@@ -9,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from common import cpu_quota
+
 VERSION = re.compile(r"\d\.\d")
 # How long describe() watches other programs, and which share of the CPUs is little.
 LOOK_S = 0.3
@@ -16,8 +19,8 @@ LITTLE = 0.1
 
 
 def cpus():
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
+    """How many CPUs this process may use: by its affinity, and by its quota, rounded up."""
+    return min(len(os.sched_getaffinity(0)), math.ceil(cpu_quota.read() or os.cpu_count()))
 
 
 def default_threads():
@@ -52,10 +55,12 @@ def used_by_others():
 
 
 def describe():
-    """The machine as a dictionary: cpu, cpus, memory_mib, kernel, system, cpus_in_use, date."""
+    """The machine as a dictionary: cpu, cpus, quota, memory_mib, kernel, system, cpus_in_use, date.
+    """
     total_kib = _field("/proc/meminfo", r"^MemTotal:\s+(\d+) kB")
     return {"cpu": _field("/proc/cpuinfo", r"^model name\s*:(.*)$") or platform.machine(),
             "cpus": cpus(),
+            "quota": cpu_quota.read(),
             "memory_mib": int(total_kib) // 1024 if total_kib else None,
             "kernel": platform.release(),
             "system": _field("/etc/os-release", r'^PRETTY_NAME="?([^"]*)"?$') or platform.system(),
@@ -67,9 +72,10 @@ def text(found):
     """What describe() found, as lines of a report."""
     in_use = found["cpus_in_use"]
     others = "" if in_use is None else f"; CPUs in use before the start: {in_use:.2f}"
+    quota = f" (a CPU quota of {found['quota']:.2f})" if found["quota"] else ""
     memory = f", {found['memory_mib']:,} MiB" if found["memory_mib"] else ""
     return (f"machine: {found['cpu']}, {found['cpus']} CPU{'s' if found['cpus'] > 1 else ''}"
-            f"{memory}; {found['system']}, Linux {found['kernel']}\n"
+            f"{quota}{memory}; {found['system']}, Linux {found['kernel']}\n"
             f"date: {found['date']}{others}\n")
 
 

@@ -146,6 +146,15 @@ static void add_threads_of_all(struct cpu_sample *s, const struct family *f)
 	sort(&s->server);
 }
 
+static void sample_quota(pid_t pid, double *cpus, struct cpu_throttling *throttling)
+{
+	struct cpu_quota quota;
+
+	cpu_quota_read(&quota, pid);
+	*cpus = quota.cpus;
+	*throttling = cpu_quota_throttling(&quota);
+}
+
 static void sample_server(struct cpu_sample *s, struct family *f)
 {
 	if (!f->server)
@@ -153,6 +162,7 @@ static void sample_server(struct cpu_sample *s, struct family *f)
 	s->server_at_ns = clock_now_ns();
 	add_processes(s, f, false);
 	s->server_cpus = cpus_allowed(f->server, NULL);
+	sample_quota(f->server, &s->server_quota, &s->server_throttling);
 	add_threads_of_all(s, f);
 }
 
@@ -219,6 +229,7 @@ static void sample_generator(struct cpu_sample *s)
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0)
 		fail(errno, "clock_gettime");
 	s->generator_s = seconds_of(&used);
+	sample_quota(0, &s->quota, &s->throttling);
 	sample_machine(s);
 }
 
@@ -261,6 +272,30 @@ void cpu_sample_free(struct cpu_sample *s)
 	free(s->server.list);
 }
 
+/* The share of the quota's periods between two readings in which it was used up. */
+static double throttled_between(const struct cpu_throttling *before,
+				const struct cpu_throttling *after)
+{
+	if (after->periods <= before->periods || after->throttled <= before->throttled)
+		return 0;
+	return (double)(after->throttled - before->throttled) /
+	       (double)(after->periods - before->periods);
+}
+
+static void use_of_quota(struct cpu_use *use, const struct cpu_sample *before,
+			 const struct cpu_sample *after)
+{
+	const double of_server =
+		throttled_between(&before->server_throttling, &after->server_throttling);
+
+	use->quota = after->quota;
+	use->throttled = throttled_between(&before->throttling, &after->throttling);
+	if (after->server_quota > 0 && (use->quota <= 0 || of_server > use->throttled)) {
+		use->quota = after->server_quota;
+		use->throttled = of_server;
+	}
+}
+
 struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sample *after)
 {
 	const double seconds = seconds_between(before->at_ns, after->at_ns);
@@ -277,6 +312,7 @@ struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sam
 		use.server = (after->server_s - before->server_s) / server_seconds;
 	if (all_s > 0)
 		use.machine = (after->busy_s - before->busy_s) / all_s;
+	use_of_quota(&use, before, after);
 	use.generator_busiest = busiest(&before->generator, &after->generator);
 	use.server_busiest = busiest(&before->server, &after->server);
 	return use;

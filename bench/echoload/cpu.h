@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "echopool/base/cpu_quota.h"
 #include "family.h"
 
 struct cpu_thread {
@@ -39,6 +40,12 @@ struct cpu_sample {
 	uint32_t server_cpus;  /* that the server may use */
 	bool server_lives;
 
+	/* CPUs that the cgroups' quota gives; 0: there is none. */
+	double quota;
+	double server_quota;
+	struct cpu_throttling throttling;
+	struct cpu_throttling server_throttling;
+
 	struct cpu_threads generator;
 	struct cpu_threads server;
 };
@@ -53,6 +60,8 @@ struct cpu_use {
 	uint32_t server_tasks;
 	uint32_t server_cpus; /* that the server may use */
 	uint32_t cpus;        /* that this process may use */
+	double quota;         /* CPUs of the quota that was used up more often, of both; 0: none */
+	double throttled;     /* share of its periods in which it was used up, 0 to 1 */
 };
 
 /*

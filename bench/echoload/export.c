@@ -73,11 +73,11 @@ static json_t *cpu_object(const struct result *r)
 	const struct cpu_use *cpu = &r->cpu;
 	const bool server = r->options->server != 0;
 
-	return json_pack("{so so so sI so so}", "generator", number(cpu->generator), "server",
+	return json_pack("{so so so sI so so so}", "generator", number(cpu->generator), "server",
 			 server ? number(cpu->server) : json_null(), "machine",
-			 number(cpu->machine), "cpus", (json_int_t)cpu->cpus,
-			 "generator_us_per_echo", number(result_us_for_an_echo(r, cpu->generator)),
-			 "server_us_per_echo",
+			 number(cpu->machine), "cpus", (json_int_t)cpu->cpus, "quota",
+			 cpu->quota > 0 ? number(cpu->quota) : json_null(), "generator_us_per_echo",
+			 number(result_us_for_an_echo(r, cpu->generator)), "server_us_per_echo",
 			 server ? number(result_us_for_an_echo(r, cpu->server)) : json_null());
 }
 

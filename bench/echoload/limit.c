@@ -9,12 +9,17 @@
 /* The machine's share is counted in ticks of all its CPUs, and so comes nearer to the whole. */
 #define WHOLE_MACHINE 0.97
 
+/*
+ * A quota that was used up in so many of its periods. On a busy machine even one that is always
+ * spent is so only in some of them.
+ */
+#define MANY_PERIODS 0.25
+
 const char *limit_name(enum limit limit)
 {
 	static const char *const names[] = {
-		[LIMIT_NONE] = "none",
-		[LIMIT_GENERATOR] = "generator",
-		[LIMIT_SERVER] = "server",
+		[LIMIT_NONE] = "none",           [LIMIT_QUOTA] = "quota",
+		[LIMIT_GENERATOR] = "generator", [LIMIT_SERVER] = "server",
 		[LIMIT_MACHINE] = "machine",
 	};
 
@@ -36,6 +41,8 @@ static bool is_full(double busiest, double all, uint32_t threads, uint32_t cpus)
 
 enum limit limit_of(const struct cpu_use *use, uint32_t threads)
 {
+	if (use->throttled >= MANY_PERIODS)
+		return LIMIT_QUOTA;
 	/* A generator that fills the CPUs by itself is the limit, not the machine. */
 	if (use->machine >= WHOLE_MACHINE && use->generator < WHOLE_CPU * use->cpus)
 		return LIMIT_MACHINE;

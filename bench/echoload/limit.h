@@ -10,6 +10,7 @@
 
 enum limit {
 	LIMIT_NONE,
+	LIMIT_QUOTA,     /* the CPU quota of the generator's or the server's cgroup was used up */
 	LIMIT_GENERATOR, /* one thread of it, or all together, had no time left */
 	LIMIT_SERVER,    /* the same for the server */
 	LIMIT_MACHINE,   /* the generator's CPUs were full, and not only of its own work */
@@ -18,7 +19,7 @@ enum limit {
 /* threads are the generator's. A server whose figures are not known is never the limit. */
 enum limit limit_of(const struct cpu_use *use, uint32_t threads);
 
-/* "none", "generator", "server", "machine": a word of the report. */
+/* "none", "quota", "generator", "server", "machine": a word of the report. */
 const char *limit_name(enum limit limit);
 
 #endif

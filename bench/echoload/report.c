@@ -98,6 +98,7 @@ static void print_limit(FILE *out, const struct result *r)
 {
 	static const char *const sentences[] = {
 		[LIMIT_NONE] = "no CPU",
+		[LIMIT_QUOTA] = "the CPU quota of a control group, which was used up",
 		[LIMIT_GENERATOR] = "THE GENERATOR: the server can do more; give it more --threads",
 		[LIMIT_SERVER] = "the server: a thread of it was busy all the time",
 		[LIMIT_MACHINE] = "the machine: all CPUs were busy",
@@ -120,6 +121,9 @@ static void print_cpu(FILE *out, const struct result *r)
 	if (knows_server(r))
 		fprintf(out, ", server %.2f", cpu->server);
 	fprintf(out, "; all %u that it may use %.0f %% busy\n", cpu->cpus, 100 * cpu->machine);
+	if (cpu->quota > 0)
+		fprintf(out, "  %-12s %.2f CPUs, used up in %.0f %% of its periods\n", "quota",
+			cpu->quota, 100 * cpu->throttled);
 	if (!stat_get(&r->tally->echoes))
 		return;
 	fprintf(out, "  %-12s generator %.2f us", "for an echo",

@@ -50,7 +50,7 @@ how to read the table:
   server CPU     of one echo; and how many CPUs the server used
   memory         resident (Pss), the highest that was seen
   in queue       how long connections waited for a worker
-  limited by     what was at its limit: machine, server, generator or none. Where it is the
+  limited by     what was at its limit: quota, machine, server, generator or none. Where it is the
                  generator, the figures are echoload's, not echopool's
 
 The generator needs CPU, too: with the clients elsewhere a larger pool may be the best. For the

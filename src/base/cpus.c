@@ -5,9 +5,19 @@
 
 #include <unistd.h>
 
+#include "echopool/base/cpu_quota.h"
+
 unsigned int cpus_usable(void)
 {
-	return cpus_allowed(0, NULL);
+	const unsigned int allowed = cpus_allowed(0, NULL);
+	struct cpu_quota quota;
+	unsigned int whole;
+
+	cpu_quota_read(&quota, 0);
+	if (quota.cpus <= 0 || quota.cpus >= allowed)
+		return allowed;
+	whole = (unsigned int)quota.cpus;
+	return whole < quota.cpus ? whole + 1 : whole;
 }
 
 unsigned int cpus_allowed(pid_t pid, cpu_set_t *set)

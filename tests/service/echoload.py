@@ -28,13 +28,13 @@ KEYS = {
     "latency_us": DISTRIBUTION,
     "connect_us": DISTRIBUTION,
     "errors": "refused reset timed_out wrong short other",
-    "cpu": "generator server machine cpus generator_us_per_echo server_us_per_echo",
+    "cpu": "generator server machine cpus quota generator_us_per_echo server_us_per_echo",
     "schedule": "sent_share late_share late_max_us kept",
 }
 needs_echoload = pytest.mark.skipif(
     not os.path.exists(ECHOLOAD), reason="needs echoload: it is built where jansson is")
 
-LIMITS = {"generator", "server", "machine", "none"}
+LIMITS = {"quota", "generator", "server", "machine", "none"}
 
 
 @dataclass
@@ -183,6 +183,9 @@ def check_limit(report):
     cpu = report["cpu"]
     by, generator, machine = report["limited_by"], cpu["generator"], cpu["machine"]
     assert by in LIMITS and 0 <= machine <= 1
+    if by == "quota":
+        assert cpu["quota"] > 0
+        return
     full_of_others = machine - 0.97, 0.95 * cpu["cpus"] - generator
     full = generator - 0.95 * min(report["options"]["threads"], cpu["cpus"])
     edge = 0.001

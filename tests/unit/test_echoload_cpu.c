@@ -79,6 +79,28 @@ static void test_the_machine_s_share_is_that_of_the_cpus_that_may_be_used(void *
 	assert_int_equal(use.cpus, 4);
 }
 
+static void test_of_two_quotas_that_counts_which_was_used_up_more_often(void **state)
+{
+	const struct cpu_sample before = {.throttling = {100, 50}, .server_throttling = {10, 0}};
+	struct cpu_sample after = {.quota = 2,
+				   .throttling = {120, 55},
+				   .server_quota = 0.5,
+				   .server_throttling = {30, 15}};
+	struct cpu_use use = cpu_between(&before, &after);
+
+	(void)state;
+	assert_about(use.quota, 0.5, 1e-9);
+	assert_about(use.throttled, 0.75, 1e-9);
+	after.server_throttling = before.server_throttling;
+	use = cpu_between(&before, &after);
+	assert_about(use.quota, 2, 1e-9);
+	assert_about(use.throttled, 0.25, 1e-9);
+	after.quota = after.server_quota = 0;
+	after.throttling = before.throttling;
+	use = cpu_between(&before, &after);
+	assert_about(use.quota + use.throttled, 0, 1e-9);
+}
+
 static void test_nothing_is_told_of_no_time(void **state)
 {
 	const struct cpu_sample s = {.server_lives = true, .generator_s = 1, .server_s = 1};
@@ -237,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_a_thread_that_began_or_ended_meanwhile_is_not_the_busiest),
 		cmocka_unit_test(test_the_cpu_of_a_server_that_ended_is_not_known),
 		cmocka_unit_test(test_the_machine_s_share_is_that_of_the_cpus_that_may_be_used),
+		cmocka_unit_test(test_of_two_quotas_that_counts_which_was_used_up_more_often),
 		cmocka_unit_test(test_nothing_is_told_of_no_time),
 		cmocka_unit_test(test_only_the_cpus_that_may_be_used_are_the_machine),
 		cmocka_unit_test(test_cpus_of_other_numbers_are_all_that_there_are),

@@ -91,10 +91,21 @@ static void test_who_is_at_its_limit(void **state)
 	}
 }
 
+static void test_a_quota_that_is_used_up_comes_first(void **state)
+{
+	struct cpu_use use = {.machine = 1, .cpus = 4, .quota = 0.5, .throttled = 0.25};
+
+	(void)state;
+	assert_int_equal(limit_of(&use, 1), LIMIT_QUOTA);
+	use.throttled = 0.24;
+	assert_int_equal(limit_of(&use, 1), LIMIT_MACHINE);
+}
+
 static void test_each_has_a_name(void **state)
 {
 	(void)state;
 	assert_string_equal(limit_name(LIMIT_NONE), "none");
+	assert_string_equal(limit_name(LIMIT_QUOTA), "quota");
 	assert_string_equal(limit_name(LIMIT_GENERATOR), "generator");
 	assert_string_equal(limit_name(LIMIT_SERVER), "server");
 	assert_string_equal(limit_name(LIMIT_MACHINE), "machine");
@@ -104,6 +115,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_is_at_its_limit),
+		cmocka_unit_test(test_a_quota_that_is_used_up_comes_first),
 		cmocka_unit_test(test_each_has_a_name),
 	};
 

@@ -7,7 +7,10 @@
 #include <sched.h>
 #include <sys/types.h>
 
-/* How many CPUs this process may use; at least 1. */
+/*
+ * How many CPUs this process may use, by its affinity mask and by the quota of its control groups,
+ * rounded up; at least 1.
+ */
 unsigned int cpus_usable(void);
 
 /*
