@@ -72,9 +72,10 @@ static _Noreturn void become_reader(char *const arguments[], int out, int err)
 {
 	int error;
 
-	dup2(out, STDOUT_FILENO);
-	dup2(err, STDERR_FILENO);
-	close(STDIN_FILENO);
+	/* Without its outputs it must not write: they would go to the server's log. */
+	if (dup2(err, STDERR_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
+		_exit(EXIT_NO_PROGRAM);
+	close(STDIN_FILENO); /* nothing was read from it */
 	/* An older kernel lacks it; exec(2) closes them too. */
 	(void)syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, 0U);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
