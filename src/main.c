@@ -53,7 +53,7 @@ static const char help[] =
 	"once it listens.\n"
 	"\n"
 	"  echopool                                        try it: 127.0.0.1 and ::1, port 7007\n"
-	"  echopool -c /etc/echopool/echopool.conf -t      check a file before a reload \n"
+	"  echopool -c /etc/echopool/echopool.conf -t      check a file before a reload\n"
 	"  echopool -o pool.workers=8 -o 'listen.addresses=[\"0.0.0.0\"]'\n"
 	"\n"
 	"Signals: SIGHUP reads the file again and applies it; SIGTERM or SIGINT drains and stops,\n"
@@ -147,8 +147,8 @@ static void tell(const struct config_messages *messages)
 }
 
 /*
- * glibc raises its bounds with the blocks that it sees, and then keeps megabytes of what was owed
- * to clients that are gone. Fixed bounds give large blocks back at once.
+ * glibc raises its bounds with the blocks that it sees, and then keeps megabytes that were pending
+ * for clients that are gone. Fixed bounds give large blocks back at once.
  */
 #define RETURNED_BYTES (128 * 1024)
 

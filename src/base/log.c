@@ -80,9 +80,9 @@ static bool is_journal(const struct stat *st)
 }
 
 /*
- * Has lines go to the end of the file wherever that is, as with >>: who truncates it, as
- * logrotate's copytruncate does, else finds NULs before the next line. Whoever shares the
- * descriptor appends too, and loses nothing by it.
+ * Has each line go to the end of the file, as with >>. Without it, a file that is truncated, as by
+ * logrotate's copytruncate, would get NULs before the next line. Other programs that share the
+ * descriptor append too, which costs them nothing.
  */
 static void append(void)
 {

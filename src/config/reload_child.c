@@ -302,7 +302,7 @@ enum reload_result reload_child_continue(struct reload_child *r, struct settings
 void reload_child_abort(struct reload_child *r)
 {
 	if (r->pid && !r->ended)
-		kill(r->pid, SIGKILL); /* who reaps it need not know it any more */
+		kill(r->pid, SIGKILL); /* ours and not reaped, so it cannot fail */
 	r->pid = 0;
 	clear(r);
 }

@@ -2,8 +2,8 @@
  * The process that reads the configuration again, until it is the program itself; see the header.
  * Called by the main thread.
  *
- * It comes from fork(2), not posix_spawn(3): whoever spawns waits until the child is past its
- * exec(2), which reads the program, and that may be on the file system that does not answer.
+ * It comes from fork(2). posix_spawn(3) would keep the main thread waiting until the child is past
+ * its exec(2), which reads the program, and that may be on the file system that does not answer.
  * The price is a copy of the page tables: some 30 ms for each gigabyte of pending bytes.
  */
 #include "echopool/config/reload_spawn.h"

@@ -3,7 +3,7 @@
  * threads count; it never waits for a worker, so a full server answers too.
  *
  * The lines of many workers are more than a pipe holds. So the totals come first, and the rest as
- * fast as who reads the log takes them; one who takes nothing for a while loses lines.
+ * fast as the reader of the log takes them. A reader that takes nothing for a while loses lines.
  */
 #include "echopool/control/report.h"
 
@@ -107,7 +107,7 @@ static void log_queue(struct report *r, const struct parts *p)
 
 void report_begin(struct report *r, const struct parts *p)
 {
-	if (r->telling) {
+	if (r->under_way) {
 		r->again = true;
 		return;
 	}
@@ -115,7 +115,7 @@ void report_begin(struct report *r, const struct parts *p)
 	log_info("reload applied=%" PRIu64 " refused=%" PRIu64, r->reloads, r->refused_reloads);
 	if (pool_left(p->pool))
 		log_left(pool_left(p->pool), pool_left_stats(p->pool));
-	r->telling = true;
+	r->under_way = true;
 	r->next_worker = 0;
 	r->due_ns = clock_now_ns();
 	r->patience_ns = r->due_ns + PATIENCE_MS * NS_PER_MS;
@@ -123,7 +123,7 @@ void report_begin(struct report *r, const struct parts *p)
 
 uint64_t report_due_ns(const struct report *r)
 {
-	return r->telling ? r->due_ns : UINT64_MAX;
+	return r->under_way ? r->due_ns : UINT64_MAX;
 }
 
 static void log_next_worker(struct report *r, const struct pool *pool)
@@ -150,7 +150,7 @@ void report_continue(struct report *r, const struct parts *p)
 	}
 	if (r->next_worker < pool_workers(p->pool))
 		return;
-	r->telling = false;
+	r->under_way = false;
 	if (r->again) {
 		r->again = false;
 		report_begin(r, p);
@@ -159,7 +159,7 @@ void report_continue(struct report *r, const struct parts *p)
 
 void report_end(struct report *r, const struct parts *p)
 {
-	while (r->telling && r->next_worker < pool_workers(p->pool))
+	while (r->under_way && r->next_worker < pool_workers(p->pool))
 		log_next_worker(r, p->pool);
-	r->telling = false;
+	r->under_way = false;
 }

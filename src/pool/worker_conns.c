@@ -36,9 +36,9 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 	w->held--;
 	worker_must_take(w);
 	/*
-	 * close() takes a descriptor out of the set only if no other process has a copy. A child
-	 * that is started for a reload has one until it executes (epoll(7), Q6). A connection that
-	 * could not be watched is not in the set.
+	 * close() takes a descriptor out of the set only if no other process has a copy. The child
+	 * of a reload has one until it has closed what it inherits (epoll(7), Q6). A connection
+	 * that could not be watched is not in the set.
 	 */
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
 		fail(errno, "epoll_ctl");

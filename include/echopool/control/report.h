@@ -15,12 +15,11 @@ struct report {
 	uint64_t refused_reloads; /* wrong files, and what the system refused */
 	/* What the last report saw, so that the next tells the waits since then. */
 	struct wait_totals earlier;
-	bool telling; /* of next_worker at due_ns; who reads nothing is waited for until patience_ns
-		       */
-	bool again;   /* it was asked for meanwhile */
+	bool under_way; /* some workers have no line yet */
+	bool again;     /* another one was asked for meanwhile */
 	unsigned int next_worker;
-	uint64_t due_ns;
-	uint64_t patience_ns;
+	uint64_t due_ns;      /* when next_worker may have its line */
+	uint64_t patience_ns; /* until when a log without room is waited for */
 };
 
 /*

@@ -13,7 +13,8 @@
 struct deadline_entry {
 	struct deadline_entry *prev;
 	struct deadline_entry *next;
-	uint64_t since_ns; /* when something last happened, CLOCK_MONOTONIC */
+	/* When something last happened on it; with pending bytes, or when it was last checked. */
+	uint64_t since_ns;
 };
 
 /* Its worker's thread. */
