@@ -136,7 +136,7 @@ static int parse_options(int argc, char *argv[], struct options *o)
 }
 
 /* Errors about the settings stand alone, in the form that editors jump to. */
-static void tell(const struct config_messages *messages)
+static void log_messages(const struct config_messages *messages)
 {
 	for (size_t i = 0; i < messages->count; i++) {
 		if (messages->items[i].level == LOG_LEVEL_ERROR)
@@ -198,7 +198,7 @@ static int run(const struct options *o)
 	/* On stderr until it is ready: what keeps it from starting is told where it was started. */
 	if (right && serves)
 		log_open(LOG_TARGET_STDERR, s.log.level);
-	tell(&messages);
+	log_messages(&messages);
 	if (!right && messages.count == 0) {
 		log_error("not enough memory for the settings");
 		status = EXIT_REFUSED;

@@ -295,7 +295,7 @@ static bool put_linef(enum log_level level, const char *format, ...)
 	return written;
 }
 
-static void tell_lost_lines(void)
+static void log_lost_lines(void)
 {
 	unsigned int lost;
 
@@ -315,7 +315,7 @@ static void log_line(enum log_level level, const char *format, va_list arguments
 
 	if (level <= atomic_load_explicit(&current_level, memory_order_relaxed)) {
 		if (put_line(level, format, arguments))
-			tell_lost_lines();
+			log_lost_lines();
 		else
 			atomic_fetch_add_explicit(&lost_lines, 1, memory_order_relaxed);
 	}

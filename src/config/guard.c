@@ -1,6 +1,6 @@
 /*
- * The look at a file's text before libconfig reads it. Called by config.c, in the one thread that
- * reads the configuration.
+ * What libconfig's tree cannot show, found in a file's text before libconfig reads it. Called by
+ * config.c, in the one thread that reads the configuration.
  *
  * This is no second reader: it finds where strings, comments, names and brackets begin and end, and
  * whether what they hold survives libconfig; whether they follow each other rightly is libconfig's
@@ -51,18 +51,18 @@ struct scan {
 	size_t depth;
 };
 
-static void mark_told(struct scan *s, const struct name *name)
+static void mark_reported(struct scan *s, const struct name *name)
 {
 	const struct setting *setting = settings_find(name->path);
 
 	if (setting != NULL)
-		s->loading->told[setting - settings_table] = true;
+		s->loading->reported[setting - settings_table] = true;
 }
 
-static void tell(struct scan *s, uint32_t line, const struct name *name, const char *found,
-		 const char *expected)
+static void report(struct scan *s, uint32_t line, const struct name *name, const char *found,
+		   const char *expected)
 {
-	mark_told(s, name);
+	mark_reported(s, name);
 	findings_add(&s->loading->findings, LOG_LEVEL_ERROR, (struct origin){.line = line},
 		     name->path[0] != '\0' ? name->path : NULL, "found %s; expected %s", found,
 		     expected);
@@ -75,10 +75,10 @@ static void set_broken(struct scan *s, uint32_t line)
 		s->broken_line = line;
 }
 
-/* Tells an error, and cuts off what follows. */
+/* Reports an error, and cuts off what follows. */
 static void cut(struct scan *s, const struct name *name, const char *found, const char *expected)
 {
-	tell(s, s->line, name, found, expected);
+	report(s, s->line, name, found, expected);
 	set_broken(s, s->line);
 	*s->at = '\0';
 	s->depth = 0;
@@ -102,7 +102,7 @@ static void refuse_include(struct scan *s)
 	static const struct name include = {.path = INCLUDE};
 	size_t length = strlen(INCLUDE);
 
-	tell(s, s->line, &include, "an include", "all settings in one file");
+	report(s, s->line, &include, "an include", "all settings in one file");
 	length += strspn(s->at + length, " \t");
 	if (s->at[length] == '"') {
 		length += 1 + strcspn(s->at + length + 1, "\"\n");
@@ -135,7 +135,7 @@ static size_t string_length(struct scan *s, const char **wrong)
 		if (*c == '\0' || *c == '\n')
 			return 0;
 		if (*c == TEXT_REFUSED)
-			mark_told(s, s->name);
+			mark_reported(s, s->name);
 		if (step == 0 && *wrong == NULL)
 			*wrong = c;
 		c += step > 0 ? step : 1;
@@ -151,18 +151,18 @@ static void pass_string(struct scan *s)
 	bool in_array = s->depth > 0 && s->open[s->depth - 1].closing == ']';
 
 	if (wrong != NULL && strncmp(wrong, "\\x00", 4) == 0)
-		tell(s, s->line, s->name, "\"\\x00\" in a string", "text without NUL");
+		report(s, s->line, s->name, "\"\\x00\" in a string", "text without NUL");
 	else if (wrong != NULL)
-		tell(s, s->line, s->name, "an unknown escape in a string",
-		     "one of \\\\ \\\" \\f \\n \\r \\t and \\xNN");
+		report(s, s->line, s->name, "an unknown escape in a string",
+		       "one of \\\\ \\\" \\f \\n \\r \\t and \\xNN");
 	if (length == 0) {
 		cut(s, s->name, "a string that is not closed in its line", "a closing '\"'");
 		return;
 	}
 	/* libconfig joins strings that stand side by side; here a comma is rather forgotten. */
 	if (s->previous == '"')
-		tell(s, s->line, s->name, text_quote(s->at, length, quoted),
-		     in_array ? "\",\" or \"]\"" : "one string");
+		report(s, s->line, s->name, text_quote(s->at, length, quoted),
+		       in_array ? "\",\" or \"]\"" : "one string");
 	s->previous = '"';
 	s->at += length;
 }
@@ -203,7 +203,7 @@ static void begin_setting(struct scan *s)
 	for (const struct name *other = s->names; other < s->name; other++) {
 		if (strcmp(other->path, s->name->path) == 0) {
 			snprintf(once, sizeof(once), "once (the first is in line %u)", other->line);
-			tell(s, s->line, s->name, "a second time", once);
+			report(s, s->line, s->name, "a second time", once);
 			set_broken(s, s->line);
 			break;
 		}
@@ -218,8 +218,8 @@ static void refuse_number(struct scan *s, const char *why)
 
 	text_quote(s->word, (size_t)s->word_length, quoted);
 	snprintf(found, sizeof(found), "%s%s", quoted, why);
-	tell(s, s->line, s->name, found,
-	     setting != NULL ? setting_range(setting, range) : "a plain number");
+	report(s, s->line, s->name, found,
+	       setting != NULL ? setting_range(setting, range) : "a plain number");
 	set_broken(s, s->line);
 }
 
@@ -244,7 +244,7 @@ static void pass_mark(struct scan *s)
 
 	/* libconfig 1.7 takes such a comma. */
 	if (s->previous == ',' && strchr(",])", mark) != NULL) {
-		tell(s, s->line, s->name, found, "a value after the comma, or no comma");
+		report(s, s->line, s->name, found, "a value after the comma, or no comma");
 		set_broken(s, s->line);
 	}
 	if (strchr("{[(", mark) != NULL)
@@ -290,10 +290,10 @@ uint32_t guard_check(struct loading *l, char *text)
 		pass_next(&s);
 	for (const struct bracket *b = s.open; b < s.open + s.depth; b++) {
 		expected[1] = b->closing;
-		tell(&s, b->line, b->name,
-		     b->closing == '}' ? "a group that is not closed"
-				       : "a bracket that is not closed",
-		     expected);
+		report(&s, b->line, b->name,
+		       b->closing == '}' ? "a group that is not closed"
+					 : "a bracket that is not closed",
+		       expected);
 		set_broken(&s, b->line);
 	}
 	return s.broken_line;

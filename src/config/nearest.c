@@ -83,7 +83,7 @@ const char *nearest_setting(const char *path, bool group, size_t *length)
 	return best;
 }
 
-void nearest_tell(struct loading *l, struct origin where, const char *path, bool group)
+void nearest_report(struct loading *l, struct origin where, const char *path, bool group)
 {
 	const char *kind = group ? "group" : "setting";
 	size_t length;

@@ -89,7 +89,7 @@ static void apply(struct loading *l, const char *path, struct value *v, char *te
 		findings_add(&l->findings, LOG_LEVEL_ERROR, v->where, path,
 			     "found a group; expected one setting of it, as pool.workers=8");
 	} else {
-		nearest_tell(l, v->where, path, false);
+		nearest_report(l, v->where, path, false);
 	}
 }
 

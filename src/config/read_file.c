@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void tell_unreadable(struct findings *f, int error)
+static void report_unreadable(struct findings *f, int error)
 {
 	findings_add(f, LOG_LEVEL_ERROR, (struct origin){0}, NULL,
 		     "cannot be read: %s; expected %s", strerror(error),
@@ -35,7 +35,7 @@ static bool check_file(int fd, struct findings *f)
 	struct stat st;
 
 	if (fstat(fd, &st) != 0) {
-		tell_unreadable(f, errno);
+		report_unreadable(f, errno);
 		return false;
 	}
 	if (!S_ISREG(st.st_mode)) {
@@ -50,7 +50,7 @@ static bool check_file(int fd, struct findings *f)
 	return true;
 }
 
-/* Reads until the end, or until a byte too many is there. False: told, or no memory. */
+/* Reads until the end, or until a byte too many is there. False: reported, or no memory. */
 static bool read_whole(int fd, char **text, size_t *length, struct findings *f)
 {
 	ssize_t n = 1;
@@ -62,7 +62,7 @@ static bool read_whole(int fd, char **text, size_t *length, struct findings *f)
 	while (*text != NULL && n != 0 && *length <= READ_FILE_BYTES_MAX) {
 		n = read(fd, *text + *length, READ_FILE_BYTES_MAX + 1 - *length);
 		if (n < 0 && errno != EINTR) {
-			tell_unreadable(f, errno);
+			report_unreadable(f, errno);
 			return false;
 		}
 		*length += n > 0 ? (size_t)n : 0;
@@ -80,7 +80,7 @@ char *read_file(const char *path, size_t *length, struct findings *f)
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0) {
-		tell_unreadable(f, errno);
+		report_unreadable(f, errno);
 		return NULL;
 	}
 	if (check_file(fd, f) && read_whole(fd, &text, length, f)) {

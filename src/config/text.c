@@ -39,7 +39,7 @@ static size_t accepted_length(const char *text, size_t left)
 	return (c < 0x20 && !layout) || c == 0x7f ? 0 : utf8_length(text, left);
 }
 
-static void tell_byte(struct findings *f, struct origin where, unsigned char byte)
+static void report_byte(struct findings *f, struct origin where, unsigned char byte)
 {
 	char found[64];
 
@@ -73,15 +73,15 @@ bool text_check(char *text, size_t length, struct origin start, struct findings 
 {
 	bool good = check_start(text, length, start, f);
 	struct origin where = start;
-	uint32_t told_line = UINT32_MAX; /* no line yet */
+	uint32_t reported_line = UINT32_MAX; /* no line yet */
 
 	for (size_t at = 0; at < length;) {
 		size_t step = accepted_length(text + at, length - at);
 
 		if (step == 0) {
-			if (where.line != told_line)
-				tell_byte(f, where, (unsigned char)text[at]);
-			told_line = where.line;
+			if (where.line != reported_line)
+				report_byte(f, where, (unsigned char)text[at]);
+			reported_line = where.line;
 			text[at] = TEXT_REFUSED;
 			step = 1;
 		} else if (text[at] == '\n' && start.override == NULL) {
@@ -89,7 +89,7 @@ bool text_check(char *text, size_t length, struct origin start, struct findings 
 		}
 		at += step;
 	}
-	return good && told_line == UINT32_MAX;
+	return good && reported_line == UINT32_MAX;
 }
 
 const char *text_quote(const char *text, size_t length, char out[static QUOTE_BYTES])

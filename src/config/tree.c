@@ -81,7 +81,8 @@ static void load_setting(struct loading *l, const config_setting_t *s, const cha
 	read_scalar(l, s, &v);
 	l->unfinished = v.type == CONFIG_TYPE_NONE || v.type == CONFIG_TYPE_ARRAY ? setting : NULL;
 	/* Without a value it is the one that libconfig stopped at. */
-	if (v.type == CONFIG_TYPE_NONE || (setting != NULL && l->told[setting - settings_table]))
+	if (v.type == CONFIG_TYPE_NONE ||
+	    (setting != NULL && l->reported[setting - settings_table]))
 		return;
 	if (setting != NULL) {
 		load_value(l, setting, s, &v);
@@ -89,7 +90,7 @@ static void load_setting(struct loading *l, const config_setting_t *s, const cha
 		snprintf(expected, sizeof(expected), "a group, as %s: { ... };", path);
 		store_refuse(l, path, &v, expected);
 	} else {
-		nearest_tell(l, v.where, path, v.type == CONFIG_TYPE_GROUP);
+		nearest_report(l, v.where, path, v.type == CONFIG_TYPE_GROUP);
 	}
 }
 
@@ -119,8 +120,8 @@ static void load_file(struct loading *l, const config_setting_t *root)
 	}
 }
 
-/* Tells libconfig's error, with the setting that it befell if that is unfinished. */
-static void tell_refused(struct loading *l, const config_t *config, uint32_t broken_line)
+/* Reports libconfig's error, with the setting that it befell if that is unfinished. */
+static void report_refused(struct loading *l, const config_t *config, uint32_t broken_line)
 {
 	const struct origin where = {.line = (uint32_t)config_error_line(config)};
 	const struct setting *setting = l->unfinished;
@@ -180,7 +181,7 @@ void tree_load(struct loading *l, const char *text, uint32_t broken_line)
 		l->refused = config_read_string(&config, text) != CONFIG_TRUE;
 		load_file(l, config_root_setting(&config));
 		if (l->refused)
-			tell_refused(l, &config, broken_line);
+			report_refused(l, &config, broken_line);
 	} else {
 		l->findings.no_memory = true;
 	}

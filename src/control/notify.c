@@ -61,7 +61,7 @@ static int send_notice(const char *name, const char *notice, int flags)
 	return error;
 }
 
-static void tell(const char *state, int flags, const char *notice)
+static void notify(const char *state, int flags, const char *notice)
 {
 	const char *name = getenv("NOTIFY_SOCKET");
 	const int error = name ? send_notice(name, notice, flags) : 0;
@@ -75,7 +75,7 @@ void notify_ready(const char *status)
 	char notice[NOTICE_BYTES];
 
 	snprintf(notice, sizeof(notice), "READY=1\nSTATUS=%s", status);
-	tell("READY", 0, notice);
+	notify("READY", 0, notice);
 }
 
 void notify_reloading(void)
@@ -84,7 +84,7 @@ void notify_reloading(void)
 
 	snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
 		 clock_now_ns() / NS_PER_US);
-	tell("RELOADING", 0, notice);
+	notify("RELOADING", 0, notice);
 }
 
 void notify_stopping(const char *status, uint64_t most_ms)
@@ -93,12 +93,12 @@ void notify_stopping(const char *status, uint64_t most_ms)
 
 	snprintf(notice, sizeof(notice), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s",
 		 most_ms * 1000, status);
-	tell("STOPPING", 0, notice);
+	notify("STOPPING", 0, notice);
 }
 
 void notify_alive(void)
 {
-	tell("WATCHDOG", MSG_DONTWAIT, "WATCHDOG=1");
+	notify("WATCHDOG", MSG_DONTWAIT, "WATCHDOG=1");
 }
 
 uint64_t notify_alive_ns(void)

@@ -29,7 +29,7 @@ void reload_begin(struct server *v)
 		notify_reloading();
 		if (!reload_child_start(&v->child, v->source)) {
 			v->report.refused_reloads++;
-			server_tell_ready(v);
+			server_announce_ready(v);
 		}
 	}
 }
@@ -78,7 +78,7 @@ void reload_continue(struct server *v)
 		v->report.refused_reloads++;
 		break;
 	}
-	server_tell_ready(v);
+	server_announce_ready(v);
 	if (v->reload_again) {
 		v->reload_again = false;
 		reload_begin(v);

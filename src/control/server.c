@@ -36,7 +36,7 @@ static bool open_events(struct server *v)
 	return false;
 }
 
-void server_tell_ready(const struct server *v)
+void server_announce_ready(const struct server *v)
 {
 	char status[STATUS_BYTES];
 
@@ -119,8 +119,8 @@ static uint64_t deadline_ns(struct server *v)
 	return due_ns;
 }
 
-/* Tells the watchdog, when it is time, that this thread goes its rounds. */
-static void tell_alive(struct server *v)
+/* Has systemd's watchdog know, when it is time, that this thread is alive. */
+static void feed_watchdog(struct server *v)
 {
 	const uint64_t now_ns = clock_now_ns();
 
@@ -148,7 +148,7 @@ static void run(struct server *v)
 {
 	while (!pool_has_ended(v->parts.pool)) {
 		wait_for_events(v);
-		tell_alive(v);
+		feed_watchdog(v);
 		if (v->draining && clock_now_ns() >= v->drain_deadline_ns)
 			drain_end(v, "drain deadline");
 		if (acceptor_is_broken(v->parts.acceptor) && !v->draining) {
@@ -176,10 +176,10 @@ int server_run(struct settings *s, const struct config_source *source)
 	v.failed = !open_events(&v) || !parts_start(&v.parts, s, &v.bell);
 	if (!v.failed) {
 		reload_warn(&v);
-		server_tell_ready(&v);
+		server_announce_ready(&v);
 		if (s->log.target == LOG_TARGET_SYSLOG) {
 			log_open(s->log.target, s->log.level);
-			server_tell_ready(&v);
+			server_announce_ready(&v);
 		}
 		run(&v);
 		report_end(&v.report, &v.parts);

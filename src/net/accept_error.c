@@ -46,21 +46,21 @@ enum accept_verdict accept_judge(int error)
 	}
 }
 
-static void tell(struct accept_pauses *p, int error)
+static void log_pause(struct accept_pauses *p, int error)
 {
 	const uint64_t now_ns = clock_now_ns();
 
-	if (error == p->told_error && now_ns - p->told_ns < NS_PER_S)
+	if (error == p->logged_error && now_ns - p->logged_ns < NS_PER_S)
 		return;
-	p->told_error = error;
-	p->told_ns = now_ns;
+	p->logged_error = error;
+	p->logged_ns = now_ns;
 	log_warning("accept: %s; pausing for %d ms and longer until it succeeds", strerror(error),
 		    PAUSE_MIN_MS);
 }
 
 int accept_pause_ms(struct accept_pauses *p, enum accept_verdict verdict, int error)
 {
-	tell(p, error);
+	log_pause(p, error);
 	if (verdict == ACCEPT_SLOW)
 		return PAUSE_MIN_MS;
 	p->last_ms = p->last_ms ? p->last_ms * 2 : PAUSE_MIN_MS;

@@ -13,8 +13,8 @@
 /* How long a worker waits to offer connections again after an offer that was not needed. */
 #define OFFER_PERIOD_NS (10 * NS_PER_MS)
 
-/* How often a connection with pending bytes is looked at within timeouts.write. */
-#define LOOKS 8
+/* How often a connection with pending bytes is checked within timeouts.write. */
+#define WRITE_CHECKS 8
 
 /* Whether what the connection waits for has come true already. */
 static bool is_ready(const struct conn *c)
@@ -88,21 +88,21 @@ static uint64_t taken_ns(const struct worker *w, const struct conn *c)
 	return taken_ns > c->moved_ns ? taken_ns : c->moved_ns;
 }
 
-/* The time between two looks at a connection with pending bytes; 0: it is never looked at. */
-static uint32_t look_ms(const struct worker *w)
+/* The time between two checks of a connection with pending bytes; 0: it is never checked. */
+static uint32_t check_ms(const struct worker *w)
 {
-	return (tuned(&w->options.tuning->write_ms) + LOOKS - 1) / LOOKS;
+	return (tuned(&w->options.tuning->write_ms) + WRITE_CHECKS - 1) / WRITE_CHECKS;
 }
 
 /*
- * Looks at the connections with pending bytes whose turn it is. Room to write is reported in larger
+ * Checks the connections with pending bytes whose turn it is. Room to write is reported in larger
  * steps than those in which a slow reader takes its bytes, so the kernel is asked.
  */
-static void look_at_writing(struct worker *w)
+static void check_writing(struct worker *w)
 {
 	const uint32_t write_ms = tuned(&w->options.tuning->write_ms);
 
-	while (deadline_list_next_ns(&w->writing, look_ms(w)) <= w->now_ns) {
+	while (deadline_list_next_ns(&w->writing, check_ms(w)) <= w->now_ns) {
 		struct deadline_entry *oldest = deadline_list_oldest(&w->writing);
 
 		if (taken_ns(w, conn_of_deadline(oldest)) + write_ms * NS_PER_MS > w->now_ns)
@@ -121,7 +121,7 @@ uint64_t timeouts_next_ns(const struct worker *w)
 {
 	const struct worker_tuning *t = w->options.tuning;
 	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
-				   deadline_list_next_ns(&w->writing, look_ms(w)));
+				   deadline_list_next_ns(&w->writing, check_ms(w)));
 	uint64_t offer;
 
 	if (!w->saturated)
@@ -136,7 +136,7 @@ void timeouts_apply(struct worker *w)
 {
 	while (deadline_list_next_ns(&w->reading, tuned(&w->options.tuning->idle_ms)) <= w->now_ns)
 		close_if_silent(w, &w->reading, CONN_END_IDLE);
-	look_at_writing(w);
+	check_writing(w);
 	if (w->saturated && timeouts_next_ns(w) <= w->now_ns)
 		worker_must_take(w);
 }

@@ -28,43 +28,42 @@ struct loading {
 	struct settings *settings;
 	struct findings findings;
 	struct origin written[SETTINGS_COUNT]; /* where each was, rightly, for the last time */
-	bool told[SETTINGS_COUNT];             /* the guard has told what is wrong with it */
+	bool reported[SETTINGS_COUNT];         /* the guard has said what is wrong with it */
 	bool refused;                          /* libconfig has found an error in the file */
 	const struct setting *unfinished;      /* what it read last, if that may be incomplete */
 };
 
 /*
- * guard.c: looks in a file's text for what libconfig's tree cannot show, and tells it: numbers that
+ * guard.c: finds in a file's text what libconfig's tree cannot show, and reports it: numbers that
  * are not plain, strings that are joined, of several lines, or with a NUL or an unknown escape,
  * @include, a setting that is there twice, too many or too deeply nested ones, and comments,
  * strings and brackets that are not closed, with the line where they were opened.
  *
  * The text has been through text_check(). What libconfig must not see is overwritten or cut off.
- * Returns the first line in which libconfig may find an error because of what has been told here;
+ * Returns the first line in which libconfig may find an error because of what was reported here;
  * UINT32_MAX: there is none.
  */
 uint32_t guard_check(struct loading *l, char *text);
 
 /*
  * tree.c: lets libconfig read the text, which has been through guard_check(), and stores what it
- * makes of each setting. What is wrong is told, but no error of libconfig's from broken_line on,
- * since the guard has told why. Of a text with such an error, what stands before it is stored.
+ * makes of each setting. What is wrong is reported, but no error of libconfig's from broken_line
+ * on, since the guard has said why. Of a text with such an error, what stands before it is stored.
  */
 void tree_load(struct loading *l, const char *text, uint32_t broken_line);
 
 /*
  * override.c: stores what a "path=value" says: a number, true or false, a string in quotes without
- * escapes, or an array of such strings; any other text is a string. What is wrong is told. The
+ * escapes, or an array of such strings; any other text is a string. What is wrong is reported. The
  * number, from 1, counts the overrides. Works without libconfig, because the running server reads
  * its child's answer so.
  */
 void override_apply(struct loading *l, const char *text, uint32_t number);
 
-/* store.c: tells "found (v); expected (expected)". */
+/* store.c: reports "found (v); expected (expected)". */
 void store_refuse(struct loading *l, const char *path, const struct value *v, const char *expected);
 
-/* store.c: checks v and stores it. When it is wrong that is told, and the setting stays as it was.
- */
+/* store.c: checks v and stores it. A wrong one is reported, and the setting stays as it was. */
 void store_value(struct loading *l, const struct setting *setting, const struct value *v);
 
 /*
@@ -73,7 +72,7 @@ void store_value(struct loading *l, const struct setting *setting, const struct 
  */
 const char *nearest_setting(const char *path, bool group, size_t *length);
 
-/* nearest.c: tells that path is an unknown setting or group, and which is near to it. */
-void nearest_tell(struct loading *l, struct origin where, const char *path, bool group);
+/* nearest.c: reports that path is an unknown setting or group, and which is near to it. */
+void nearest_report(struct loading *l, struct origin where, const char *path, bool group);
 
 #endif

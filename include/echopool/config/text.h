@@ -8,7 +8,7 @@
 
 #include "echopool/config/findings.h"
 
-/* Stands for a byte that was refused, so that it is not told twice. */
+/* Stands for a byte that was refused, so that it is not reported twice. */
 #define TEXT_REFUSED '\x01'
 
 /* At most so many bytes of a text are shown in a message. */
@@ -18,9 +18,9 @@
 
 /*
  * Refuses what no configuration may hold: NUL and other control bytes, a byte order mark,
- * UTF-16, bytes that are not UTF-8. Each is told once for a line and overwritten by TEXT_REFUSED,
- * so that the text ends at length for strlen() too; UTF-16 and the mark are blanked. The start is
- * the origin of the first byte. Returns whether all is right.
+ * UTF-16, bytes that are not UTF-8. Each is reported once for a line and overwritten by
+ * TEXT_REFUSED, so that the text ends at length for strlen() too; UTF-16 and the mark are blanked.
+ * The start is the origin of the first byte. Returns whether all is right.
  */
 bool text_check(char *text, size_t length, struct origin start, struct findings *f);
 

@@ -30,7 +30,7 @@ struct server {
 };
 
 /* Says in the log and to systemd where the server listens, and the sizes in effect. */
-void server_tell_ready(const struct server *v);
+void server_announce_ready(const struct server *v);
 
 /* Warns of a file that no reload can read again. */
 void reload_warn(const struct server *v);

@@ -18,9 +18,9 @@ enum accept_verdict {
 
 /* The pauses so far; starts as zero. */
 struct accept_pauses {
-	int last_ms;      /* the last that grew; 0: accept4 succeeded since */
-	int told_error;   /* what the last line was about */
-	uint64_t told_ns; /* and when that was */
+	int last_ms;        /* the last that grew; 0: accept4 succeeded since */
+	int logged_error;   /* what the last line was about */
+	uint64_t logged_ns; /* and when that was */
 };
 
 /* The one place where an errno of accept4(2) becomes what to do. */

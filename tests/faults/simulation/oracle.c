@@ -13,14 +13,14 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* When the worker has to act on its silence: to close it, or to look at one that does not read. */
+/* When the worker has to act on its silence: to close it, or to check one that does not read. */
 static uint64_t deadline_of(const struct sim_socket *s)
 {
-	const uint32_t look_ms = (sim.tuning.write_ms + LOOKS - 1) / LOOKS;
+	const uint32_t check_ms = (sim.tuning.write_ms + WRITE_CHECKS - 1) / WRITE_CHECKS;
 
 	if (has_pending(s))
-		return look_ms ? later(s->since_ns, s->looked_ns) + look_ms * NS_PER_MS
-			       : UINT64_MAX;
+		return check_ms ? later(s->since_ns, s->checked_ns) + check_ms * NS_PER_MS
+				: UINT64_MAX;
 	return sim.tuning.idle_ms ? s->since_ns + sim.tuning.idle_ms * NS_PER_MS : UINT64_MAX;
 }
 
@@ -104,15 +104,15 @@ static void check_turn(struct sim_socket *s)
 		sim_fail(s, "read and did not try to write");
 }
 
-void oracle_look(struct sim_socket *s)
+void oracle_check(struct sim_socket *s)
 {
 	if (!has_pending(s) || deadline_of(s) > sim.now_ns)
-		sim_fail(s, "a look before its time");
+		sim_fail(s, "a check before its time");
 	check_turn(s);
 	sim.woke_for_time = false;
 	/* Otherwise the last check must follow. */
 	if (!has_expired(s))
-		s->looked_ns = sim.now_ns;
+		s->checked_ns = sim.now_ns;
 }
 
 /*

@@ -28,7 +28,7 @@
 #define EPOLL_FD        10
 #define PATTERN_BYTES   65536 /* no client sends more */
 #define WAKE_UPS_MAX    100000
-#define LOOKS           8  /* at a connection with pending bytes, within timeouts.write */
+#define WRITE_CHECKS    8  /* at a connection with pending bytes, within timeouts.write */
 #define OFFER_PERIOD_MS 10 /* how late a worker under pressure may offer to close a connection */
 
 enum stage {
@@ -80,10 +80,10 @@ struct sim_socket {
 	bool pending_block; /* the worker keeps a block for its pending bytes */
 	bool doomed;        /* must be closed in this turn */
 	enum conn_end end;
-	bool released;      /* access_release() was called for it */
-	uint64_t since_ns;  /* when a byte last moved */
-	uint64_t taken_ns;  /* when the client last took some that it had been sent */
-	uint64_t looked_ns; /* when the worker last asked for that */
+	bool released;       /* access_release() was called for it */
+	uint64_t since_ns;   /* when a byte last moved */
+	uint64_t taken_ns;   /* when the client last took some that it had been sent */
+	uint64_t checked_ns; /* when the worker last asked for that */
 };
 
 /* What can happen; each must in a long run. */
@@ -232,7 +232,7 @@ void oracle_timeout(int timeout_ms);
 enum conn_end oracle_reason(struct sim_socket *s);
 
 /* The worker asks when a client took something last. */
-void oracle_look(struct sim_socket *s);
+void oracle_check(struct sim_socket *s);
 
 /* The worker polls a connection before it closes it, which is right only when its time has come. */
 void oracle_last_check(struct sim_socket *s);

@@ -165,7 +165,7 @@ int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *byt
 	if (!s || s->stage != STAGE_HELD || level != IPPROTO_TCP || option != TCP_INFO ||
 	    *bytes != sizeof(*info))
 		sim_fail(s, "getsockopt at the wrong time");
-	oracle_look(s);
+	oracle_check(s);
 	ago_ms = (uint32_t)((sim.now_ns - s->taken_ns) / NS_PER_MS);
 	info->tcpi_last_data_sent = dice_chance(&sim.dice, 500) ? ago_ms : 0;
 	info->tcpi_last_ack_recv = info->tcpi_last_data_sent ? dice_upto(&sim.dice, ago_ms)
