@@ -18,10 +18,11 @@ generator, echoload, puts the same loads on all of them and compares every byte.
 beside its ratio to the best.
 
 For each load it first finds echopool's pool size by the rule of script/bench, in a short sweep.
-Then every server meets every load once in each round, every second round in reverse order, so that
-what drifts on the machine meets all alike. Each run has a server that was started for it. Reported
-is the median of the rounds. A server that this machine does not have is listed with the reason; one
-that dies or loses connections is listed with what happened, and is not the best of anything."""
+Then every server runs under every load once in each round, every second round in reverse order, so
+that what drifts on the machine is the same for all. Each run has a server that was started for it.
+Reported is the median of the rounds. A server that this machine does not have is listed with the
+reason; one that dies or loses connections is listed with what happened, and is not the best of
+anything."""
 
 EXAMPLES = """\
 servers, for --peers:

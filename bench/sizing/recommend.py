@@ -29,10 +29,10 @@ GAIN = 1.05
 
 
 class Advice(NamedTuple):
-    """workers: the size, or None. meets: the size is within both bounds."""
+    """workers: the size, or None. within: the size is within both bounds."""
 
     workers: object
-    meets: bool
+    within: bool
     reason: str
 
 
@@ -108,7 +108,7 @@ def _complete(found):
 
 
 def choose(found):
-    """The size by the rule from the Scores of one or several loads; (workers, meets).
+    """The size by the rule from the Scores of one or several loads; (workers, within).
 
     Only sizes that have a Score for every one of the loads are considered: (None, False) when no
     size has.
@@ -131,7 +131,7 @@ def _measured(score):
 
 
 def _smaller(found, workers):
-    """Why the next smaller size was not taken; workers must meet the rule."""
+    """Why the next smaller size was not taken; workers must be within both bounds."""
     below = {size: mine for size, mine in _complete(found).items() if size < workers}
     if not below:
         return ""
@@ -169,13 +169,13 @@ def for_all(rows):
     found = [score for mine in by_load.values() for score in scores(mine)]
     lost = [name for name, mine in by_load.items() if not any(map(usable, mine))]
     without = f" (without {', '.join(lost)}: every size failed there)" if lost else ""
-    workers, meets = choose(found)
+    workers, within = choose(found)
     if workers is None:
         return Advice(None, False, "No size can be recommended for all loads: each had a failed "
                                    f"run under one of them{without}.")
     mine = min((score for score in found if score.workers == workers),
                key=lambda score: score.share)
-    if meets:
+    if within:
         start = (f"{workers_text(workers)}: the smallest pool within both bounds under every load"
                  f"{without}{_smaller(found, workers)}")
     else:
@@ -183,7 +183,7 @@ def for_all(rows):
                  f"{workers_text(workers)} come{'s' if workers == 1 else ''} nearest, at worst "
                  f"with {_measured(mine)} under {mine.load}")
     kept = [row for row in rows if row["load"] not in lost]
-    return Advice(workers, meets, start + _left_out(kept) + ".")
+    return Advice(workers, within, start + _left_out(kept) + ".")
 
 
 def votes(runs, cells):

@@ -434,22 +434,22 @@ class Server:
                 pass
         return found
 
-    def owing(self):
-        """How many clients are owed something: those that epoll watches for room to write."""
+    def pending_clients(self):
+        """How many clients have pending bytes: those that epoll watches for room to write."""
         sets = [fd for fd, name in self.descriptors().items() if "eventpoll" in name]
         told = "".join(self._proc(f"fdinfo/{fd}") for fd in sets)
         watched = re.findall(r"^tfd:.* events: *(\w+)", told, re.MULTILINE)
         return sum(bool(int(events, 16) & select.EPOLLOUT) for events in watched)
 
-    def owe(self, crowd, data, quiet=0.3):
-        """Everybody sends data over and over and reads nothing, until all are owed something.
+    def make_pending(self, crowd, data, quiet=0.3):
+        """Everybody sends data over and over and reads nothing, until all have pending bytes.
 
         Once for each crowd. Returns how many bytes each has sent.
         """
-        wanted = self.owing() + len(crowd.sockets)
+        wanted = self.pending_clients() + len(crowd.sockets)
         sent = crowd.fill(data, quiet)
-        wait_for(lambda: self.owing() >= wanted or not crowd.fill(data, quiet, sent),
-                 what="that everybody is owed something")
+        wait_for(lambda: self.pending_clients() >= wanted or not crowd.fill(data, quiet, sent),
+                 what="that everybody has pending bytes")
         return sent
 
     def _cpu_s(self):

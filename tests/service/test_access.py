@@ -1,4 +1,4 @@
-"""Who may connect: allow and deny by address, and how many connections from each."""
+"""Access: allow and deny by address, and how many connections from each."""
 
 import contextlib
 import signal

@@ -10,7 +10,7 @@ from clients import Crowd
 from harness import needs_plain_build, wait_for
 
 BUFFER_BYTES = 1024
-OWED_CLIENTS = 40
+PENDING_CLIENTS = 40
 
 
 @pytest.fixture
@@ -94,11 +94,11 @@ def test_both_families_on_the_same_port(start):
 
 
 def reset_in_each_phase(server, count):
-    """count clients that reset: just connected, unread answer, half-closed, and while owed.
+    """count clients that reset: just connected, unread answer, half-closed, with bytes pending.
 
     Of the last kind there are few, as the kernel holds megabytes for each.
     """
-    share = (count - OWED_CLIENTS) // 3
+    share = (count - PENDING_CLIENTS) // 3
     Crowd(server.address, share).reset()
 
     unread = Crowd(server.address, share)
@@ -113,9 +113,9 @@ def reset_in_each_phase(server, count):
         sock.shutdown(1)
     half_closed.reset()
 
-    owed = Crowd(server.address, OWED_CLIENTS)
-    owed.fill(b"x" * 65536, quiet=0.05)
-    owed.reset()
+    pending = Crowd(server.address, PENDING_CLIENTS)
+    pending.fill(b"x" * 65536, quiet=0.05)
+    pending.reset()
 
 
 def test_a_thousand_resets_in_every_phase_leave_nothing(start):
@@ -140,7 +140,7 @@ def test_resets_do_not_grow_memory(start):
         reset_in_each_phase(server, 400)
         wait_for(lambda: len(server.descriptors()) == before)
         memory.append(server.memory())
-    # One round's owed buffers are 2.5 MiB, so twelve rounds would lose 30. The heap may keep for
+    # One round's pending buffers are 2.5 MiB, so twelve rounds would lose 30. The heap may keep for
     # good what one of them needed; it differs from round to round, so the least of some counts.
     assert min(memory[-3:]) - min(memory[:3]) <= 7 << 19, memory
 

@@ -96,7 +96,7 @@ def test_idle_connections_are_looked_at_too():
 @pytest.mark.parametrize("after, leave", [
     (0, odd_servers.close_politely), (640, odd_servers.close_politely),
     (670, odd_servers.close_politely), (640, odd_servers.close_after_asking)])
-def test_a_server_that_closes_while_it_owes_an_answer(after, leave):
+def test_a_server_that_closes_before_it_has_answered(after, leave):
     """After the connect, after whole answers, and in the middle of one."""
     with odd_servers.Leaving(after, leave) as server:
         outcome = measure_until(server.address, lambda: server.accepted >= 6, "-c", 3)

@@ -50,7 +50,7 @@ def half_closed(server, count):
     crowd.reset()
 
 
-def owed(server, count):
+def with_pending_bytes(server, count):
     """A few at a time, as the kernel holds megabytes for each."""
     for _ in range(count // 50):
         crowd = Crowd(server.address, 50)
@@ -78,7 +78,7 @@ def test_4000_clients_that_reset_in_every_phase_leave_nothing(start):
     bystander = server.connect()
     bystander.echo()
     descriptors, memory, elapsed = server.descriptors(), [], 0
-    for storm, count in (*[(reset_everywhere, 900)] * 4, (owed, 400)):
+    for storm, count in (*[(reset_everywhere, 900)] * 4, (with_pending_bytes, 400)):
         storm(server, count)
         elapsed = max(elapsed, bystander.echo())
         wait_for(lambda: server.connections() == 1)

@@ -160,7 +160,7 @@ def test_out_of_descriptors_a_reload_is_refused_and_nothing_changes(start):
 
 @needs_plain_build
 def test_out_of_memory_ends_only_those_who_need_some(start):
-    """Whoever is owed much needs a buffer of that size; others go on with what there is."""
+    """Much that is pending needs a buffer of that size; others go on with what there is."""
     server = start({"pool.workers": 1, "limits.buffer_bytes": 16 << 20, "log.connections": True},
                    env={"MALLOC_ARENA_MAX": "1"})  # another arena is mapped before it is used
     neighbours = [server.connect() for _ in range(5)]

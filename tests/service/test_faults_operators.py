@@ -103,8 +103,9 @@ def test_a_second_sigterm_in_a_reload_ends_it_now(start):
     for number in (signal.SIGHUP, signal.SIGTERM):
         server.send_signal(number)
     server.log.wait("draining")
-    assert server.insist() <= seconds(1)
+    took = server.insist()
     crowd.wait_closed(50)
+    check_time(took, seconds(1))
 
 
 @again_when_late
@@ -143,7 +144,7 @@ def test_no_child_and_no_cpu_is_left_after_reloads(start):
 
 
 def assert_deadlines_hold(server, jump=lambda: None):
-    """Who is silent goes when it is time, who talks stays; jump is called in between."""
+    """A silent client goes when it is time, a busy one stays; jump is called in between."""
     busy = server.connect()
     crowd = server.hold(Crowd(server.address, 20))
     earliest = time.monotonic()

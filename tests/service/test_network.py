@@ -108,7 +108,7 @@ def test_clients_lost_in_a_black_hole_are_let_go_in_time(start_in_network):
     silent.exchange()
     greedy = crowd(server, unlucky, 10)
     with before(time.monotonic() + span(1.5)):
-        server.owe(greedy, b"x" * 65536, quiet=0.1)
+        server.make_pending(greedy, b"x" * 65536, quiet=0.1)
     begin = time.monotonic()
     neighbour = connect(server, lucky)
     with black_hole(server):

@@ -65,11 +65,11 @@ def test_every_byte_comes_back_to_a_client_that_reads_late(peer, data):
 
 def test_clients_that_vanish_leave_the_others_alone(peer, data):
     other = connect(peer)
-    for vanish_with in ("nothing", "an echo", "much owed"):
+    for vanish_with in ("nothing", "an echo", "much pending"):
         client = connect(peer)
         if vanish_with == "an echo":
             client.send(b"never read")
-        elif vanish_with == "much owed":
+        elif vanish_with == "much pending":
             send_until_stalled(client, data)
         client.reset()
         other.echo()

@@ -30,7 +30,7 @@ def rows(*figures, load="50 x 64 B"):
         "equals: the smaller", "in any order", "only one"])
 def test_the_smallest_size_within_both_bounds(figures, workers):
     advice = recommend.for_load(rows(*figures))
-    assert (advice.workers, advice.meets) == (workers, True)
+    assert (advice.workers, advice.within) == (workers, True)
     assert advice.reason.startswith(f"{recommend.workers_text(workers)}: the smallest pool within")
 
 
@@ -49,7 +49,7 @@ def test_the_reason_says_why_a_smaller_pool_is_not_enough():
 ], ids=["only one has the throughput", "its p99 decides among those that have it", "just within"])
 def test_the_p99_of_a_pool_that_serves_less_does_not_count(figures, workers):
     advice = recommend.for_load(rows(*figures))
-    assert (advice.workers, advice.meets) == (workers, True)
+    assert (advice.workers, advice.within) == (workers, True)
 
 
 @pytest.mark.parametrize("figures, words", [
@@ -65,7 +65,7 @@ def test_a_rounded_figure_never_looks_within_a_bound_that_it_misses(figures, wor
 
 def test_sizes_with_a_failed_run_do_not_count_and_are_named():
     advice = recommend.for_load(rows((1, 2000, 10, 1), (2, 900, 100), (4, 1000, 100)))
-    assert (advice.workers, advice.meets) == (4, True)
+    assert (advice.workers, advice.within) == (4, True)
     assert advice.reason.endswith("; left out because runs failed: 1 worker.")
 
 
@@ -78,7 +78,7 @@ def test_all_loads_together_need_a_size_that_is_right_for_each():
     light = rows((1, 1000, 100), (2, 1000, 100), (4, 1000, 100), load="light")
     heavy = rows((1, 500, 100), (2, 1000, 100), (4, 1000, 100), load="heavy")
     advice = recommend.for_all(light + heavy)
-    assert (advice.workers, advice.meets) == (2, True)
+    assert (advice.workers, advice.within) == (2, True)
     assert "1 worker has 50 % of the best throughput" in advice.reason
     assert advice.reason.endswith("under heavy.")
 
@@ -87,7 +87,7 @@ def test_the_smaller_size_that_is_named_was_measured_under_every_load():
     light = rows((1, 500, 100), (2, 1000, 100, 1), (4, 1000, 100), load="light")
     heavy = rows((1, 700, 100), (2, 1000, 100), (4, 1000, 100), load="heavy")
     advice = recommend.for_all(light + heavy)
-    assert (advice.workers, advice.meets) == (4, True)
+    assert (advice.workers, advice.within) == (4, True)
     assert "while 1 worker has 50 % of the best throughput" in advice.reason
 
 
@@ -95,7 +95,7 @@ def test_all_loads_together_take_the_size_whose_worst_load_is_nearest():
     one = rows((1, 1000, 100), (2, 900, 100), (4, 600, 100), load="one")
     other = rows((1, 600, 100), (2, 900, 100), (4, 1000, 100), load="other")
     advice = recommend.for_all(one + other)
-    assert (advice.workers, advice.meets) == (2, False)
+    assert (advice.workers, advice.within) == (2, False)
     assert "with 90 % of the best throughput" in advice.reason
 
 
@@ -384,5 +384,5 @@ def test_for_all_loads_the_least_lost_throughput_decides_when_no_size_is_right()
     found = (rows((1, 800, 100), (2, 1000, 300), (4, 500, 30), load="many")
              + rows((1, 900, 900), (2, 800, 300), (4, 1000, 100), load="large"))
     advice = recommend.for_all(found)
-    assert (advice.workers, advice.meets) == (1, False)
+    assert (advice.workers, advice.within) == (1, False)
     assert "1 worker comes nearest, at worst with 80 % of the best throughput" in advice.reason

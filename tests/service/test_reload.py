@@ -119,22 +119,22 @@ def test_queue_full(start):
     assert not server.connect().hears(within=0.2)
 
 
-def owed(server):
+def pending_bytes(server):
     return worker_figure(server, "received_bytes") - worker_figure(server, "sent_bytes")
 
 
 def test_buffer_bytes(start):
     server = start({"pool.workers": 1, "limits.buffer_bytes": 1024, "timeouts.write": 0})
     first = server.hold(Crowd(server.address, 1))
-    wait_for(lambda: first.fill(os.urandom(1 << 16)) and owed(server))
-    assert owed(server) <= 1024
+    wait_for(lambda: first.fill(os.urandom(1 << 16)) and pending_bytes(server))
+    assert pending_bytes(server) <= 1024
     first.close()
     wait_for(lambda: server.connections() == 0)
-    lost = owed(server)
+    lost = pending_bytes(server)
     server.reload({"pool.workers": 1, "limits.buffer_bytes": 1 << 20, "timeouts.write": 0})
     second = server.hold(Crowd(server.address, 1))
-    wait_for(lambda: second.fill(os.urandom(1 << 16)) and owed(server) > lost)
-    assert 1024 < owed(server) - lost <= 1 << 20
+    wait_for(lambda: second.fill(os.urandom(1 << 16)) and pending_bytes(server) > lost)
+    assert 1024 < pending_bytes(server) - lost <= 1 << 20
 
 
 def test_connections_per_ip(start):
@@ -191,7 +191,7 @@ def test_queue_timeout(start):
 def test_write_timeout(start):
     server = start({"timeouts.write": 0, "pool.workers": 1})
     crowd = server.hold(Crowd(server.address, 3))
-    server.owe(crowd, os.urandom(1 << 16))
+    server.make_pending(crowd, os.urandom(1 << 16))
     server.reload({"timeouts.write": 0.3, "pool.workers": 1})
     wait_for(lambda: worker_figure(server, "write_timeout") == 3)
 
@@ -446,7 +446,7 @@ def catch_child():
                 # A line that is read here only later would count as one after the caller's mark.
                 server.log.wait("SIGHUP: reading", start=mark)
                 return found[0]
-            # Else the next SIGHUP might be kept for later.
+            # Otherwise the next SIGHUP might be kept for later.
             server.log.wait("ready on", start=mark)
         return pytest.fail("the child was never there long enough")
 
@@ -564,7 +564,7 @@ def test_a_child_that_ended_in_time_counts_however_late_the_server_looks(start, 
 
 
 def test_the_cpus_are_counted_once_for_a_start_and_for_a_reload(start, tmp_path):
-    """Else the pool could get another size than the one that everything was prepared for."""
+    """Otherwise the pool could get another size than the one that all was prepared for."""
     server = start({"pool.workers": 0}, env=build(tmp_path) | {"MORE_CPUS": "1"})
     for workers in (1, 2, 3):
         assert server.limits["workers"] == workers

@@ -77,7 +77,7 @@ def full_queue(server):
 
 @pytest.mark.parametrize("pools", [[(8, 10), (1, 80), (8, 10)], [(1, 80), (8, 10), (1, 80)]])
 def test_a_full_server_takes_nobody_more_when_it_is_resized(start, pools):
-    """Who waits must not have the room of those that are handed over."""
+    """The room of those that are handed over is not for those that wait."""
     def settings(pool):
         return {"timeouts.idle_when_full": 0, "timeouts.queue": 0, "pool.queue_limit": 50,
                 "pool.workers": pool[0], "pool.worker_connections": pool[1]}
@@ -239,11 +239,11 @@ def test_8_to_1_with_a_thread_for_each_client_whatever_the_clients_do(start):
     resize(server, TEXTBOOK, 8)
 
 
-def test_what_is_owed_is_handed_over(start):
+def test_what_is_pending_is_handed_over(start):
     server = start({"pool.workers": 4})
     data = os.urandom(MIB)
     crowd = server.hold(Crowd(server.address, 40))
-    sent = server.owe(crowd, data)
+    sent = server.make_pending(crowd, data)
     for workers in (1, 3, 2):
         resize(server, {}, workers)
         server.assert_idle(interval=0.2)
@@ -263,7 +263,7 @@ def test_handing_over_restarts_the_clock_of_those_who_are_silent_only(start):
     server = start({"pool.workers": 4, **settings})
     greedy = server.hold(Crowd(server.address, 4))
     with before(time.monotonic() + 1):
-        server.owe(greedy, b"x" * 65536, quiet=0.1)
+        server.make_pending(greedy, b"x" * 65536, quiet=0.1)
     silent = server.hold(Crowd(server.address, 20))
     silent.exchange()
     begin = time.monotonic()

@@ -172,10 +172,10 @@ def total(server):
             for key in ("connections", "taken", "closed", "received_bytes", "sent_bytes")}
 
 
-def test_bytes_that_are_owed_show_as_a_difference(start):
+def test_bytes_that_are_pending_show_as_a_difference(start):
     server = start({"pool.workers": 1, "limits.buffer_bytes": 4096})
     crowd = server.hold(Crowd(server.address, 1))
-    server.owe(crowd, os.urandom(65536))
+    server.make_pending(crowd, os.urandom(65536))
     figures = total(server)
     assert 0 < figures["received_bytes"] - figures["sent_bytes"] <= 4096
 

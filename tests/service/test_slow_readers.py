@@ -23,7 +23,7 @@ def test_50_clients_that_never_read(start):
     before = server.memory()
     data = os.urandom(1 << 20)
     greedy = server.hold(Crowd(server.address, CLIENTS))
-    sent = server.owe(greedy, data)
+    sent = server.make_pending(greedy, data)
     assert_prompt(neighbours)
     assert_prompt([server.connect()])
     grown = server.memory() - before
@@ -35,7 +35,7 @@ def test_50_clients_that_never_read(start):
         greedy.fill(data, quiet=0.1, sent=sent)
         return received(server) == before
 
-    wait_for(reads_no_more, what="that nothing more is read while much is owed")
+    wait_for(reads_no_more, what="that nothing more is read while much is pending")
     fd, sock = greedy.sockets.popitem()
     read_all(sock, data, sent[fd])
     assert_prompt(neighbours)
@@ -69,11 +69,11 @@ def read_all(sock, data, count):
     client.close()
 
 
-def test_what_is_owed_comes_when_the_peer_reads_at_last(start):
+def test_what_is_pending_comes_when_the_peer_reads_at_last(start):
     server = start({"pool.workers": 1, "limits.buffer_bytes": 1024})
     data = os.urandom(1 << 20)
     crowd = server.hold(Crowd(server.address, 3))
-    sent = server.owe(crowd, data)
+    sent = server.make_pending(crowd, data)
     before = server.memory()
     for fd, sock in list(crowd.sockets.items()):
         read_all(crowd.sockets.pop(fd), data, sent[fd])
@@ -95,8 +95,8 @@ def test_a_client_that_has_caught_up_costs_no_cpu(start):
     server.assert_idle()
 
 
-def test_what_is_owed_is_paid_in_parts(start):
-    """A large buffer is owed at once, and a peer that takes little at a time gets it byte-exact."""
+def test_what_is_pending_is_flushed_in_parts(start):
+    """A large buffer is pending at once; a peer that takes little at a time gets it byte-exact."""
     server = start({"pool.workers": 1, "limits.buffer_bytes": 1 << 20})
     data = os.urandom((1 << 20) - 1)
     crowd = server.hold(Crowd(server.address, 2, receive_bytes=4096))
@@ -132,13 +132,13 @@ def test_a_half_closed_greedy_client_costs_no_cpu(start):
     read_back(sock, data, sent).expect_eof()
 
 
-def test_what_is_owed_at_the_half_close_is_written_before_the_end(start):
+def test_what_is_pending_at_the_half_close_is_written_before_the_end(start):
     """The server has read everything, FIN included, but could not write all of it yet."""
     server = start({"pool.workers": 1})
     client = server.connect()
     chunk = os.urandom(16384)  # one segment on loopback, so it is read in one piece
     count = 0
-    while not owes(server, count * len(chunk)):
+    while not has_pending(server, count * len(chunk)):
         client.send(chunk)
         count += 1
     client.finish()
@@ -149,7 +149,7 @@ def test_what_is_owed_at_the_half_close_is_written_before_the_end(start):
 
 
 def received_minus_sent(server, expected):
-    """What the one worker owes, once it has received as much as expected."""
+    """What the one worker has pending, once it has received as much as expected."""
     def received():
         [worker], _ = server.figures()
         return [worker] if worker["received_bytes"] == expected else None
@@ -158,8 +158,8 @@ def received_minus_sent(server, expected):
     return worker["received_bytes"] - worker["sent_bytes"]
 
 
-def owes(server, expected):
-    """True when the server owes something, and not only until the next acknowledgement."""
+def has_pending(server, expected):
+    """True when bytes are pending, and not only until the next acknowledgement."""
     if received_minus_sent(server, expected) == 0:
         return False
     time.sleep(0.2)

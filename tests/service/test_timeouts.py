@@ -40,7 +40,7 @@ def reasons(server, reason, count):
 class Slowly(threading.Thread):
     """Clients that do something small now and then; used in a with statement.
 
-    Who has not acted for limit seconds may be hurt: then it was this thread that was late.
+    A client that has not acted for limit seconds may be hurt: then this thread was late.
     """
 
     def __init__(self, clients, act, period, limit):
@@ -97,10 +97,10 @@ def test_silent_clients_go_after_2_to_3_seconds_and_busy_ones_never(start):
 
 @again_when_late
 def test_a_half_sent_answer_is_not_idleness(start):
-    """What is owed has the write timeout; idle counts from when it was written."""
+    """Pending bytes have the write timeout; idle counts from when it was written."""
     server = start({"pool.workers": 1, **NONE, "timeouts.idle": 0.5})
     crowd = server.hold(Crowd(server.address, 1))
-    [count] = server.owe(crowd, b"x" * 65536).values()
+    [count] = server.make_pending(crowd, b"x" * 65536).values()
     [sock] = crowd.sockets.values()
     server.assert_idle(interval=1.0)
     sock.settimeout(seconds(10))
@@ -225,14 +225,14 @@ def test_50_who_never_read_are_gone_within_5_seconds_and_a_slow_reader_stays(sta
     slow = server.hold(Crowd(server.address, 0))
     slow.sockets[sock.fileno()] = sock
     sock.setblocking(False)
-    [sent] = server.owe(slow, data, quiet=0.1).values()
+    [sent] = server.make_pending(slow, data, quiet=0.1).values()
     sock.settimeout(seconds(20))
     reader, got = Client(sock), []
     with Slowly([reader], lambda client: got.append(client.receive(2000)), period=0.1,
                 limit=span(3)):
         begin = time.monotonic()
         greedy = server.hold(Crowd(server.address, 50))
-        server.owe(greedy, b"x" * 65536, quiet=0.1)
+        server.make_pending(greedy, b"x" * 65536, quiet=0.1)
         filled = time.monotonic()
         wait_for(lambda: ended(server, "write_timeout") == 50)
         now = time.monotonic()
@@ -262,7 +262,7 @@ def test_who_reads_slower_than_room_to_write_is_reported_stays(start):
     limit = span(2)
     server = start({"pool.workers": 1, **NONE, "timeouts.write": limit})
     crowd, sock = one_with_a_small_window(server)
-    server.owe(crowd, os.urandom(1 << 20), quiet=0.1)
+    server.make_pending(crowd, os.urandom(1 << 20), quiet=0.1)
     sock.settimeout(seconds(20))
     with Slowly([Client(sock)], lambda client: client.receive(400), period=0.1, limit=limit / 4):
         time.sleep(3 * limit)
@@ -273,7 +273,7 @@ def test_who_reads_slower_than_room_to_write_is_reported_stays(start):
 
 
 @again_when_late
-def test_what_is_newly_owed_has_its_time_whenever_something_was_taken_last(start):
+def test_what_is_newly_pending_has_its_time_whenever_something_was_taken_last(start):
     limit = span(2)
     server = start({"pool.workers": 1, **NONE, "timeouts.write": limit})
     crowd, sock = one_with_a_small_window(server)
@@ -281,7 +281,7 @@ def test_what_is_newly_owed_has_its_time_whenever_something_was_taken_last(start
     wait_for(lambda: server.figures()[0][0]["sent_bytes"] == sent)
     time.sleep(limit)
     begin = time.monotonic()
-    server.owe(crowd, b"x" * 65536, quiet=0.05)
+    server.make_pending(crowd, b"x" * 65536, quiet=0.05)
     wait_for(lambda: ended(server, "write_timeout") == 1)
     assert time.monotonic() - begin >= limit
 
@@ -293,7 +293,7 @@ def test_timeouts_are_changed_by_a_reload(start):
     silent = server.hold(Crowd(server.address, 10))
     greedy = server.hold(Crowd(server.address, 10))
     silent.exchange()
-    server.owe(greedy, b"x" * 65536, quiet=0.1)
+    server.make_pending(greedy, b"x" * 65536, quiet=0.1)
     waiting = server.hold(Crowd(server.address, 5))
     wait_for(lambda: server.figures()[1]["waiting"] == 5)
     assert not silent.any_closed(within=0.3)
@@ -339,7 +339,7 @@ def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     greedy = server.hold(Crowd(server.address, 20))
     data = os.urandom(1 << 20)
     with before(begin + limit):
-        sent = server.owe(greedy, data, quiet=0.05)
+        sent = server.make_pending(greedy, data, quiet=0.05)
 
     def meanwhile():
         check_time(time.monotonic() - begin, limit)  # else somebody may have gone before
@@ -361,15 +361,15 @@ def test_stopped_and_continued_nobody_goes_who_was_heard_meanwhile(start):
     assert ended(server, "write_timeout") == 0
 
 
-def take_what_is_there(crowd, owed):
-    """Everybody reads once, and is owed so much less; returns how many bytes came."""
+def take_what_is_there(crowd, left):
+    """Everybody reads once, and has so much less left; returns how many bytes came."""
     came = 0
     for fd, sock in crowd.sockets.items():
         try:
             count = len(sock.recv(1 << 20))
         except BlockingIOError:
             continue
-        owed[fd] -= count
+        left[fd] -= count
         came += count
     return came
 
