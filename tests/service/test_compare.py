@@ -184,7 +184,7 @@ def test_echopool_beside_an_epoll_loop(tmp_path):
     assert [(row["load"], row["peer"]) for row in found["runs"]] == [
         (load, peer) for load in ("50", "8x64k") for peer in ("echopool", "epoll")]
     for row in found["runs"]:
-        assert row["ok"] and row["echoes"] > 0 and row["memory_bytes"] > 0 <= row["starved"]
+        assert row["ok"] and row["echoes"] > 0 and row["memory_bytes"] > 0
     medians = {(row["load"], row["peer"]): row for row in found["medians"]}
     assert len(medians) == 4
     for row in medians.values():
