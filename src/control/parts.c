@@ -1,6 +1,6 @@
 /*
- * The parts together: started and ended in the right order, and what each goes by. See the header;
- * main thread.
+ * The parts together: started and ended in the right order, and the settings of each. See the
+ * header; main thread.
  */
 #include "echopool/control/parts.h"
 

@@ -50,7 +50,7 @@ uint64_t parts_expire(struct parts *p);
 /* Frees everything; connections that are open are closed. */
 void parts_end(struct parts *p);
 
-/* What of the settings each part goes by; for parts.c and apply.c. */
+/* The settings that each part uses; for parts.c and apply.c. */
 
 /* How many workers the settings ask for; with 0, one for each CPU. */
 unsigned int parts_workers(const struct settings *s);

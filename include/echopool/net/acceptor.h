@@ -13,9 +13,9 @@
 #include "echopool/pool/access.h"
 #include "echopool/pool/queue.h"
 
-/* What the acceptor goes by; the pointers outlive it. */
+/* What the acceptor works with; the pointers outlive it. */
 struct acceptor_options {
-	struct listeners listeners; /* nobody closes them while it goes by them */
+	struct listeners listeners; /* nobody closes them while it uses them */
 	struct queue *queue;
 	struct access *access;
 	uint32_t backlog;     /* of the listeners */
@@ -44,7 +44,7 @@ struct acceptor;
 struct acceptor *acceptor_start(const struct acceptor_options *options);
 
 /*
- * Has the acceptor go by other options. The listeners that are not among the new ones first take no
+ * Gives the acceptor other options. The listeners that are not among the new ones first take no
  * new clients; those whose handshake has begun are awaited, half a second at most, and what the
  * kernel's backlog holds is accepted, past the queue's limit too. When this returns, the acceptor
  * does not touch them any more. Main thread.
