@@ -159,8 +159,8 @@ static bool any_half_open(const struct listeners *closing)
 }
 
 /*
- * Accepts who has come to listeners that nobody new comes to. The first wait is for a handshake
- * that is about to be seen, which takes the kernel microseconds; the later ones grow.
+ * Accepts what listeners hold that take no new clients. The first wait is for a handshake that the
+ * kernel does not show yet, which takes microseconds; the later ones grow.
  */
 static void empty(struct acceptor *a, const struct listeners *closing)
 {
@@ -182,7 +182,7 @@ static void empty(struct acceptor *a, const struct listeners *closing)
 		warn_of_the_lost(&closing->items[i], v[i]);
 }
 
-/* Has nobody reset by the close of the listeners that are not among those to keep. */
+/* Empties the listeners that will be closed, which are all but those to keep: none is reset. */
 static void part_from_all_except(struct acceptor *a, const struct listeners *keep)
 {
 	const struct listeners *l = &a->options.listeners;

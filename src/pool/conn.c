@@ -130,10 +130,10 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 }
 
 /*
- * Bounds how long the kernel keeps what the peer has not taken when its connection is closed: as
- * long as the peer likes, if it goes on to answer the probes of its closed window. Whom a timeout
- * ends is reset; anyone else has timeouts.write. TCP_USER_TIMEOUT comes no sooner, as on an open
- * connection it ends slow readers too, whatever they take.
+ * Bounds how long the kernel keeps what the peer has not taken when its connection is closed. A
+ * peer that answers the probes of its closed window could have it kept for ever. After a timeout
+ * the connection is reset; after another end the peer has timeouts.write. TCP_USER_TIMEOUT is set
+ * only here, as on an open connection it ends slow readers too, whatever they take.
  */
 static void bound_unsent(const struct conn *c, enum conn_end end, uint32_t write_ms)
 {

@@ -1,15 +1,15 @@
 /*
  * Connections in the order of their deadlines. All in one list have the same timeout, so that is
- * the order in which something last happened on them, and every operation takes the same few steps
- * however many there are. A list belongs to one worker, and only that worker's thread calls these
- * functions.
+ * the order in which something last happened on them, and every operation but
+ * deadline_list_insert() takes the same few steps however many there are. A list belongs to one
+ * worker, whose thread calls these functions, or to the queue, under whose lock they are called.
  */
 #ifndef ECHOPOOL_POOL_DEADLINE_LIST_H
 #define ECHOPOOL_POOL_DEADLINE_LIST_H
 
 #include <stdint.h>
 
-/* The part of a connection that a list holds; it is in at most one list. Its worker's thread. */
+/* The part of a connection that a list holds; it is in at most one list. As the list. */
 struct deadline_entry {
 	struct deadline_entry *prev;
 	struct deadline_entry *next;
@@ -17,7 +17,7 @@ struct deadline_entry {
 	uint64_t since_ns;
 };
 
-/* Its worker's thread. */
+/* The owner's: a worker's thread, or the queue's lock. */
 struct deadline_list {
 	struct deadline_entry head; /* next is the oldest, prev the newest; itself when empty */
 };
