@@ -41,6 +41,8 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	 NULL},
 	{"limits.connections_per_ip", SETTING_INTEGER, AT(limits.connections_per_ip), 0, 0, 1000000,
 	 NULL},
+	{"limits.prefix_ipv4", SETTING_INTEGER, AT(limits.prefix_ipv4), 32, 1, 32, NULL},
+	{"limits.prefix_ipv6", SETTING_INTEGER, AT(limits.prefix_ipv6), 64, 1, 128, NULL},
 	{"limits.receive_bytes", SETTING_INTEGER, AT(limits.receive_bytes), 0, 0, 16777216, NULL},
 	{"timeouts.idle", SETTING_SECONDS, AT(timeouts.idle_ms), 300 * 1000, 0, 0, NULL},
 	{"timeouts.idle_when_full", SETTING_SECONDS, AT(timeouts.idle_when_full_ms), 5 * 1000, 0, 0,

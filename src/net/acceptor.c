@@ -331,7 +331,7 @@ void acceptor_free(struct acceptor *a)
 	struct arrival arrival;
 
 	while (queue_take_back(a->options.queue, &arrival)) {
-		access_release(a->options.access, &arrival.peer);
+		access_release(a->options.access, &arrival.counted);
 		acceptor_turn_away(a, &arrival, conn_end_name(CONN_END_DRAIN));
 	}
 	bell_close(&a->bell);

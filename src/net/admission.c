@@ -47,13 +47,13 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 
 	if (a->options.log_connections)
 		log_accepted(arrival);
-	v = access_admit(a->options.access, &arrival->peer);
+	v = access_admit(a->options.access, &arrival->peer, &arrival->counted);
 	if (v != ACCESS_ADMITTED) {
 		stat_add(&a->refused[v], 1);
 		acceptor_turn_away(a, arrival, reasons[v]);
 	} else if (!queue_push(a->options.queue, arrival, asked)) {
 		stat_add(&a->rejected, 1);
-		access_release(a->options.access, &arrival->peer);
+		access_release(a->options.access, &arrival->counted);
 		acceptor_turn_away(a, arrival, "queue-full");
 	}
 }
@@ -66,7 +66,7 @@ uint64_t acceptor_expire(struct acceptor *a)
 	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
 			    &deadline_ns)) {
 		stat_add(&a->expired, 1);
-		access_release(a->options.access, &arrival.peer);
+		access_release(a->options.access, &arrival.counted);
 		acceptor_turn_away(a, &arrival, "queue-timeout");
 	}
 	return deadline_ns;

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "echopool/base/thread.h"
-#include "echopool/pool/address_count.h"
 
 /* The first bits of an address. */
 struct rule {
@@ -30,6 +29,8 @@ struct access {
 	struct rules deny;
 	uint32_t connections_per_ip; /* 0: the next, but for loopback */
 	uint32_t half_of_pool;
+	unsigned int prefix_ipv4; /* bits */
+	unsigned int prefix_ipv6;
 	struct address_counts counts;
 };
 
@@ -101,6 +102,8 @@ bool access_update(struct access *a, const struct settings *s)
 	a->allow = allow;
 	a->deny = deny;
 	a->connections_per_ip = s->limits.connections_per_ip;
+	a->prefix_ipv4 = s->limits.prefix_ipv4;
+	a->prefix_ipv6 = s->limits.prefix_ipv6;
 	lock_release(&a->lock);
 	free(old_allow.items);
 	free(old_deny.items);
@@ -147,32 +150,41 @@ static uint32_t most_of(const struct access *a, const union address *peer) REQUI
 	return address_is_loopback(peer) ? UINT32_MAX : a->half_of_pool;
 }
 
-static enum access_verdict judge(struct access *a, const union address *peer) REQUIRES(a->lock)
+/* What the address is counted as: the network that it is of. */
+static struct address_key counted_as(const struct access *a, const struct address_key *k)
+	REQUIRES(a->lock)
 {
-	const struct address_key key = address_key_of(peer), *k = &key;
-
-	if (!rules_match(&a->allow, k) || rules_match(&a->deny, k))
-		return ACCESS_DENIED;
-	if (address_counts_get(&a->counts, k) >= most_of(a, peer))
-		return ACCESS_TOO_MANY;
-	return address_counts_add(&a->counts, k) ? ACCESS_ADMITTED : ACCESS_NO_MEMORY;
+	return address_key_prefix(k, is_ipv4(k) ? ADDRESS_KEY_MAPPED_BITS + a->prefix_ipv4
+						: a->prefix_ipv6);
 }
 
-enum access_verdict access_admit(struct access *a, const union address *peer)
+static enum access_verdict judge(struct access *a, const union address *peer,
+				 struct address_key *counted) REQUIRES(a->lock)
+{
+	const struct address_key k = address_key_of(peer);
+
+	if (!rules_match(&a->allow, &k) || rules_match(&a->deny, &k))
+		return ACCESS_DENIED;
+	*counted = counted_as(a, &k);
+	if (address_counts_get(&a->counts, counted) >= most_of(a, peer))
+		return ACCESS_TOO_MANY;
+	return address_counts_add(&a->counts, counted) ? ACCESS_ADMITTED : ACCESS_NO_MEMORY;
+}
+
+enum access_verdict access_admit(struct access *a, const union address *peer,
+				 struct address_key *counted)
 {
 	enum access_verdict v;
 
 	lock_acquire(&a->lock);
-	v = judge(a, peer);
+	v = judge(a, peer, counted);
 	lock_release(&a->lock);
 	return v;
 }
 
-void access_release(struct access *a, const union address *peer)
+void access_release(struct access *a, const struct address_key *counted)
 {
-	const struct address_key k = address_key_of(peer);
-
 	lock_acquire(&a->lock);
-	address_counts_remove(&a->counts, &k);
+	address_counts_remove(&a->counts, counted);
 	lock_release(&a->lock);
 }

@@ -35,6 +35,16 @@ struct address_key address_key_of(const union address *peer)
 	return address_key_make(AF_INET, &peer->v4.sin_addr);
 }
 
+struct address_key address_key_prefix(const struct address_key *key, unsigned int bits)
+{
+	struct address_key k = {{0}};
+
+	memcpy(k.bytes, key->bytes, bits / 8);
+	if (bits % 8)
+		k.bytes[bits / 8] = (uint8_t)(key->bytes[bits / 8] & (0xff00 >> bits % 8));
+	return k;
+}
+
 void address_counts_init(struct address_counts *counts)
 {
 	memset(counts, 0, sizeof(*counts));

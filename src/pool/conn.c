@@ -29,6 +29,7 @@ struct conn *conn_new(struct arrival *a)
 	c->fd = a->fd;
 	c->accepted_ns = a->accepted_ns;
 	c->peer = a->peer;
+	c->counted = a->counted;
 	a->fd = -1;
 	return c;
 }

@@ -43,7 +43,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
 		fail(errno, "epoll_ctl");
 	/* Before the close: a client that sees it may connect again at once. */
-	access_release(w->options.access, &c->peer);
+	access_release(w->options.access, &c->counted);
 	conn_close(c, end, tuned(&w->options.tuning->write_ms), logs_connections(w), &w->stats);
 }
 
@@ -51,7 +51,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 static void drop_arrival(struct worker *w, struct arrival *a)
 {
 	worker_must_take(w);
-	access_release(w->options.access, &a->peer);
+	access_release(w->options.access, &a->counted);
 	stat_add(&w->stats.ended[CONN_END_ERROR], 1);
 	close(a->fd); /* nothing was read from it, so no error matters */
 	a->fd = -1;

@@ -8,6 +8,7 @@ import pytest
 from clients import Client, Crowd, dial, need_descriptors
 from harness import needs_root, seconds, span, unshared, wait_for
 from live import client_from, in_network_of, is_closed
+from raw_clients import SERVER, Network, raw_network
 
 FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 LIMIT = 3
@@ -128,6 +129,31 @@ def test_by_default_one_address_has_half_of_the_pool_and_loopback_all(start):
     for _ in range(5):
         connect(other).echo()
     assert is_closed(connect(other), within=seconds(20))
+
+
+@needs_root
+def test_a_network_of_ipv6_is_counted_as_one_address(start):
+    settings = {"pool.workers": 1, "listen.addresses": [SERVER[6]],
+                "limits.connections_per_ip": LIMIT}
+    server = start(settings, wrapper=raw_network())
+    with Network(server) as network:
+        def connect(*addresses):
+            for address in addresses:
+                network.client(address, 1000, server.address[1])
+
+        connect(*(f"fd77:0:0:1::{host}" for host in range(2 * LIMIT)))
+        wait_for(lambda: refusals(server) == (0, LIMIT))
+        connect("fd77:0:0:2::1")
+        wait_for(lambda: server.connections() == LIMIT + 1)
+        # Those that are there stay counted by 64 bits, and end so.
+        server.reload(settings | {"limits.prefix_ipv6": 48})
+        connect(*(f"fd77:0:0:{net}::1" for net in range(3, 3 + LIMIT + 1)))
+        wait_for(lambda: refusals(server) == (0, LIMIT + 1))
+        assert server.connections() == 2 * LIMIT + 1
+    wait_for(lambda: server.connections() == 0)
+    with Network(server) as network:
+        connect("fd77:0:0:1::1")
+        wait_for(lambda: server.connections() == 1)
 
 
 def test_where_only_this_machine_can_come_nothing_is_told_of_a_limit(start):

@@ -9,7 +9,7 @@ import pytest
 
 from harness import again_when_late, before, needs_root, span, wait_for
 from live import needs_program
-from raw_clients import ACK, FIN, Network, SERVER, raw_network
+from raw_clients import ACK, FIN, SERVER, Network, raw_network
 
 pytestmark = needs_root
 

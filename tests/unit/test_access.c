@@ -45,14 +45,24 @@ static enum access_verdict admit(struct access *a, const char *text)
 {
 	const union address peer = from(text);
 
-	return access_admit(a, &peer);
+	struct address_key counted;
+
+	return access_admit(a, &peer, &counted);
+}
+
+/* One that was admitted when an address was counted by its first bits; of IPv4, 96 more. */
+static void release_prefix(struct access *a, const char *text, unsigned int bits)
+{
+	const union address peer = from(text);
+	const struct address_key key = address_key_of(&peer);
+	const struct address_key counted = address_key_prefix(&key, bits);
+
+	access_release(a, &counted);
 }
 
 static void release(struct access *a, const char *text)
 {
-	const union address peer = from(text);
-
-	access_release(a, &peer);
+	release_prefix(a, text, strchr(text, '.') ? 128 : 64);
 }
 
 static void test_the_default_admits_everyone(void **state)
@@ -193,6 +203,47 @@ static void test_a_new_limit_knows_those_that_were_there(void **state)
 }
 
 /* More addresses than there are chains, all there at once, and all gone again. */
+static void test_an_address_is_counted_by_its_prefix(void **state)
+{
+	struct access *a = make(NULL, NULL, 1);
+
+	(void)state;
+	assert_int_equal(admit(a, "2001:db8::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "2001:db8::ffff:ffff:ffff:ffff"), ACCESS_TOO_MANY);
+	assert_int_equal(admit(a, "2001:db8:0:1::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.0"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "::ffff:192.0.2.0"), ACCESS_TOO_MANY);
+	access_free(a);
+}
+
+static void test_what_was_counted_by_another_prefix_is_released_as_that(void **state)
+{
+	struct access *a = make(NULL, NULL, 1);
+	struct settings s = rules(NULL, NULL, 1);
+
+	(void)state;
+	assert_int_equal(admit(a, "2001:db8:0:1::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	s.limits.prefix_ipv6 = 47;
+	s.limits.prefix_ipv4 = 23;
+	assert_true(access_update(a, &s));
+	assert_int_equal(admit(a, "2001:db8:1::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "2001:db8::1"), ACCESS_TOO_MANY);
+	assert_int_equal(admit(a, "2001:db8:2::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.3.1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_TOO_MANY);
+	release_prefix(a, "2001:db8:0:1::1", 64);
+	release_prefix(a, "192.0.2.1", 128);
+	assert_int_equal(admit(a, "2001:db8::1"), ACCESS_TOO_MANY);
+	release_prefix(a, "2001:db8:1::1", 47);
+	release_prefix(a, "192.0.3.1", 96 + 23);
+	assert_int_equal(admit(a, "2001:db8::1"), ACCESS_ADMITTED);
+	assert_int_equal(admit(a, "192.0.2.1"), ACCESS_ADMITTED);
+	settings_free(&s);
+	access_free(a);
+}
+
 static void test_many_addresses_are_kept_apart(void **state)
 {
 	struct access *a = make(NULL, NULL, 1);
@@ -225,6 +276,8 @@ int main(void)
 		cmocka_unit_test(test_a_limit_refuses_only_the_excess_of_one_address),
 		cmocka_unit_test(test_a_denied_connection_is_not_counted),
 		cmocka_unit_test(test_a_new_limit_knows_those_that_were_there),
+		cmocka_unit_test(test_an_address_is_counted_by_its_prefix),
+		cmocka_unit_test(test_what_was_counted_by_another_prefix_is_released_as_that),
 		cmocka_unit_test(test_many_addresses_are_kept_apart),
 	};
 

@@ -77,7 +77,7 @@ static int connect_client(struct fixture *f)
 	tcp_pair_open(&pair);
 	a = (struct arrival){.fd = pair.ours, .accepted_ns = clock_now_ns()};
 	assert_true(address_parse("127.0.0.1", 0, &a.peer));
-	assert_int_equal(access_admit(f->access, &a.peer), ACCESS_ADMITTED);
+	assert_int_equal(access_admit(f->access, &a.peer, &a.counted), ACCESS_ADMITTED);
 	assert_true(queue_push(f->queue, &a, false));
 	return pair.theirs;
 }

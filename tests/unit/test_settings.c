@@ -50,6 +50,7 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"pool.workers=0\npool.worker_connections=4096\n"
 		"pool.queue_limit=1024\npool.queue_full=\"wait\"\n"
 		"limits.buffer_bytes=65536\nlimits.connections_per_ip=0\n"
+		"limits.prefix_ipv4=32\nlimits.prefix_ipv6=64\n"
 		"limits.receive_bytes=0\n"
 		"timeouts.idle=300.0\ntimeouts.idle_when_full=5.0\ntimeouts.queue=30.0\n"
 		"timeouts.write=120.0\ntimeouts.drain=8.0\n"
@@ -102,6 +103,8 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"pool.queue_full=reject",
 		"limits.buffer_bytes=16777216",
 		"limits.connections_per_ip=3",
+		"limits.prefix_ipv4=24",
+		"limits.prefix_ipv6=56",
 		"limits.receive_bytes=131072",
 		"timeouts.idle=86400",
 		"timeouts.idle_when_full=0.001",

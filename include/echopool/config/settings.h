@@ -38,7 +38,9 @@ struct settings {
 	struct {
 		uint32_t buffer_bytes;
 		uint32_t connections_per_ip; /* 0: half of the pool, but of loopback */
-		uint32_t receive_bytes;      /* 0: the kernel's tuning */
+		uint32_t prefix_ipv4;        /* bits; addresses that share them count as one */
+		uint32_t prefix_ipv6;
+		uint32_t receive_bytes; /* 0: the kernel's tuning */
 	} limits;
 	struct {
 		/* Milliseconds; 0: never, or as the design says of each. */
@@ -94,7 +96,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 22
+#define SETTINGS_COUNT 24
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

@@ -9,6 +9,7 @@
 
 #include "echopool/base/address.h"
 #include "echopool/config/settings.h"
+#include "echopool/pool/address_count.h"
 
 enum access_verdict {
 	ACCESS_ADMITTED, /* and counted: access_release() takes it back */
@@ -43,10 +44,14 @@ static inline uint32_t access_half_of(uint64_t connections)
 	return connections > 1 ? (uint32_t)(connections / 2) : 1;
 }
 
-/* Judges a connection from peer, and counts it when it is admitted. */
-enum access_verdict access_admit(struct access *a, const union address *peer);
+/*
+ * Judges a connection from peer. When it is admitted it is counted as *counted, its address cut to
+ * limits.prefix_ipv4 or _ipv6, which stays true of it whatever becomes of the settings.
+ */
+enum access_verdict access_admit(struct access *a, const union address *peer,
+				 struct address_key *counted);
 
-/* An admitted connection from peer has ended. */
-void access_release(struct access *a, const union address *peer);
+/* A connection that was counted as this has ended. */
+void access_release(struct access *a, const struct address_key *counted);
 
 #endif

@@ -31,6 +31,9 @@ struct address_counts {
 struct address_key address_key_make(sa_family_t family, const void *bytes);
 struct address_key address_key_of(const union address *peer);
 
+/* The first bits of a key; the others are 0. Any thread. */
+struct address_key address_key_prefix(const struct address_key *key, unsigned int bits);
+
 void address_counts_init(struct address_counts *counts);
 void address_counts_free(struct address_counts *counts);
 

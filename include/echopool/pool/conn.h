@@ -36,6 +36,7 @@ struct conn {
 	uint64_t accepted_ns;
 	uint64_t moved_ns; /* when some of pending was written last, or was there first */
 	union address peer;
+	struct address_key counted;     /* see access_admit() */
 	struct deadline_entry deadline; /* in a list of its worker, or on the way to another */
 };
 

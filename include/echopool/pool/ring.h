@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "echopool/base/address.h"
+#include "echopool/pool/address_count.h"
 
 /*
  * An accepted connection on its way to a worker. It belongs to the thread that holds it, which must
@@ -17,7 +18,8 @@
 struct arrival {
 	int fd;
 	union address peer;
-	uint64_t accepted_ns; /* CLOCK_MONOTONIC */
+	struct address_key counted; /* see access_admit() */
+	uint64_t accepted_ns;       /* CLOCK_MONOTONIC */
 };
 
 /* The queue's lock protects all fields. */

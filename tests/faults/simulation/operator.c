@@ -1,6 +1,8 @@
 /*
  * The rest of the server, as a worker sees it: the queue, the pool, the settings.
  */
+#include <string.h>
+
 #include "echopool/base/clock.h"
 #include "echopool/base/thread.h"
 #include "echopool/pool/access.h"
@@ -14,7 +16,7 @@ void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct deadline_
 			    uint32_t count);
 bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot);
 void __wrap_queue_ring_self(struct queue *q, unsigned int slot);
-void __wrap_access_release(struct access *access, const union address *peer);
+void __wrap_access_release(struct access *access, const struct address_key *counted);
 int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 void __wrap_thread_join(pthread_t thread);
 void __wrap_thread_set_name(const char *name);
@@ -109,14 +111,14 @@ uint64_t operator_next_arrival(void)
 	return next;
 }
 
-/* Gives s to the worker. Its port names it to access_release(). */
+/* Gives s to the worker. What it is counted as names it to access_release(). */
 static void arrive(struct sim_socket *s, struct queue_batch *batch)
 {
 	struct arrival *a = &batch->arrivals[batch->count++];
 
 	*a = (struct arrival){.fd = s->fd, .accepted_ns = s->plan.arrives_ns};
 	a->peer.v4.sin_family = AF_INET;
-	a->peer.v4.sin_port = (in_port_t)s->fd;
+	memcpy(a->counted.bytes, &s->fd, sizeof(s->fd));
 	s->stage = STAGE_HELD;
 	sim.taken++;
 	s->since_ns = s->taken_ns = sim.now_ns;
@@ -264,11 +266,14 @@ void __wrap_queue_ring_self(struct queue *q, unsigned int slot)
 	sim.rung = true;
 }
 
-void __wrap_access_release(struct access *access, const union address *peer)
+void __wrap_access_release(struct access *access, const struct address_key *counted)
 {
-	struct sim_socket *s = socket_of(peer->v4.sin_port);
+	struct sim_socket *s;
+	int fd;
 
 	(void)access;
+	memcpy(&fd, counted->bytes, sizeof(fd));
+	s = socket_of(fd);
 	if (!s || s->released || (s->stage != STAGE_HELD && s->stage != STAGE_CLOSED))
 		sim_fail(s, "released twice, or while it is not held");
 	s->released = true;
