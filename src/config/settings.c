@@ -57,6 +57,7 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	{"log.target", SETTING_WORD, AT(log.target), LOG_TARGET_STDERR, 0, 0, log_target_words},
 	{"log.level", SETTING_WORD, AT(log.level), LOG_LEVEL_INFO, 0, 0, log_level_words},
 	{"log.connections", SETTING_BOOL, AT(log.connections), false, 0, 0, NULL},
+	{"log.rate", SETTING_INTEGER, AT(log.rate), 200, 0, 1000000, NULL},
 };
 
 const struct setting *settings_find(const char *path)

@@ -9,6 +9,7 @@
 
 #include "echopool/base/cpus.h"
 #include "echopool/base/log.h"
+#include "echopool/base/log_rate.h"
 #include "echopool/net/inherited.h"
 
 unsigned int parts_workers(const struct settings *s)
@@ -72,6 +73,7 @@ void parts_tune(struct worker_tuning *t, const struct settings *s)
 			      memory_order_relaxed);
 	atomic_store_explicit(&t->write_ms, s->timeouts.write_ms, memory_order_relaxed);
 	atomic_store_explicit(&t->log_connections, s->log.connections, memory_order_relaxed);
+	log_rate_set(s->log.rate);
 }
 
 struct worker_options parts_worker_options(const struct parts *p)

@@ -12,6 +12,7 @@
 
 #include "echopool/base/clock.h"
 #include "echopool/base/log.h"
+#include "echopool/base/log_rate.h"
 
 /* As many as the queue of a datagram socket holds, of which poll(2) does not tell whether it has
  * room: 10 where nobody has changed it (unix(7)). */
@@ -111,6 +112,7 @@ void report_begin(struct report *r, const struct parts *p)
 		r->again = true;
 		return;
 	}
+	log_rate_tell();
 	log_queue(r, p);
 	log_info("reload applied=%" PRIu64 " refused=%" PRIu64, r->reloads, r->refused_reloads);
 	if (pool_left(p->pool))

@@ -16,6 +16,7 @@
 
 #include "echopool/base/clock.h"
 #include "echopool/base/log.h"
+#include "echopool/base/log_rate.h"
 #include "echopool/base/thread.h"
 #include "echopool/control/notify.h"
 #include "echopool/control/server_state.h"
@@ -186,6 +187,7 @@ int server_run(struct settings *s, const struct config_source *source)
 		log_info("stopped accepted=%" PRIu64, queue_figures(v.parts.queue).pushed);
 	}
 	parts_end(&v.parts);
+	log_rate_tell();
 	bell_close(&v.bell);
 	if (v.signal_fd >= 0)
 		close(v.signal_fd);

@@ -11,6 +11,7 @@
 #include "echopool/base/clock.h"
 #include "echopool/base/counter.h"
 #include "echopool/base/log.h"
+#include "echopool/base/log_rate.h"
 #include "echopool/net/acceptor_state.h"
 #include "echopool/pool/conn.h"
 
@@ -28,6 +29,8 @@ static void log_accepted(const struct arrival *arrival)
 	union address own = {0};
 	socklen_t length = sizeof(own);
 
+	if (!log_rate_allows())
+		return;
 	/* Where it came to, which a listener on 0.0.0.0 does not tell. */
 	if (getsockname(arrival->fd, &own.any, &length) != 0)
 		log_debug("getsockname: %s", strerror(errno));

@@ -19,6 +19,7 @@
 
 #include "echopool/base/clock.h"
 #include "echopool/base/log.h"
+#include "echopool/base/log_rate.h"
 
 struct conn *conn_new(struct arrival *a)
 {
@@ -124,6 +125,8 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 	const double seconds = (double)(clock_now_ns() - accepted_ns) / (double)NS_PER_S;
 	char text[ADDRESS_TEXT_BYTES];
 
+	if (!log_rate_allows())
+		return;
 	log_info("connection closed peer=%s received=%" PRIu64 " sent=%" PRIu64
 		 " seconds=%.3f reason=%s%s%s%s",
 		 address_format(peer, text), received_bytes, sent_bytes, seconds, reason,

@@ -8,6 +8,7 @@ import pytest
 
 from clients import Crowd
 from harness import seconds, wait_for, without_file
+from live import client_from
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_seconds_are_those_from_the_accept_to_the_close(server):
 def test_many_connections_give_whole_lines(launch, memory_file):
     """Into a file, as a pipe may be full before it is read."""
     with open(memory_file, "wb") as log:
-        server = launch({"log.connections": True, "pool.workers": 4},
+        server = launch({"log.connections": True, "log.rate": 0, "pool.workers": 4},
                         stderr=log).wait_listening()
     crowd = Crowd(server.address, 1000, wait=False)
     crowd.exchange()
@@ -91,6 +92,28 @@ def test_many_connections_give_whole_lines(launch, memory_file):
     assert len(lines) == 2000
     peers = {re.search(r"peer=(\S+)", line)[1] for line in lines}
     assert len(peers) == 1000
+
+
+def test_lines_that_clients_cause_are_limited_and_the_others_counted(start):
+    settings = {"access.deny": ["127.0.0.2"], "log.connections": True, "log.rate": 1}
+    server = start(settings)
+    begin = time.monotonic()
+    for _ in range(200):
+        client_from(server, "127.0.0.2").expect_closed()
+    wait_for(lambda: server.figures()[1]["denied"] == 200)
+    end = time.monotonic()
+    written = server.log.matching(r"^info: connection (accepted|closed) peer=127\.0\.0\.2:")
+    assert 1 <= len(written) <= 10 + (end - begin) + 1
+    server.reload(settings | {"log.rate": 0})
+    mark = server.log.mark()
+    for _ in range(50):
+        client_from(server, "127.0.0.2").expect_closed()
+    server.log.wait("reason=denied$", count=50, start=mark)
+    server.stop()
+    told = server.log.matching(r"^info: \d+ lines about connections were left out; see log.rate$")
+    left_out = sum(int(line.split()[1]) for line in told)
+    written = server.log.matching("^info: connection ")
+    assert len(written) + left_out == 500
 
 
 def test_connections_are_not_logged_unless_asked_for(start):

@@ -69,7 +69,7 @@ def serve_many(server):
 
 
 def test_nobody_reads_the_log(launch, stuck):
-    server = launch({"log.connections": True}, stderr=stuck.theirs).wait_listening()
+    server = launch({"log.connections": True, "log.rate": 0}, stderr=stuck.theirs).wait_listening()
     serve_many(server)
     assert not fcntl.fcntl(stuck.theirs, fcntl.F_GETFL) & os.O_NONBLOCK
     held_back = stuck.drain().splitlines()
@@ -89,7 +89,7 @@ LOST = r"warning: (\d+) log lines before this could not be written"
 def test_the_number_of_lost_lines_is_right(launch):
     """What came, and what it says was lost, are all the lines there were."""
     pipe = Reader("pipe")
-    server = launch({"log.connections": True}, stderr=pipe.theirs).wait_listening()
+    server = launch({"log.connections": True, "log.rate": 0}, stderr=pipe.theirs).wait_listening()
     serve_many(server)
     text = [pipe.drain()]
     client = server.connect()
@@ -121,7 +121,8 @@ def test_a_terminal_that_cannot_be_opened_anew(launch, public_program):
     terminal = Reader("terminal")
     os.fchmod(terminal.theirs, 0o600)
     name = os.ttyname(terminal.theirs)
-    server = launch({"log.connections": True}, stderr=terminal.theirs, program=public_program,
+    server = launch({"log.connections": True, "log.rate": 0}, stderr=terminal.theirs,
+                    program=public_program,
                     directory=Path(public_program).parent, user=NOBODY, group=NOBODY,
                     extra_groups=[]).wait_listening()
     assert [number for number, held in server.descriptors().items() if held == name] == [2]
@@ -134,7 +135,7 @@ def test_a_terminal_that_cannot_be_opened_anew(launch, public_program):
 
 
 def test_the_reader_of_the_log_is_gone(launch, stuck):
-    server = launch({"log.connections": True}, stderr=stuck.theirs).wait_listening()
+    server = launch({"log.connections": True, "log.rate": 0}, stderr=stuck.theirs).wait_listening()
     os.close(stuck.ours)
     os.close(stuck.theirs)
     stuck.ours = stuck.theirs = None
@@ -145,20 +146,20 @@ def test_the_reader_was_gone_before_the_start(launch):
     reader = Reader("pipe")
     os.close(reader.ours)
     reader.ours = None
-    server = launch({"log.connections": True}, stderr=reader.theirs).wait_listening()
+    server = launch({"log.connections": True, "log.rate": 0}, stderr=reader.theirs).wait_listening()
     reader.close()
     serve_many(server)
 
 
 def test_the_disk_is_full(launch):
     with open("/dev/full", "wb") as full:
-        server = launch({"log.connections": True}, stderr=full).wait_listening()
+        server = launch({"log.connections": True, "log.rate": 0}, stderr=full).wait_listening()
     serve_many(server)
 
 
 def test_a_log_file_gets_whole_lines(launch, memory_file):
     with open(memory_file, "wb") as log:
-        server = launch({"log.connections": True}, stderr=log).wait_listening()
+        server = launch({"log.connections": True, "log.rate": 0}, stderr=log).wait_listening()
     serve_many(server)
     wait_for(lambda: memory_file.read_text().count(" connection closed ") == CONNECTIONS + 3)
     assert all(line.startswith("info: ") for line in memory_file.read_text().splitlines())

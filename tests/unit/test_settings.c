@@ -56,7 +56,8 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"timeouts.write=120.0\ntimeouts.drain=8.0\n"
 		"tcp.nodelay=true\ntcp.keepalive=true\n"
 		"access.allow=[ \"0.0.0.0/0\", \"::/0\" ]\naccess.deny=[ ]\n"
-		"log.target=\"stderr\"\nlog.level=\"info\"\nlog.connections=false\n";
+		"log.target=\"stderr\"\nlog.level=\"info\"\nlog.connections=false\n"
+		"log.rate=200\n";
 	struct settings s;
 
 	(void)state;
@@ -118,6 +119,7 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"log.target=\"syslog\"",
 		"log.level=debug",
 		"log.connections=true",
+		"log.rate=1000000",
 	};
 	struct settings s, defaults;
 

@@ -62,6 +62,7 @@ struct settings {
 		enum log_target target;
 		enum log_level level;
 		bool connections;
+		uint32_t rate; /* lines about connections a second; 0: all */
 	} log;
 };
 
@@ -96,7 +97,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 24
+#define SETTINGS_COUNT 25
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

@@ -68,8 +68,8 @@ void conn_close(struct conn *c, enum conn_end end, uint32_t write_ms, bool log_c
 		struct worker_stats *stats);
 
 /*
- * Logs the line that ends a connection; error is an errno value, or 0. Any thread: connections that
- * no worker has seen end with it too.
+ * Logs the line that ends a connection, unless there are too many; error is an errno value, or 0.
+ * Any thread: connections that no worker has seen end with it too.
  */
 void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,
 		     uint64_t accepted_ns, const char *reason, int error);
