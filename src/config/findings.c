@@ -53,7 +53,7 @@ static void keep(struct findings *f, struct finding message)
 	for (; i > 0 && is_before(message.where, f->items[i - 1].where); i--)
 		f->items[i] = f->items[i - 1];
 	f->items[i] = message;
-	if (f->count > FINDINGS_ERRORS_MAX + (f->items[0].level == LOG_LEVEL_WARNING))
+	if (f->count > FINDINGS_ERRORS_MAX + f->warnings)
 		free(f->items[--f->count].text);
 }
 
@@ -63,6 +63,7 @@ void findings_add(struct findings *f, enum log_level level, struct origin where,
 	va_list arguments;
 
 	f->errors += level == LOG_LEVEL_ERROR;
+	f->warnings += level == LOG_LEVEL_WARNING;
 	va_start(arguments, format);
 	char *text = compose(f, where, subject, format, arguments);
 	va_end(arguments);

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +31,48 @@ static const char *kind_of_file(mode_t mode)
 						: "something else than a file";
 }
 
+static bool is_trusted(uid_t user)
+{
+	return user == 0 || user == geteuid();
+}
+
+/* Who may write to the file decides what the server does. */
+static void warn_of_writers(const struct stat *st, struct findings *f)
+{
+	if ((st->st_mode & (S_IWOTH | S_IWGRP)) != 0)
+		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
+			     "found that %s may write to it (mode %04o); expected mode 0644",
+			     st->st_mode & S_IWOTH ? "others" : "its group",
+			     (unsigned int)(st->st_mode & 07777));
+	if (!is_trusted(st->st_uid))
+		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
+			     "found that user %u owns it; expected root, or who runs echopool",
+			     st->st_uid);
+}
+
+/* So does who may put another in its place. Of a path that is longer open(2) has told. */
+static void warn_of_replacers(const char *path, struct findings *f)
+{
+	const char *slash = strrchr(path, '/');
+	char directory[PATH_MAX] = ".";
+	struct stat st;
+
+	if (slash != NULL)
+		snprintf(directory, sizeof(directory), "%.*s",
+			 slash == path ? 1 : (int)(slash - path), path);
+	/* In a sticky one only the owner may. */
+	if (stat(directory, &st) == 0 && (st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
+			     "found that others may write to its directory (mode %04o); expected "
+			     "mode 0755",
+			     (unsigned int)(st.st_mode & 07777));
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && !is_trusted(st.st_uid))
+		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
+			     "found a symbolic link of user %u; expected one of root, or of who "
+			     "runs echopool",
+			     st.st_uid);
+}
+
 /* Refuses what is not a regular file of a sensible size. */
 static bool check_file(int fd, struct findings *f)
 {
@@ -43,10 +87,7 @@ static bool check_file(int fd, struct findings *f)
 			     "found %s; expected a regular file", kind_of_file(st.st_mode));
 		return false;
 	}
-	if ((st.st_mode & S_IWOTH) != 0)
-		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
-			     "found that others may write to it (mode %04o); expected mode 0644",
-			     (unsigned int)(st.st_mode & 07777));
+	warn_of_writers(&st, f);
 	return true;
 }
 
@@ -83,6 +124,7 @@ char *read_file(const char *path, size_t *length, struct findings *f)
 		report_unreadable(f, errno);
 		return NULL;
 	}
+	warn_of_replacers(path, f);
 	if (check_file(fd, f) && read_whole(fd, &text, length, f)) {
 		memcpy(text + *length, "\n", 2);
 	} else {

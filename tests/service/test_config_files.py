@@ -421,6 +421,60 @@ def test_54_a_file_that_others_may_write_is_a_warning(start):
     assert result.returncode == 0 and re.search(warning, result.stderr, re.M)
 
 
+def by_group(file):
+    file.chmod(0o664)
+
+
+def by_owner(file):
+    os.chown(file, NOBODY, -1)
+
+
+def by_directory(file):
+    file.parent.chmod(0o777)
+
+
+def by_link(file):
+    target = file.with_name("target.conf")
+    file.rename(target)
+    file.symlink_to(target)
+    os.chown(file, NOBODY, -1, follow_symlinks=False)
+
+
+@needs_root
+@pytest.mark.parametrize("change, said", [
+    (by_group, r"that its group may write to it \(mode 0664\); expected mode 0644$"),
+    (by_owner, "that user 65534 owns it; expected root, or who runs echopool$"),
+    (by_directory, r"that others may write to its directory \(mode 0777\); expected mode 0755$"),
+    (by_link, "a symbolic link of user 65534; expected one of root, or of who runs echopool$"),
+])
+def test_who_else_may_change_the_file_is_told(start, change, said):
+    server = start({"pool.workers": 1})
+    warning = rf"{server.file}: found {said}"
+    assert not server.log.matching("warning: .*: found ")
+    change(server.file)
+    lines = server.reload()
+    told = [line for line in lines if re.search(": found ", line)]
+    assert len(told) == 1 and re.match(f"warning: reload: {warning}", told[0]), lines
+    result = run_program("-t", "-c", server.file)
+    assert result.returncode == 0
+    assert re.search(f"^warning: {warning}", result.stderr, re.M), result.stderr
+    again = run_program("-c", server.file, "-o", "listen.addresses=[\"192.0.2.1\"]")
+    assert re.search(f"^warning: {warning}", again.stderr, re.M), again.stderr
+
+
+def test_all_that_may_change_the_file_are_told_beside_50_errors(tmp_path):
+    file = tmp_path / "public" / "echopool.conf"
+    file.parent.mkdir()
+    file.write_text(pool("\n" + "".join(f"key{i} = 1;\n" for i in range(60))))
+    file.chmod(0o666)
+    file.parent.chmod(0o777)
+    result = run_program("-t", "-c", file)
+    assert result.returncode == 2
+    lines = error_lines(result)
+    assert len(lines) == 2 + 50 + 1 and "and 10 more errors" in lines[-1]
+    assert all(line.startswith("warning: ") for line in lines[:2])
+
+
 def test_all_errors_of_a_file_are_told_at_once_and_at_most_50(start):
     server = start(**on_free_port())
     server.file.write_text(pool("\n" + "".join(f"key{i} = 1;\n" for i in range(60))))

@@ -11,6 +11,9 @@
 /* More errors than this, the first ones, are only counted. */
 #define FINDINGS_ERRORS_MAX 50
 
+/* There are no more warnings than these, of who may change the file. */
+#define FINDINGS_WARNINGS_MAX 4
+
 /* Where something was written: in a line of the file, or in an override. */
 struct origin {
 	uint32_t line;        /* from 1; 0: the file as a whole. Of an override: its number */
@@ -25,9 +28,10 @@ struct finding {
 
 struct findings {
 	const char *file; /* its name in messages; not owned */
-	/* In order. One for a warning, of which there is one at most, and one that is too many. */
-	struct finding items[FINDINGS_ERRORS_MAX + 2];
+	/* In order. The last is for one that is too many. */
+	struct finding items[FINDINGS_ERRORS_MAX + FINDINGS_WARNINGS_MAX + 1];
 	size_t count;
+	size_t warnings;
 	size_t errors;  /* all, those that were not kept too */
 	bool no_memory; /* something could not be stored: the configuration must not be used */
 };
