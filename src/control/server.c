@@ -107,14 +107,13 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* When something must be done without an event. In a drain the queue's timeout is the main thread's
- * to keep. */
-static uint64_t deadline_ns(struct server *v)
+/* When something must be done without an event. */
+static uint64_t deadline_ns(const struct server *v)
 {
 	uint64_t due_ns = earlier(v->alive_due_ns, report_due_ns(&v->report));
 
 	if (v->draining)
-		return earlier(due_ns, earlier(parts_expire(&v->parts), v->drain_deadline_ns));
+		return earlier(due_ns, v->drain_deadline_ns);
 	if (reload_child_is_reading(&v->child))
 		due_ns = earlier(due_ns, v->child.deadline_ns);
 	return due_ns;
@@ -131,8 +130,8 @@ static void feed_watchdog(struct server *v)
 	v->alive_due_ns = now_ns + notify_alive_ns();
 }
 
-/* Sleeps until something happens or the deadline. */
-static void wait_for_events(struct server *v)
+/* Sleeps until something happens, or the deadline, or expiry_ns. */
+static void wait_for_events(struct server *v, uint64_t expiry_ns)
 {
 	struct pollfd fds[4] = {
 		{.fd = v->signal_fd, .events = POLLIN},
@@ -140,7 +139,9 @@ static void wait_for_events(struct server *v)
 	};
 
 	reload_child_fill_poll(&v->child, fds + 2);
-	if (poll(fds, 4, clock_timeout_ms(deadline_ns(v), clock_now_ns())) < 0 && errno != EINTR)
+	if (poll(fds, 4, clock_timeout_ms(earlier(deadline_ns(v), expiry_ns), clock_now_ns())) <
+		    0 &&
+	    errno != EINTR)
 		fail(errno, "poll");
 	bell_clear(&v->bell);
 }
@@ -148,7 +149,8 @@ static void wait_for_events(struct server *v)
 static void run(struct server *v)
 {
 	while (!pool_has_ended(v->parts.pool)) {
-		wait_for_events(v);
+		/* In a drain the acceptor has ended, and the main thread keeps timeouts.queue. */
+		wait_for_events(v, v->draining ? parts_expire(&v->parts) : UINT64_MAX);
 		feed_watchdog(v);
 		if (v->draining && clock_now_ns() >= v->drain_deadline_ns)
 			drain_end(v, "drain deadline");

@@ -139,7 +139,7 @@ static enum accept_verdict accept_the_rest(struct acceptor *a, const struct list
 	return room <= a->options.backlog ? ACCEPT_PAUSE : v;
 }
 
-static void warn_of_the_lost(const struct listener *l, enum accept_verdict v)
+static void warn_of_resets(const struct listener *l, enum accept_verdict v)
 {
 	char text[ADDRESS_TEXT_BYTES];
 
@@ -158,19 +158,29 @@ static bool any_half_open(const struct listeners *closing)
 	return false;
 }
 
+/* Waits until a connection can be accepted from one of them, or until the time is over. */
+static void wait_for_backlog(const struct listeners *closing, int wait_ms)
+{
+	struct pollfd fds[LISTENERS_MAX];
+
+	for (unsigned int i = 0; i < closing->count; i++)
+		fds[i] = (struct pollfd){.fd = closing->items[i].fd, .events = POLLIN};
+	if (poll(fds, closing->count, wait_ms) < 0 && errno != EINTR)
+		fail(errno, "poll");
+}
+
 /*
  * Accepts what listeners hold that take no new clients. The first wait is for a handshake that the
  * kernel does not show yet, which takes microseconds; the later ones grow.
  */
-static void empty(struct acceptor *a, const struct listeners *closing)
+static void drain_backlogs(struct acceptor *a, const struct listeners *closing)
 {
 	int left_ms = HALF_OPEN_MS, wait_ms = 1;
 	enum accept_verdict v[LISTENERS_MAX];
 	bool more;
 
 	do {
-		if (poll(NULL, 0, wait_ms) < 0 && errno != EINTR)
-			fail(errno, "poll");
+		wait_for_backlog(closing, wait_ms);
 		left_ms -= wait_ms;
 		wait_ms = 2 * wait_ms < left_ms ? 2 * wait_ms : left_ms;
 		/* Asked before those are accepted whose handshake has come to its end. */
@@ -179,11 +189,11 @@ static void empty(struct acceptor *a, const struct listeners *closing)
 			v[i] = accept_the_rest(a, &closing->items[i]);
 	} while (more);
 	for (unsigned int i = 0; i < closing->count; i++)
-		warn_of_the_lost(&closing->items[i], v[i]);
+		warn_of_resets(&closing->items[i], v[i]);
 }
 
-/* Empties the listeners that will be closed, which are all but those to keep: none is reset. */
-static void part_from_all_except(struct acceptor *a, const struct listeners *keep)
+/* Drains the backlogs of the listeners that will be closed, so that no client is reset. */
+static void drain_backlogs_except(struct acceptor *a, const struct listeners *keep)
 {
 	const struct listeners *l = &a->options.listeners;
 	struct listeners closing = {.count = 0};
@@ -199,7 +209,7 @@ static void part_from_all_except(struct acceptor *a, const struct listeners *kee
 	}
 	a->sweeping = true;
 	if (closing.count)
-		empty(a, &closing);
+		drain_backlogs(a, &closing);
 	a->sweeping = false;
 }
 
@@ -213,7 +223,7 @@ static void follow_change(struct acceptor *a)
 	lock_release(&a->lock);
 	if (!next)
 		return;
-	part_from_all_except(a, &next->listeners);
+	drain_backlogs_except(a, &next->listeners);
 	a->options = *next;
 	lock_acquire(&a->lock);
 	a->next = NULL;
@@ -273,7 +283,7 @@ static void *acceptor_run(void *argument)
 		wait_and_accept(a);
 	/* What inherited listeners hold is for the next process that gets them. */
 	if (a->options.listeners_close)
-		part_from_all_except(a, &none);
+		drain_backlogs_except(a, &none);
 	return NULL;
 }
 

@@ -35,7 +35,7 @@ def test_a_fixed_rate_is_what_comes(echopool):
     assert report["echoes"] <= echoes_of(echopool) >= 2000
     assert report["options"]["rate"] == 4000 and not report["options"]["poisson"]
     # Each connection had as many to send, but for one at either edge.
-    assert report["fairness"] >= 198 / 201
+    assert report["fairness"] >= 198 / 201 or not report["schedule"]["kept"]
 
 
 def test_a_random_rate_is_what_comes_on_average(echopool):

@@ -14,6 +14,7 @@
 /* Most addresses that `listen` may name, and most sockets that are taken over. */
 #define LISTENERS_MAX 16
 
+/* The main thread fills these; the acceptor works on a copy of its own. */
 struct listener {
 	int fd;                /* non-blocking */
 	union address address; /* what it is bound to, with the real port */
