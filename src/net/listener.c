@@ -17,6 +17,11 @@
 
 #include "echopool/base/log.h"
 
+/* Of Linux 5.14, which the C library may not know. */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
 bool listener_set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
