@@ -10,7 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arrival.h"
+#include "echopool/base/clock.h"
 #include "echopool/base/thread.h"
+
+/* So long a call may take to send a message, and a nanosecond more for each byte to copy. */
+#define CALL_NS (200 * NS_PER_US)
 
 /* connect(2) chooses the port: one in use for another server is free for this one. */
 static bool bind_to(int fd, const union address *source)
@@ -21,23 +26,35 @@ static bool bind_to(int fd, const union address *source)
 	       bind(fd, &source->any, address_length(source)) == 0;
 }
 
+static bool prepare(int fd, const union address *source)
+{
+	const int on = 1;
+
+	arrival_note(fd);
+	return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
+	       (!source || bind_to(fd, source));
+}
+
+static bool begin_connect(struct client *c, const union address *server)
+{
+	c->opening_ns = clock_now_ns();
+	return connect(c->fd, &server->any, address_length(server)) == 0 || errno == EINPROGRESS;
+}
+
 static uint64_t later(uint64_t a_ns, uint64_t b_ns)
 {
 	return a_ns > b_ns ? a_ns : b_ns;
 }
 
 bool client_open(struct client *c, const union address *server, const union address *source,
-		 uint64_t wanted_ns, uint64_t now_ns)
+		 uint64_t wanted_ns)
 {
-	const int on = 1;
 	int error;
 
 	c->fd = socket(server->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return false;
-	if (setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
-	    (source && !bind_to(c->fd, source)) ||
-	    (connect(c->fd, &server->any, address_length(server)) != 0 && errno != EINPROGRESS)) {
+	if (!prepare(c->fd, source) || !begin_connect(c, server)) {
 		error = errno;
 		close(c->fd); /* nothing was sent on it: no error matters */
 		c->fd = -1;
@@ -46,9 +63,8 @@ bool client_open(struct client *c, const union address *server, const union addr
 	}
 	c->state = CLIENT_CONNECTING;
 	c->answered = false;
-	c->wanted_ns = wanted_ns;
-	c->opening_ns = now_ns;
-	c->could_ns = later(wanted_ns, c->room_ns);
+	c->wanted_ns = wanted_ns ? wanted_ns : c->opening_ns;
+	c->could_ns = later(c->wanted_ns, c->room_ns);
 	c->sent = c->received = pattern_start(c->index);
 	c->asked = 0;
 	c->answered_bytes = 0;
@@ -72,14 +88,21 @@ int client_connected(struct client *c, const union address *server)
 {
 	int error = 0;
 	socklen_t length = sizeof(error);
+	uint64_t came_ns, now_ns;
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
 		fail(errno, "getsockopt");
 	if (!error && is_connected_to_itself(c, server))
 		error = ECONNREFUSED;
-	if (!error)
-		c->state = CLIENT_OPEN;
-	return error;
+	if (error)
+		return error;
+	c->state = CLIENT_OPEN;
+	now_ns = clock_now_ns();
+	came_ns = arrival_of_connection_ns(c->fd, c->opening_ns);
+	if (!came_ns || came_ns > now_ns)
+		came_ns = now_ns;
+	c->room_ns = c->open_ns = client_over_ns(c->could_ns, c->opening_ns, came_ns);
+	return 0;
 }
 
 void client_close(struct client *c)
@@ -110,7 +133,21 @@ static enum fault failed(struct client *c, int error)
 	return fault_of(error);
 }
 
-enum fault client_send(struct client *c)
+/* Notes when the messages that go out with a call are sent, and when it took long, that. */
+static void note_sent(struct client *c, uint64_t bytes)
+{
+	const uint64_t now_ns = clock_now_ns();
+
+	for (uint32_t i = c->in_flight; i > 0; i--) {
+		struct flight *f = &c->flights[(c->flight_first + i - 1) % c->flight_limit];
+
+		if (f->sent_ns)
+			return;
+		f->sent_ns = now_ns > f->asked_ns + CALL_NS + bytes ? now_ns : f->asked_ns;
+	}
+}
+
+static enum fault send_all(struct client *c)
 {
 	while (c->sent.bytes < c->asked) {
 		const uint64_t left = c->asked - c->sent.bytes;
@@ -125,6 +162,15 @@ enum fault client_send(struct client *c)
 		pattern_advance(&c->sent, (uint32_t)n);
 	}
 	return FAULT_NONE;
+}
+
+enum fault client_send(struct client *c)
+{
+	const uint64_t before = c->sent.bytes;
+	const enum fault fault = send_all(c);
+
+	note_sent(c, c->sent.bytes - before);
+	return fault;
 }
 
 static void report_wrong_byte(const struct client *c, const unsigned char *bytes, uint32_t first)
@@ -177,13 +223,21 @@ void client_report(const struct client *c, enum fault fault)
 		fault_report(fault, c->index, strerror(c->error));
 }
 
-static ssize_t receive_some(const struct client *c, unsigned char *buffer)
+static ssize_t receive_some(struct client *c, unsigned char *buffer)
 {
+	uint64_t came_ns = 0, now_ns;
 	ssize_t n;
 
 	do
-		n = recv(c->fd, buffer, PATTERN_CHUNK, 0);
+		n = arrival_receive(c->fd, buffer, PATTERN_CHUNK, &came_ns);
 	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n;
+	/* Where somebody has set the clock, it seems to have come before it can, or after now. */
+	now_ns = clock_now_ns();
+	c->came_is_known = came_ns && came_ns <= now_ns &&
+			   (!c->in_flight || came_ns >= c->flights[c->flight_first].asked_ns);
+	c->came_ns = c->came_is_known ? came_ns : now_ns;
 	return n;
 }
 
@@ -205,9 +259,14 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 	return fault;
 }
 
-bool client_answer(struct client *c, uint64_t came_ns, uint64_t *due_ns, uint64_t *bytes)
+/* What was sent before it came, was sent when the call returned, or else when it was made. */
+static uint64_t began_ns(const struct client *c, const struct flight *f)
 {
-	const uint64_t before = c->answered_bytes;
+	return f->sent_ns && f->sent_ns < c->came_ns ? f->sent_ns : f->asked_ns;
+}
+
+bool client_answer(struct client *c, struct answer *answer)
+{
 	const struct flight *f;
 
 	if (!c->in_flight)
@@ -215,11 +274,16 @@ bool client_answer(struct client *c, uint64_t came_ns, uint64_t *due_ns, uint64_
 	f = &c->flights[c->flight_first];
 	if (f->end > c->received.bytes)
 		return false;
-	*due_ns = f->due_ns;
-	*bytes = f->end - before;
+	*answer = (struct answer){
+		.due_ns = f->due_ns,
+		.asked_ns = f->asked_ns,
+		.could_ns = f->could_ns,
+		.over_ns = client_over_ns(f->could_ns, began_ns(c, f), c->came_ns),
+		.bytes = f->end - c->answered_bytes,
+	};
 	c->answered_bytes = f->end;
 	if (c->in_flight == c->flight_limit)
-		c->room_ns = client_over_ns(f->could_ns, f->asked_ns, came_ns);
+		c->room_ns = answer->over_ns;
 	c->in_flight--;
 	if (++c->flight_first == c->flight_limit)
 		c->flight_first = 0;

@@ -28,9 +28,19 @@ enum client_state {
 /* A message whose answer is not whole yet. */
 struct flight {
 	uint64_t due_ns;   /* when it should have been sent: the latency counts from here */
-	uint64_t asked_ns; /* when it was sent: the timeout counts from here */
+	uint64_t asked_ns; /* when it was to be sent: the timeout counts from here */
+	uint64_t sent_ns;  /* the same, unless the call itself took long; 0: not sent */
 	uint64_t could_ns; /* when it would have been sent by a thread that is never late */
 	uint64_t end;      /* where its answer ends in the stream */
+};
+
+/* A message whose answer is whole. */
+struct answer {
+	uint64_t due_ns;
+	uint64_t asked_ns;
+	uint64_t could_ns;
+	uint64_t over_ns; /* when a thread that is never late would have had it */
+	uint64_t bytes;
 };
 
 struct client {
@@ -44,6 +54,10 @@ struct client {
 	uint64_t wanted_ns;  /* when this connection was due */
 	uint64_t opening_ns; /* when connect(2) was called */
 	uint64_t could_ns;   /* when a thread that is never late would have called it */
+	uint64_t open_ns;    /* when it would have had the connection */
+	uint64_t over_ns;    /* when it would have had the last answer */
+	uint64_t came_ns;    /* when the last bytes came in */
+	bool came_is_known;  /* the kernel told that; otherwise it is when they were read */
 
 	struct pattern_position sent;
 	struct pattern_position received;
@@ -70,12 +84,12 @@ struct client {
 };
 
 /*
- * Begins to connect, from source unless it is NULL. On success the client owns a new descriptor in
- * fd and is CLIENT_CONNECTING until the socket is writable. On failure errno is set, and the client
- * stays closed.
+ * Begins to connect, from source unless it is NULL. wanted_ns 0: it is due now. On success the
+ * client owns a new descriptor in fd and is CLIENT_CONNECTING until the socket is writable. On
+ * failure errno is set, and the client stays closed.
  */
 bool client_open(struct client *c, const union address *server, const union address *source,
-		 uint64_t wanted_ns, uint64_t now_ns);
+		 uint64_t wanted_ns);
 
 /*
  * Once the socket is writable: 0 when it is connected to the server, or the errno value why not.
@@ -108,15 +122,12 @@ enum fault client_receive(struct client *c, unsigned char *buffer, bool ended, u
 /* Reports what client_send() or client_receive() returned; before client_close(). */
 void client_report(const struct client *c, enum fault fault);
 
-/*
- * Removes the oldest message in flight if its answer is whole, which came at came_ns or later.
- * Returns false, or its length in *bytes and when it was due in *due_ns.
- */
-bool client_answer(struct client *c, uint64_t came_ns, uint64_t *due_ns, uint64_t *bytes);
+/* Removes the oldest message in flight if its answer is whole. Returns false, or what it was. */
+bool client_answer(struct client *c, struct answer *answer);
 
 /*
- * Something began at began_ns and was over at came_ns or later. Returns when it would have been
- * over had it begun at could_ns: it takes as long, whenever it begins.
+ * Something began at began_ns and was over at came_ns. Returns when it would have been over had it
+ * begun at could_ns: it takes as long, whenever it begins.
  */
 static inline uint64_t client_over_ns(uint64_t could_ns, uint64_t began_ns, uint64_t came_ns)
 {

@@ -302,14 +302,18 @@ struct cpu_use cpu_between(const struct cpu_sample *before, const struct cpu_sam
 	const double server_seconds = seconds_between(before->server_at_ns, after->server_at_ns);
 	const double all_s = after->all_s - before->all_s;
 	struct cpu_use use = {.server = NAN,
+			      .server_s = NAN,
+			      .generator_s = after->generator_s - before->generator_s,
 			      .server_tasks = after->server_tasks,
 			      .server_cpus = after->server_cpus,
 			      .cpus = after->cpus};
 
 	if (seconds > 0)
-		use.generator = (after->generator_s - before->generator_s) / seconds;
-	if (server_seconds > 0 && after->server_lives && after->server_s >= before->server_s)
-		use.server = (after->server_s - before->server_s) / server_seconds;
+		use.generator = use.generator_s / seconds;
+	if (server_seconds > 0 && after->server_lives && after->server_s >= before->server_s) {
+		use.server_s = after->server_s - before->server_s;
+		use.server = use.server_s / server_seconds;
+	}
 	if (all_s > 0)
 		use.machine = (after->busy_s - before->busy_s) / all_s;
 	use_of_quota(&use, before, after);

@@ -57,6 +57,8 @@ struct cpu_use {
 	double machine; /* share of the CPUs that this process may use, 0 to 1 */
 	double generator_busiest; /* the busiest thread of those in both samples */
 	double server_busiest;
+	double generator_s; /* CPU seconds between the samples */
+	double server_s;    /* the same; NAN as above */
 	uint32_t server_tasks;
 	uint32_t server_cpus; /* that the server may use */
 	uint32_t cpus;        /* that this process may use */

@@ -32,14 +32,15 @@ static json_t *integer(uint64_t n)
 
 static json_t *options_object(const struct options *o)
 {
-	return json_pack("{sI sI sI sI sI sI sI so so so so sb so so}", "connections",
+	return json_pack("{sI sI sI sI sI sI sI so so so so sb so so sI}", "connections",
 			 (json_int_t)o->connections, "threads", (json_int_t)o->threads, "size_min",
 			 (json_int_t)o->size_min, "size_max", (json_int_t)o->size_max, "pipeline",
 			 (json_int_t)o->pipeline, "messages", (json_int_t)o->messages, "idle",
 			 (json_int_t)o->idle, "duration_s", number((double)o->duration_ns / 1e9),
 			 "warmup_s", number((double)o->warmup_ns / 1e9), "rate", number(o->rate),
 			 "arrivals", number(o->arrivals), "poisson", o->poisson, "connect_rate",
-			 number(o->connect_rate), "timeout_s", number((double)o->timeout_ns / 1e9));
+			 number(o->connect_rate), "timeout_s", number((double)o->timeout_ns / 1e9),
+			 "seed", (json_int_t)o->seed);
 }
 
 /* null where there was none: 0 would be a very good latency. */
@@ -49,13 +50,53 @@ static json_t *microseconds(const struct latency *h, double share)
 				: json_null();
 }
 
-static json_t *latency_object(const struct latency *h)
+/* Adds the percentiles that were asked for, as "p99_99", where they are not there yet. */
+static void add_percentiles(json_t *object, const struct latency *h, const struct options *o)
 {
-	return json_pack("{so so so so so so so}", "count", integer(latency_count(h)), "mean",
-			 latency_count(h) ? number(latency_mean_ns(h) / 1000) : json_null(), "p50",
-			 microseconds(h, 0.5), "p90", microseconds(h, 0.9), "p99",
-			 microseconds(h, 0.99), "p99_9", microseconds(h, 0.999), "max",
-			 microseconds(h, 1));
+	char key[32];
+
+	for (uint32_t i = 0; i < o->percentile_count; i++) {
+		snprintf(key, sizeof(key), "p%.15g", o->percentile[i]);
+		if (strchr(key, '.'))
+			*strchr(key, '.') = '_';
+		if (!json_object_get(object, key))
+			json_object_set_new(object, key, microseconds(h, o->percentile[i] / 100));
+	}
+}
+
+static json_t *latency_object(const struct latency *h, const struct options *o)
+{
+	const bool any = latency_count(h) > 0;
+	json_t *object = json_pack("{so so so so so so so so so}", "count",
+				   integer(latency_count(h)), "mean",
+				   any ? number(latency_mean_ns(h) / 1000) : json_null(), "p50",
+				   microseconds(h, 0.5), "p90", microseconds(h, 0.9), "p99",
+				   microseconds(h, 0.99), "p99_9", microseconds(h, 0.999), "max",
+				   microseconds(h, 1), "min", microseconds(h, 0), "stddev",
+				   any ? number(latency_deviation_ns(h) / 1000) : json_null());
+
+	add_percentiles(object, h, o);
+	return object;
+}
+
+/* The same as a generator that is never late would have seen it; no figures: it is not known. */
+static json_t *undelayed_object(const struct latency *h, const struct result *r)
+{
+	static const struct latency none;
+
+	return latency_object(result_knows_arrivals(r) ? h : &none, r->options);
+}
+
+/* UTC, as ISO 8601 has it; null: the measured time never began. */
+static json_t *began(const struct result *r)
+{
+	struct tm utc;
+	char text[32];
+
+	if (!r->began || !gmtime_r(&r->began, &utc) ||
+	    !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc))
+		return json_null();
+	return json_string(text);
 }
 
 static json_t *errors_object(const struct tally *t)
@@ -77,8 +118,8 @@ static json_t *cpu_object(const struct result *r)
 			 server ? number(cpu->server) : json_null(), "machine",
 			 number(cpu->machine), "cpus", (json_int_t)cpu->cpus, "quota",
 			 cpu->quota > 0 ? number(cpu->quota) : json_null(), "generator_us_per_echo",
-			 number(result_us_for_an_echo(r, cpu->generator)), "server_us_per_echo",
-			 server ? number(result_us_for_an_echo(r, cpu->server)) : json_null());
+			 number(result_us_for_an_echo(r, cpu->generator_s)), "server_us_per_echo",
+			 server ? number(result_us_for_an_echo(r, cpu->server_s)) : json_null());
 }
 
 /* What stands for a schedule that there was not: the same keys, and no values. */
@@ -95,9 +136,22 @@ static json_t *schedule_object(const struct result *r)
 		return no_schedule_object();
 	return json_pack("{so so so sb}", "sent_share",
 			 share_of((double)stat_get(&t->sent), (double)result_due(r)), "late_share",
-			 share_of((double)stat_get(&t->late), (double)stat_get(&t->asked)),
+			 share_of((double)stat_get(&t->late), (double)stat_get(&t->gone)),
 			 "late_max_us", number((double)stat_get(&t->late_max_ns) / 1000), "kept",
 			 result_kept_schedule(r));
+}
+
+static json_t *generator_object(const struct result *r)
+{
+	return json_pack("{so so}", "held_share", share_of(result_held_share(r), 1), "held_max_us",
+			 number((double)stat_get(&r->tally->held_max_ns) / 1000));
+}
+
+static json_t *disturbed(const struct result *r)
+{
+	if (!result_knows_arrivals(r))
+		return json_null();
+	return json_boolean(result_is_disturbed(r));
 }
 
 static json_t *fairness(const struct result *r)
@@ -112,19 +166,27 @@ static json_t *result_object(const struct result *r, json_t *schedule)
 {
 	const struct tally *t = r->tally;
 
-	return json_pack("{ss ss so so so so so so so so so so sI so so ss so sb}", "echoload",
-			 ECHOPOOL_VERSION, "target", r->options->target, "options",
+	return json_pack("{ss ss so so so so so so so so so so sI so so ss so sb"
+			 " ss? so sb sI so so so so so}",
+			 "echoload", ECHOPOOL_VERSION, "target", r->options->target, "options",
 			 options_object(r->options), "seconds", number(r->seconds), "echoes",
 			 integer(stat_get(&t->echoes)), "echoes_per_s",
 			 number(result_a_second(r, &t->echoes)), "bytes_per_s",
 			 number(result_a_second(r, &t->bytes)), "latency_us",
-			 latency_object(&t->latency), "opened", integer(stat_get(&t->opened)),
-			 "opened_per_s", number(result_a_second(r, &t->opened_measured)),
-			 "connect_us", latency_object(&t->connect), "errors", errors_object(t),
+			 latency_object(&t->latency, r->options), "opened",
+			 integer(stat_get(&t->opened)), "opened_per_s",
+			 number(result_a_second(r, &t->opened_measured)), "connect_us",
+			 latency_object(&t->connect, r->options), "errors", errors_object(t),
 			 "starved", (json_int_t)(options_churn(r->options) ? 0 : r->starved),
 			 "fairness", fairness(r), "cpu", cpu_object(r), "limited_by",
 			 limit_name(limit_of(&r->cpu, r->options->threads)), "schedule", schedule,
-			 "ok", result_is_ok(r));
+			 "ok", result_is_ok(r), "label", r->options->label, "began", began(r),
+			 "interrupted", r->interrupted, "unanswered",
+			 (json_int_t)stat_get(&t->unanswered), "generator", generator_object(r),
+			 "disturbed", disturbed(r), "undelayed_us",
+			 undelayed_object(&t->undelayed, r), "connect_undelayed_us",
+			 undelayed_object(&t->connect_undelayed, r), "uncorrected_us",
+			 latency_object(&t->uncorrected, r->options));
 }
 
 /* --- forms */
@@ -211,8 +273,10 @@ static bool write_hist(FILE *out, const struct result *r)
 
 bool exports_write(const struct exports *e, const struct result *r)
 {
-	if ((!e->json || write_json(e->json, r)) && (!e->csv || write_csv(e->csv, r)) &&
-	    (!e->hist || write_hist(e->hist, r)))
+	const bool json = !e->json || write_json(e->json, r);
+	const bool csv = !e->csv || write_csv(e->csv, r);
+
+	if ((!e->hist || write_hist(e->hist, r)) && json && csv)
 		return true;
 	fprintf(stderr, "echoload: the result could not be written: %s\n", strerror(errno));
 	return false;
@@ -258,6 +322,8 @@ static bool close_out(FILE *out, const char *path)
 bool exports_close(struct exports *e, const struct options *o)
 {
 	const bool json = close_out(e->json, o->json), csv = close_out(e->csv, o->csv);
+	const bool hist = close_out(e->hist, o->hist);
 
-	return close_out(e->hist, o->hist) && json && csv;
+	*e = (struct exports){.json = NULL};
+	return hist && json && csv;
 }

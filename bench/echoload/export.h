@@ -28,7 +28,7 @@ bool exports_open(struct exports *e, const struct options *o);
  */
 bool exports_write(const struct exports *e, const struct result *r);
 
-/* Closes what is open. False, after a sentence on stderr, when not all of it was written. */
+/* Closes what is open, once. False, after a sentence on stderr, when not all of it was written. */
 bool exports_close(struct exports *e, const struct options *o);
 
 #endif

@@ -3,6 +3,8 @@
  */
 #include "latency.h"
 
+#include <math.h>
+
 static const struct histogram_scale scale = {LATENCY_STEP_BITS, LATENCY_BUCKETS};
 
 static uint64_t middle_of(uint32_t bucket)
@@ -57,6 +59,21 @@ double latency_mean_ns(const struct latency *l)
 	const uint64_t count = latency_count(l);
 
 	return count ? (double)stat_get(&l->sum_ns) / (double)count : 0;
+}
+
+double latency_deviation_ns(const struct latency *l)
+{
+	const double mean_ns = latency_mean_ns(l);
+	double sum = 0, count = 0;
+
+	for (uint32_t i = 0; i < LATENCY_BUCKETS; i++) {
+		const double n = (double)stat_get(&l->bucket[i]);
+		const double off_ns = n > 0 ? (double)middle_of(i) - mean_ns : 0;
+
+		sum += n * off_ns * off_ns;
+		count += n;
+	}
+	return count > 0 ? sqrt(sum / count) : 0;
 }
 
 uint64_t latency_bucket(const struct latency *l, uint32_t bucket, uint64_t *middle_ns)

@@ -38,6 +38,9 @@ uint64_t latency_quantile_ns(const struct latency *l, double share);
 
 double latency_mean_ns(const struct latency *l);
 
+/* The standard deviation, from the middles of the buckets. */
+double latency_deviation_ns(const struct latency *l);
+
 /* The count of a bucket, and the middle of what it holds. */
 uint64_t latency_bucket(const struct latency *l, uint32_t bucket, uint64_t *middle_ns);
 

@@ -15,6 +15,20 @@
  */
 #define MANY_PERIODS 0.25
 
+/* The error that is stated: a share, and the time that it takes to wake a thread. */
+#define STATED_SHARE 0.05
+#define STATED_NS    50e3
+
+bool limit_is_changed(double seen_ns, double undelayed_ns)
+{
+	return seen_ns > undelayed_ns * (1 + STATED_SHARE) + STATED_NS;
+}
+
+bool limit_loses(double held_share)
+{
+	return held_share > STATED_SHARE;
+}
+
 const char *limit_name(enum limit limit)
 {
 	static const char *const names[] = {

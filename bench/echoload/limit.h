@@ -4,6 +4,7 @@
 #ifndef ECHOLOAD_LIMIT_H
 #define ECHOLOAD_LIMIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cpu.h"
@@ -18,6 +19,18 @@ enum limit {
 
 /* threads are the generator's. A server whose figures are not known is never the limit. */
 enum limit limit_of(const struct cpu_use *use, uint32_t threads);
+
+/*
+ * Whether a latency that was seen is further from what a generator that is never late would have
+ * seen than the error that echoload(1) states. Both in nanoseconds.
+ */
+bool limit_is_changed(double seen_ns, double undelayed_ns);
+
+/*
+ * The same of throughput in the closed loop: the share of the time in which the generator was held
+ * up is what it can have lost.
+ */
+bool limit_loses(double held_share);
 
 /* "none", "quota", "generator", "server", "machine": a word of the report. */
 const char *limit_name(enum limit limit);

@@ -45,8 +45,13 @@ static void show_measuring(struct live *live, const struct tally *t, uint64_t no
 	const double seconds = (double)(now_ns - live->last_ns) / (double)NS_PER_S;
 	const uint64_t echoes = stat_get(&t->echoes);
 
-	fprintf(stderr, LIVE_CLEAR "%.0f s left  %10.0f echoes/s  p99 %.0f us  %" PRIu64 " faults",
-		live->until_ns > now_ns ? (double)(live->until_ns - now_ns) / (double)NS_PER_S : 0,
+	fprintf(stderr, LIVE_CLEAR);
+	if (live->options->duration_ns)
+		fprintf(stderr, "%.0f s left  ",
+			live->until_ns > now_ns
+				? (double)(live->until_ns - now_ns) / (double)NS_PER_S
+				: 0);
+	fprintf(stderr, "%10.0f echoes/s  p99 %.0f us  %" PRIu64 " faults",
 		(double)(echoes - live->echoes) / seconds,
 		(double)latency_quantile_ns(&t->latency, 0.99) / 1000, tally_faults(t));
 	live->echoes = echoes;

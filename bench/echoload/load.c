@@ -25,6 +25,9 @@
 /* How many connections are begun before the others are served again. */
 #define OPENS_PER_TURN 64
 
+/* Seeds that follow each other give their threads different numbers: there are fewer threads. */
+#define SEED_STEP 1031U
+
 /* The longest time between two checks for timeouts and the end of the load. */
 #define CHECK_NS (20 * NS_PER_MS)
 
@@ -73,7 +76,7 @@ struct load *load_new(struct plan *plan, uint32_t thread, uint32_t talkers, uint
 	l->idle = idle;
 	l->count = talkers + idle;
 	l->free_last = &l->free_first;
-	l->random = random_seeded(thread + 2);
+	l->random = random_seeded(l->options->seed * SEED_STEP + thread);
 	l->clients = calloc(l->count, sizeof(*l->clients));
 	l->flights = calloc((size_t)talkers * l->options->pipeline, sizeof(*l->flights));
 	l->buffer = malloc(PATTERN_CHUNK);
@@ -128,7 +131,7 @@ static void begin_client(struct load *l, struct client *c)
 	if (o->arrivals > 0 && !c->idle)
 		talk_again(l, c, 0);
 	else
-		talk_open(l, c, l->now_ns);
+		talk_open(l, c, 0);
 }
 
 static void begin_clients(struct load *l)
@@ -160,11 +163,11 @@ static void open_arrivals(struct load *l)
 	for (uint32_t i = 0; i < OPENS_PER_TURN && arrival_ns(l) <= l->now_ns; i++) {
 		struct client *c = l->free_first;
 
-		held_note(&l->held, arrival_ns(l), l->now_ns);
+		talk_note_held(l, arrival_ns(l));
 		l->free_first = c->next_free;
 		if (!l->free_first)
 			l->free_last = &l->free_first;
-		talk_count_sent(l, s->due_ns, c->room_ns);
+		talk_count_sent(l, s->due_ns, s->due_ns > c->room_ns ? s->due_ns : c->room_ns);
 		talk_open(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 		l->now_ns = clock_now_ns();
@@ -242,9 +245,7 @@ static void wait_and_serve(struct load *l)
 		fail(errno, "waiting for events");
 	l->now_ns = clock_now_ns();
 	/* The kernel may have woken it late. */
-	held_note(&l->held, at_ns, l->now_ns);
-	l->came_ns = held_came(&l->held, l->woke_ns, l->now_ns);
-	l->woke_ns = l->now_ns;
+	talk_note_held(l, at_ns);
 	for (int i = 0; i < n; i++)
 		talk_on_event(l, events[i].data.ptr, events[i].events);
 }
@@ -273,7 +274,7 @@ static void begin(struct load *l)
 {
 	const struct options *o = l->options;
 
-	l->now_ns = l->woke_ns = l->came_ns = clock_now_ns();
+	l->now_ns = clock_now_ns();
 	l->opening = schedule_begin(l->now_ns, o->connect_rate / o->threads, 0, false, &l->random);
 	/* The arrivals of all threads together have equal gaps, too. */
 	if (o->arrivals > 0)

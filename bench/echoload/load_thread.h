@@ -38,8 +38,6 @@ struct load {
 	uint32_t connecting; /* clients that connect now */
 	uint64_t in_flight;  /* messages */
 	uint64_t now_ns;     /* the time of this turn */
-	uint64_t woke_ns;    /* when the thread last asked for events */
-	uint64_t came_ns;    /* the earliest time at which they can have come */
 	uint64_t check_ns;   /* of the next check for timeouts */
 	bool notified_ready;
 	bool has_no_pwait2; /* the system refuses epoll_pwait2(2) */
@@ -81,9 +79,12 @@ void talk_break_off(struct load *l, struct client *c, enum fault fault);
 void talk_again(struct load *l, struct client *c, uint64_t at_ns);
 
 /*
- * Counts a message or an arrival of the open loop that goes out now and had room since room_ns.
- * held must be up to date.
+ * Counts a message or an arrival of the open loop that goes out now. could_ns: when a thread that
+ * is never late would have sent it.
  */
-void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns);
+void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t could_ns);
+
+/* Counts how much of the measured time something has waited for the thread, if that is long. */
+void talk_note_held(struct load *l, uint64_t from_ns);
 
 #endif

@@ -11,58 +11,21 @@
 #include <string.h>
 
 #include "echopool/base/clock.h"
+#include "usage.h"
 #include "version.h"
 
 #define MESSAGE_BYTES_MAX (16U << 20)
 
-static const char usage[] = "Usage: echoload [options] [HOST[:PORT]]\n";
-
-static const char help[] =
-	"\n"
-	"Loads a TCP echo server, compares every byte that comes back, and tells how fast it is.\n"
-	"HOST is a name or an address, [::1]:7007 for IPv6; without it 127.0.0.1:7007.\n"
-	"\n"
-	"The load\n"
-	"  -c, --connections N   connections that talk (50)\n"
-	"  -t, --threads N       threads of the generator (1)\n"
-	"  -s, --size N[-M]      bytes of a message, or from N to M at random; 4k, 1M (64)\n"
-	"  -p, --pipeline N      messages in flight on a connection (1)\n"
-	"  -m, --messages N      messages on each connection, then it closes and another opens (0: never)\n"
-	"  -i, --idle N          further connections that send nothing (0)\n"
-	"  -C, --connect-rate N  connections opened a second before the load starts (10000; 0: no limit)\n"
-	"      --source A[-B]    connect from the addresses from A to B in turn: with many new\n"
-	"                        connections a second, the ports of one do not suffice\n"
-	"  -4, -6                only IPv4, only IPv6\n"
-	"\n"
-	"When a message is sent\n"
-	"                        without these, when the answer to the last one is there (closed loop)\n"
-	"  -r, --rate N          N messages a second on a schedule (open loop)\n"
-	"  -a, --arrivals N      N new connections a second on a schedule, of --messages (1) each\n"
-	"  -P, --poisson         random gaps in the schedule instead of equal ones\n"
-	"\n"
-	"The measurement\n"
-	"  -d, --duration S      seconds that are measured (10)\n"
-	"  -w, --warmup S        seconds before them under the same load (1)\n"
-	"  -T, --timeout S       seconds after which a missing answer has timed out (5)\n"
-	"  -S, --server PID      tell the CPU of this process and its children, too\n"
-	"\n"
-	"The result\n"
-	"  -j, --json FILE       all of it as JSON; - is the standard output, then without the table\n"
-	"      --csv FILE        one line more in FILE, with a header where it is empty\n"
-	"      --hist FILE       the whole distribution of the latency\n"
-	"  -q, --quiet           no live line\n"
-	"  -V, --version         print the version, and exit\n"
-	"  -h, --help            print this, and exit\n"
-	"\n"
-	"  echoload -c 1000 127.0.0.1:7007              how much: as fast as 1,000 clients get answers\n"
-	"  echoload -c 1000 -r 50000 -P 127.0.0.1:7007  how soon: at 50,000 messages a second\n"
-	"  echoload -c 50 -m 1 127.0.0.1:7007           connect, one message, close\n"
-	"\n"
-	"In the open loop the latency counts from the moment when the schedule wanted the message\n"
-	"sent, so that a stall of the server is not hidden. Exit status: 0 all right; 1 a byte was\n"
-	"wrong, a connection failed, or the system refused something; 2 wrong usage. See echoload(1).\n";
-
-enum long_only { OPTION_CSV = 256, OPTION_HIST, OPTION_SOURCE };
+enum long_only {
+	OPTION_CSV = 256,
+	OPTION_HIST,
+	OPTION_SOURCE,
+	OPTION_SEED,
+	OPTION_LABEL,
+	OPTION_PERCENTILES,
+	OPTION_STRICT,
+	OPTION_STOP,
+};
 
 static const struct option longs[] = {
 	{"connections", required_argument, NULL, 'c'},
@@ -83,6 +46,11 @@ static const struct option longs[] = {
 	{"json", required_argument, NULL, 'j'},
 	{"csv", required_argument, NULL, OPTION_CSV},
 	{"hist", required_argument, NULL, OPTION_HIST},
+	{"seed", required_argument, NULL, OPTION_SEED},
+	{"label", required_argument, NULL, OPTION_LABEL},
+	{"percentiles", required_argument, NULL, OPTION_PERCENTILES},
+	{"strict", no_argument, NULL, OPTION_STRICT},
+	{"stop-on-error", no_argument, NULL, OPTION_STOP},
 	{"quiet", no_argument, NULL, 'q'},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
@@ -185,6 +153,26 @@ static bool process(const char *text, pid_t *out)
 	return true;
 }
 
+/* Numbers above 0 and below 100 with commas between. */
+static bool percentiles(const char *text, struct options *o)
+{
+	const char *at = text;
+	char *end;
+
+	for (o->percentile_count = 0; o->percentile_count < OPTIONS_PERCENTILES; at = end + 1) {
+		const double n = strtod(at, &end);
+
+		if (end == at || !(n > 0 && n < 100))
+			break;
+		o->percentile[o->percentile_count++] = n;
+		if (*end == '\0')
+			return true;
+		if (*end != ',')
+			break;
+	}
+	return wrong("percentiles", text, "1 to 8 numbers between 0 and 100, such as 50,99,99.9");
+}
+
 /* The options that say what is sent, and when. */
 static bool set_load(int option, const char *text, struct options *o)
 {
@@ -207,6 +195,8 @@ static bool set_load(int option, const char *text, struct options *o)
 		return number("arrivals", text, 0.001, 1e9, true, &o->arrivals);
 	case 'C':
 		return number("connect-rate", text, 0.001, 1e9, true, &o->connect_rate);
+	case OPTION_SEED:
+		return count("seed", text, 0, UINT32_MAX, &o->seed);
 	case OPTION_SOURCE:
 		o->source = text;
 		return true;
@@ -229,7 +219,7 @@ static bool set_measurement(int option, const char *text, struct options *o)
 {
 	switch (option) {
 	case 'd':
-		return seconds("duration", text, 0.001, false, &o->duration_ns);
+		return seconds("duration", text, 0.001, true, &o->duration_ns);
 	case 'w':
 		return seconds("warmup", text, 0.001, true, &o->warmup_ns);
 	case 'T':
@@ -244,6 +234,17 @@ static bool set_measurement(int option, const char *text, struct options *o)
 		return true;
 	case OPTION_HIST:
 		o->hist = text;
+		return true;
+	case OPTION_LABEL:
+		o->label = text;
+		return true;
+	case OPTION_PERCENTILES:
+		return percentiles(text, o);
+	case OPTION_STRICT:
+		o->strict = true;
+		return true;
+	case OPTION_STOP:
+		o->stop_on_error = true;
 		return true;
 	case 'q':
 		o->quiet = true;
@@ -297,6 +298,9 @@ static void set_defaults(struct options *o)
 		.warmup_ns = NS_PER_S,
 		.timeout_ns = 5 * NS_PER_S,
 		.connect_rate = 10000,
+		.seed = (uint32_t)(clock_now_ns() / NS_PER_US),
+		.percentile = {50, 90, 99, 99.9},
+		.percentile_count = 4,
 	};
 }
 
@@ -308,7 +312,7 @@ int options_parse(int argc, char *argv[], struct options *o)
 	while ((option = getopt_long(argc, argv, "c:t:s:p:m:i:d:w:r:a:PC:T:S:46j:qVh", longs,
 				     NULL)) != -1) {
 		if (option == 'h') {
-			printf("%s%s", usage, help);
+			usage_print_help();
 			return 0;
 		}
 		if (option == 'V') {
@@ -316,7 +320,7 @@ int options_parse(int argc, char *argv[], struct options *o)
 			return 0;
 		}
 		if (option == '?') {
-			fprintf(stderr, "%sSee `echoload --help`.\n", usage);
+			fprintf(stderr, "%sSee `echoload --help`.\n", USAGE);
 			return 2;
 		}
 		if (!set_load(option, optarg, o) && !set_measurement(option, optarg, o))

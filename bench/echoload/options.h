@@ -10,6 +10,8 @@
 
 #include "echopool/base/address.h"
 
+#define OPTIONS_PERCENTILES 8
+
 struct options {
 	const char *target; /* HOST[:PORT] as it was written */
 	const char *source; /* ADDRESS[-ADDRESS] to connect from; NULL: as the kernel chooses */
@@ -18,10 +20,10 @@ struct options {
 	uint32_t threads;
 	uint32_t size_min; /* bytes of a message: size_min to size_max, equally likely */
 	uint32_t size_max;
-	uint32_t pipeline; /* messages in flight on a connection */
-	uint32_t messages; /* on each connection before another one replaces it; 0: never */
-	uint32_t idle;     /* further connections, which send nothing */
-	uint64_t duration_ns;
+	uint32_t pipeline;    /* messages in flight on a connection */
+	uint32_t messages;    /* on each connection before another one replaces it; 0: never */
+	uint32_t idle;        /* further connections, which send nothing */
+	uint64_t duration_ns; /* 0: until a signal comes */
 	uint64_t warmup_ns;
 	uint64_t timeout_ns;
 	double rate;         /* messages a second in the open loop; 0: closed loop */
@@ -29,6 +31,12 @@ struct options {
 	double connect_rate; /* connections opened a second at the start; 0: no limit */
 	bool poisson;
 	bool quiet;
+	bool strict;        /* what the generator changed is an exit status of its own */
+	bool stop_on_error; /* the first fault ends the run */
+	uint32_t seed;      /* of all that is random */
+	const char *label;  /* NULL: none */
+	double percentile[OPTIONS_PERCENTILES]; /* above 0, below 100 */
+	uint32_t percentile_count;
 	pid_t server; /* whose CPU is reported too; 0: nobody's */
 	const char *json;
 	const char *csv;

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "cpu.h"
 #include "options.h"
@@ -19,18 +20,33 @@ struct result {
 	uint64_t fewest_echoes; /* of one client; UINT64_MAX without any */
 	uint64_t most_echoes;
 	struct cpu_use cpu;
+	uint64_t cpu_answers; /* that came in the time that cpu is about */
+	time_t began;         /* the measured time; 0: it never did */
+	bool interrupted;     /* a signal ended the run before its time */
 };
 
 void result_free(struct result *r);
 
-/* Whether no byte was wrong, no connection failed, and at least one answer came. */
+/* Whether an answer was measured: it came in the measured time, or to what was due in it. */
+bool result_has_measured(const struct result *r);
+
+/* Whether no byte was wrong, no connection failed, each got its answer, and one was measured. */
 bool result_is_ok(const struct result *r);
+
+/* Whether the kernel told when answers came. */
+bool result_knows_arrivals(const struct result *r);
+
+/* Whether the generator's own delays change a figure of the result by more than is stated. */
+bool result_is_disturbed(const struct result *r);
+
+/* The share of the measured time in which a thread of the generator was held up; see held.h. */
+double result_held_share(const struct result *r);
 
 /* A count of the measured time, a second. */
 double result_a_second(const struct result *r, const _Atomic uint64_t *count);
 
-/* The CPU time of an echo, from CPU seconds a second; NAN: there was no echo. */
-double result_us_for_an_echo(const struct result *r, double cpu);
+/* The CPU time of an echo, from that of all; NAN: there was no echo. */
+double result_us_for_an_echo(const struct result *r, double cpu_s);
 
 /* The open loop: how many messages (or connections) the schedule had in the measured time. */
 uint64_t result_due(const struct result *r);

@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "arrival.h"
 #include "echopool/base/clock.h"
 #include "echopool/base/fdlimit.h"
 #include "echopool/base/thread.h"
@@ -26,7 +27,10 @@
 /* Descriptors for other things than connections: standard ones, epoll sets, /proc. */
 #define OTHER_DESCRIPTORS 32U
 
-/* How often the run checks whether the first arrival has succeeded or failed. */
+/* The measured time of a run that only a signal ends: decades, and far from an overflow. */
+#define FOREVER_NS (UINT64_C(1) << 60)
+
+/* How often the run checks whether the first arrival has succeeded or failed, or any has. */
 #define CHECK_NS (10 * NS_PER_MS)
 
 struct run {
@@ -37,7 +41,8 @@ struct run {
 	uint64_t notices; /* from the threads: 1 each when ready, 1 each at the end */
 	int signal_fd;
 	struct live live;
-	uint32_t signals;
+	uint32_t signals; /* and one for the fault that ended the run */
+	bool stopped;     /* by a fault */
 };
 
 /* --- parts */
@@ -162,6 +167,34 @@ static void take_notices(struct run *run)
 	run->notices += count;
 }
 
+static bool has_faults(const struct run *run)
+{
+	for (uint32_t i = 0; i < run->started; i++)
+		if (tally_faults(load_tally(run->loads[i])))
+			return true;
+	return false;
+}
+
+/* Ends the run at its first fault, as a signal does. */
+static void stop_on_fault(struct run *run)
+{
+	if (run->stopped || !run->options->stop_on_error || !has_faults(run))
+		return;
+	run->stopped = true;
+	run->signals++;
+	end_now(run);
+}
+
+static uint64_t wake_ns(const struct run *run, uint64_t until_ns, uint64_t now_ns)
+{
+	const uint64_t line_ns = live_next_ns(&run->live);
+	uint64_t at_ns = line_ns < until_ns ? line_ns : until_ns;
+
+	if (run->options->stop_on_error && !run->stopped && at_ns > now_ns + CHECK_NS)
+		at_ns = now_ns + CHECK_NS;
+	return at_ns;
+}
+
 /* Sleeps until there are so many notices, a signal, or until_ns; updates the live line. */
 static void wait_until(struct run *run, uint64_t notices, uint64_t until_ns)
 {
@@ -171,15 +204,15 @@ static void wait_until(struct run *run, uint64_t notices, uint64_t until_ns)
 	uint64_t now_ns = clock_now_ns();
 
 	while (run->notices < notices && run->signals == signals && now_ns < until_ns) {
-		const uint64_t line_ns = live_next_ns(&run->live);
-		const uint64_t wake_ns = line_ns < until_ns ? line_ns : until_ns;
+		const int timeout_ms = clock_timeout_ms(wake_ns(run, until_ns, now_ns), now_ns);
 
-		if (poll(fds, 2, clock_timeout_ms(wake_ns, now_ns)) < 0 && errno != EINTR)
+		if (poll(fds, 2, timeout_ms) < 0 && errno != EINTR)
 			fail(errno, "poll");
 		if (fds[0].revents)
 			take_signal(run);
 		if (fds[1].revents)
 			take_notices(run);
+		stop_on_fault(run);
 		now_ns = clock_now_ns();
 		live_show(&run->live, run->loads, run->started, now_ns);
 	}
@@ -187,19 +220,20 @@ static void wait_until(struct run *run, uint64_t notices, uint64_t until_ns)
 
 /* --- the run */
 
+static uint64_t count_answers(const struct run *run)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < run->started; i++)
+		count += stat_get(&load_tally(run->loads[i])->answers);
+	return count;
+}
+
 /* Whether a connection is open, or one has been answered. */
 static bool has_connected(const struct run *run)
 {
 	for (uint32_t i = 0; i < run->started; i++)
 		if (load_open_now(run->loads[i]) || stat_get(&load_tally(run->loads[i])->opened))
-			return true;
-	return false;
-}
-
-static bool has_faults(const struct run *run)
-{
-	for (uint32_t i = 0; i < run->started; i++)
-		if (tally_faults(load_tally(run->loads[i])))
 			return true;
 	return false;
 }
@@ -251,12 +285,17 @@ static void measure(struct run *run, struct result *r)
 		return;
 	}
 	begin_ns = clock_now_ns() + LOAD_NOTICE_NS + o->warmup_ns;
-	set_time(&run->plan.end_ns, begin_ns + o->duration_ns);
+	set_time(&run->plan.end_ns, begin_ns + (o->duration_ns ? o->duration_ns : FOREVER_NS));
 	set_time(&run->plan.begin_ns, begin_ns);
 	if (warm_up(run, &family, begin_ns)) {
 		before = cpu_sample_begin(&family);
+		r->began = time(NULL);
+		r->cpu_answers = count_answers(run);
 		live_phase(&run->live, LIVE_MEASURING, get_time(&run->plan.end_ns));
-		wait_until(run, UINT64_MAX, get_time(&run->plan.end_ns));
+		/* A signal brings the end nearer. */
+		while (clock_now_ns() < get_time(&run->plan.end_ns))
+			wait_until(run, UINT64_MAX, get_time(&run->plan.end_ns));
+		r->cpu_answers = count_answers(run) - r->cpu_answers;
 		after = cpu_sample_end(&family);
 		r->cpu = cpu_between(&before, &after);
 		cpu_sample_free(&before);
@@ -317,6 +356,7 @@ bool run(const struct options *o, const union address *server, const struct sour
 	set_time(&run.plan.begin_ns, UINT64_MAX);
 	set_time(&run.plan.end_ns, UINT64_MAX);
 	pattern_init();
+	arrival_init();
 	live_init(&run.live, o);
 	r->tally = tally_new();
 	ok = (r->tally || refused("memory")) && check_descriptors(o) && open_descriptors(&run) &&
@@ -326,6 +366,7 @@ bool run(const struct options *o, const union address *server, const struct sour
 	} else if (run.started) {
 		atomic_store_explicit(&run.plan.abandon, true, memory_order_relaxed);
 	}
+	r->interrupted = run.signals > run.stopped && o->duration_ns > 0;
 	if (run.started) {
 		end_loads(&run);
 		sum(&run, r);

@@ -12,6 +12,9 @@
 /* After a failed connection a client waits so long, so that it does not flood the server. */
 #define RETRY_NS (100 * NS_PER_MS)
 
+/* What is late by less than so small a part of its wait for the server is not late. */
+#define LATE_PART 20
+
 static void count_open(struct load *l, int change)
 {
 	atomic_store_explicit(&l->open_now, load_open_now(l) + (uint32_t)change,
@@ -36,6 +39,7 @@ void talk_drop(struct load *l, struct client *c)
 	else
 		count_open(l, -1);
 	l->in_flight -= c->in_flight;
+	stat_add(&l->tally.unanswered, c->in_flight);
 	client_close(c);
 	timers_clear(&l->timers, &c->alarm);
 }
@@ -61,7 +65,7 @@ void talk_again(struct load *l, struct client *c, uint64_t at_ns)
 	if (l->now_ns >= load_end_ns(l))
 		return;
 	if (is_for_arrivals(l, c) && at_ns <= l->now_ns)
-		set_free(l, c, client_over_ns(c->could_ns, c->opening_ns, l->came_ns));
+		set_free(l, c, c->over_ns);
 	else
 		timers_set(&l->timers, &c->alarm, at_ns);
 }
@@ -100,8 +104,7 @@ void talk_open(struct load *l, struct client *c, uint64_t wanted_ns)
 
 	if (l->plan->sources.count)
 		source = sources_address(&l->plan->sources, l->source++);
-	if (!client_open(c, &l->plan->server, l->plan->sources.count ? &source : NULL, wanted_ns,
-			 l->now_ns)) {
+	if (!client_open(c, &l->plan->server, l->plan->sources.count ? &source : NULL, wanted_ns)) {
 		could_not_open(l, c, errno);
 		return;
 	}
@@ -121,32 +124,47 @@ static void ask(struct load *l, struct client *c, uint64_t due_ns)
 	l->in_flight++;
 }
 
-/* Counts how late the thread itself sends what goes out now. */
-static void count_late(struct load *l, uint64_t due_ns, uint64_t room_ns)
+void talk_note_held(struct load *l, uint64_t from_ns)
 {
-	uint64_t late_ns = l->now_ns - due_ns, held_ns;
+	const uint64_t begin_ns = load_begin_ns(l), end_ns = load_end_ns(l);
+	const uint64_t until_ns = l->now_ns < end_ns ? l->now_ns : end_ns;
+	uint64_t more_ns;
 
-	/* Without room it had to wait for the server anyway. */
-	if (late_ns <= LATE_NS || room_ns > due_ns)
+	if (from_ns < begin_ns)
+		from_ns = begin_ns;
+	if (from_ns >= until_ns)
 		return;
-	held_ns = held_for(&l->held, due_ns);
-	late_ns = held_ns < late_ns ? held_ns : late_ns;
-	if (late_ns <= LATE_NS)
+	more_ns = held_note(&l->held, from_ns, until_ns);
+	if (!more_ns)
 		return;
-	stat_add(&l->tally.late, 1);
-	if (late_ns > stat_get(&l->tally.late_max_ns))
-		atomic_store_explicit(&l->tally.late_max_ns, late_ns, memory_order_relaxed);
+	stat_add(&l->tally.held_ns, more_ns);
+	tally_longest(&l->tally.held_max_ns, until_ns - from_ns);
 }
 
-void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t room_ns)
+/* Counts how late the thread itself sends what goes out now. */
+static void count_late(struct load *l, uint64_t due_ns, uint64_t could_ns)
 {
+	const uint64_t late_ns = l->now_ns > could_ns ? l->now_ns - could_ns : 0;
+
+	stat_add(&l->tally.gone, 1);
+	/* Little of a long wait for the server is the thread's. */
+	if (late_ns <= LATE_NS || late_ns <= (could_ns - due_ns) / LATE_PART)
+		return;
+	stat_add(&l->tally.late, 1);
+	tally_longest(&l->tally.late_max_ns, late_ns);
+}
+
+void talk_count_sent(struct load *l, uint64_t due_ns, uint64_t could_ns)
+{
+	/* What was due long ago is late too. */
+	if (measured(l, due_ns) || measured(l, l->now_ns))
+		count_late(l, due_ns, could_ns);
 	if (!measured(l, due_ns))
 		return;
 	stat_add(&l->tally.asked, 1);
 	/* What is due at the very end is on time just after it. */
 	if (l->now_ns < load_end_ns(l) + LATE_NS)
 		stat_add(&l->tally.sent, 1);
-	count_late(l, due_ns, room_ns);
 }
 
 /* Adds the messages that are due, as far as there is room in flight. */
@@ -156,11 +174,11 @@ static void ask_due(struct load *l, struct client *c)
 
 	/* A client with a set alarm has room in flight, and waits only for this thread. */
 	if (c->alarm.index)
-		held_note(&l->held, c->alarm.at_ns, l->now_ns);
+		talk_note_held(l, c->alarm.at_ns);
 	while (c->in_flight < c->flight_limit && s->due_ns <= l->now_ns &&
 	       s->due_ns < load_end_ns(l)) {
 		c->was_due = c->was_due || measured(l, s->due_ns);
-		talk_count_sent(l, s->due_ns, c->room_ns);
+		talk_count_sent(l, s->due_ns, s->due_ns > c->room_ns ? s->due_ns : c->room_ns);
 		ask(l, c, s->due_ns);
 		schedule_next(s, &l->random);
 	}
@@ -213,11 +231,12 @@ static void talk(struct load *l, struct client *c)
 	else
 		ask_more(l, c);
 	fault = client_send(c);
+	l->now_ns = clock_now_ns();
 	if (fault != FAULT_NONE)
 		report_and_break_off(l, c, fault);
 }
 
-static void count_first_answer(struct load *l, struct client *c)
+static void count_first_answer(struct load *l, struct client *c, const struct answer *a)
 {
 	c->answered = true;
 	stat_add(&l->tally.opened, 1);
@@ -227,25 +246,41 @@ static void count_first_answer(struct load *l, struct client *c)
 	 * Clients that stay connect before the measured time, and count all the same; but where a
 	 * schedule says when they first send, this time says nothing of the server.
 	 */
-	if (options_churn(l->options) ? measured(l, c->wanted_ns) : l->options->rate <= 0)
+	if (options_churn(l->options) ? measured(l, c->wanted_ns) : l->options->rate <= 0) {
 		latency_record(&l->tally.connect, l->now_ns - c->wanted_ns);
+		latency_record(&l->tally.connect_undelayed,
+			       c->open_ns - c->wanted_ns + a->over_ns - a->could_ns);
+	}
+}
+
+static void count_latency(struct load *l, const struct answer *a)
+{
+	const uint64_t undelayed_ns = a->over_ns - a->due_ns, seen_ns = l->now_ns - a->due_ns;
+
+	latency_record(&l->tally.latency, seen_ns);
+	latency_record(&l->tally.undelayed, undelayed_ns < seen_ns ? undelayed_ns : seen_ns);
+	if (options_open_loop(l->options))
+		latency_record(&l->tally.uncorrected, l->now_ns - a->asked_ns);
 }
 
 static void count_answers(struct load *l, struct client *c)
 {
-	uint64_t due_ns, bytes;
+	struct answer a;
 
-	while (client_answer(c, l->came_ns, &due_ns, &bytes)) {
+	while (client_answer(c, &a)) {
 		l->in_flight--;
+		c->over_ns = a.over_ns;
+		stat_add(&l->tally.answers, 1);
+		stat_add(&l->tally.known, c->came_is_known);
 		if (!c->answered)
-			count_first_answer(l, c);
-		c->echoes += measured(l, l->options->rate > 0 ? due_ns : l->now_ns);
+			count_first_answer(l, c, &a);
+		c->echoes += measured(l, l->options->rate > 0 ? a.due_ns : l->now_ns);
 		if (measured(l, l->now_ns)) {
 			stat_add(&l->tally.echoes, 1);
-			stat_add(&l->tally.bytes, bytes);
+			stat_add(&l->tally.bytes, a.bytes);
 		}
-		if (measured(l, due_ns))
-			latency_record(&l->tally.latency, l->now_ns - due_ns);
+		if (measured(l, a.due_ns))
+			count_latency(l, &a);
 	}
 }
 
@@ -259,7 +294,7 @@ static void on_connected(struct load *l, struct client *c)
 		return;
 	}
 	l->connecting--;
-	c->room_ns = client_over_ns(c->could_ns, c->opening_ns, l->came_ns);
+	l->now_ns = clock_now_ns();
 	count_open(l, 1);
 	count_try(l, c);
 	talk(l, c);
@@ -278,8 +313,11 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 			return;
 	}
 	if (events & EPOLLIN || ended) {
+		c->came_ns = 0;
 		fault = client_receive(c, l->buffer, ended, &wrong);
 		l->now_ns = clock_now_ns();
+		if (c->came_ns)
+			talk_note_held(l, c->came_ns);
 		if (wrong)
 			stat_add(&l->tally.fault[FAULT_WRONG], wrong);
 		count_answers(l, c);
@@ -293,7 +331,7 @@ void talk_on_event(struct load *l, struct client *c, uint32_t events)
 
 void talk_on_alarm(struct load *l, struct client *c)
 {
-	held_note(&l->held, c->alarm.at_ns, l->now_ns);
+	talk_note_held(l, c->alarm.at_ns);
 	timers_clear(&l->timers, &c->alarm);
 	if (c->state == CLIENT_OPEN)
 		talk(l, c);
@@ -302,5 +340,5 @@ void talk_on_alarm(struct load *l, struct client *c)
 	else if (is_for_arrivals(l, c))
 		set_free(l, c, c->alarm.at_ns);
 	else
-		talk_open(l, c, l->now_ns);
+		talk_open(l, c, 0);
 }

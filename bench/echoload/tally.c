@@ -72,10 +72,11 @@ static void add(_Atomic uint64_t *to, const _Atomic uint64_t *from)
 
 void tally_add(struct tally *to, const struct tally *from)
 {
-	const uint64_t late_max_ns = stat_get(&from->late_max_ns);
-
 	add(&to->echoes, &from->echoes);
 	add(&to->bytes, &from->bytes);
+	add(&to->answers, &from->answers);
+	add(&to->known, &from->known);
+	add(&to->unanswered, &from->unanswered);
 	add(&to->opened, &from->opened);
 	add(&to->opened_measured, &from->opened_measured);
 	for (int i = 0; i < FAULT_COUNT; i++)
@@ -83,9 +84,14 @@ void tally_add(struct tally *to, const struct tally *from)
 	add(&to->sent, &from->sent);
 	add(&to->asked, &from->asked);
 	add(&to->unsent, &from->unsent);
+	add(&to->gone, &from->gone);
 	add(&to->late, &from->late);
-	if (late_max_ns > stat_get(&to->late_max_ns))
-		atomic_store_explicit(&to->late_max_ns, late_max_ns, memory_order_relaxed);
+	tally_longest(&to->late_max_ns, stat_get(&from->late_max_ns));
+	add(&to->held_ns, &from->held_ns);
+	tally_longest(&to->held_max_ns, stat_get(&from->held_max_ns));
 	latency_add(&to->latency, &from->latency);
+	latency_add(&to->undelayed, &from->undelayed);
+	latency_add(&to->uncorrected, &from->uncorrected);
 	latency_add(&to->connect, &from->connect);
+	latency_add(&to->connect_undelayed, &from->connect_undelayed);
 }

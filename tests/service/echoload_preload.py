@@ -14,14 +14,47 @@ SOURCE = r"""
 #include <time.h>
 #include <unistd.h>
 
-/* With SLOW_RECV: every hundredth call takes 5 ms. */
-ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
+/* Sleeps for the microseconds in a variable of this name, if there is one. */
+static void take_time(const char *variable)
+{
+    const char *us = getenv(variable);
+
+    if (us)
+        nanosleep(&(struct timespec){.tv_nsec = atol(us) * 1000}, NULL);
+}
+
+/* With SLOW_RECEIVE every call takes so many microseconds longer, with SLOW_100TH one in 100. */
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
     static int calls;
 
-    if (getenv("SLOW_RECV") && ++calls % 100 == 0)
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    return syscall(SYS_recvfrom, fd, buffer, bytes, flags, NULL, NULL);
+    take_time("SLOW_RECEIVE");
+    if (++calls % 100 == 0)
+        take_time("SLOW_100TH");
+    return syscall(SYS_recvmsg, fd, message, flags);
+}
+
+/* The same with SLOW_SEND and SLOW_SOCKET. */
+ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
+{
+    take_time("SLOW_SEND");
+    return syscall(SYS_sendto, fd, buffer, bytes, flags, NULL, 0);
+}
+
+int socket(int family, int type, int protocol)
+{
+    take_time("SLOW_SOCKET");
+    return (int)syscall(SYS_socket, family, type, protocol);
+}
+
+/* With NO_STAMPS the kernel tells no time of what comes in. */
+int setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+    if (level == SOL_SOCKET && option == SO_TIMESTAMPNS && getenv("NO_STAMPS")) {
+        errno = ENOPROTOOPT;
+        return -1;
+    }
+    return (int)syscall(SYS_setsockopt, fd, level, option, value, length);
 }
 
 /* Fails with the errno value in NO_PWAIT2. */

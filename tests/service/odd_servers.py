@@ -348,6 +348,52 @@ class Slow(EchoServer):
         return data
 
 
+class StoppingOften(EchoServer):
+    """Answers nobody for so many seconds of each period, counted from the first byte."""
+
+    def __init__(self, pause_s, period_s):
+        super().__init__()
+        self.pause_s = pause_s
+        self.period_s = period_s
+        self.stops = 0
+
+    def answer(self, stream, data):
+        with self.lock:
+            if self.age_s() >= (self.stops + 1) * self.period_s:
+                self.stops += 1
+                time.sleep(self.pause_s)
+        return data
+
+
+class FirstAnswers(EchoServer):
+    """Answers so many messages of 64 bytes of each connection, and then nothing any more."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def serve(self, stream):
+        while stream.received < 64 * self.count:
+            data = stream.sock.recv(64 * self.count - stream.received)
+            if not data:
+                return
+            stream.sock.sendall(data)
+            stream.received += len(data)
+        stream.wait_end()
+
+
+class Sizing(EchoServer):
+    """Notes the size of each message of a client that waits for its answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def answer(self, stream, data):
+        self.sizes.append(len(data))
+        return data
+
+
 class Burning(EchoServer):
     """Needs a whole CPU for each connection."""
 

@@ -186,7 +186,7 @@ def test_connections_that_nobody_serves_are_starved():
     # Longer where not even those who are served got an answer in the measured time.
     for duration in (0.15, 1, 5):
         with odd_servers.FirstOnly(2) as server:
-            outcome = measure(server.address, "-c", 5, "-T", span(1), duration=span(duration),
+            outcome = measure(server.address, "-c", 5, "-T", span(3), duration=span(duration),
                               warmup=0)
         if outcome.report["starved"] <= 3:
             break

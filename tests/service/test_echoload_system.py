@@ -91,7 +91,7 @@ def test_what_is_late_as_the_answers_of_others_took_long_is_the_generator_s(star
     library = echoload_preload.build(tmp_path)
     address = start({"pool.workers": 1}).address
     result = run("-j", "-", "-r", 2000, "-c", 20, "-p", 64, "-w", 0, "-d", 0.4, at(address),
-                 env=library | {"SLOW_RECV": "1"})
+                 env=library | {"SLOW_100TH": "5000"})
     report = outcome_of(result).report
     assert report["ok"] and not report["schedule"]["kept"]
     assert report["schedule"]["late_share"] > 0.03

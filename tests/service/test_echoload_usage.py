@@ -32,7 +32,11 @@ WRONG = [
     (("-p", 1025), "--pipeline", "1 to 1024"),
     (("-m", "-1"), "--messages", "0 to"),
     (("-i", "x"), "--idle", "0 to 1000000"),
-    (("-d", 0), "--duration", "0.001 to 86400"),
+    (("-d", "-1"), "--duration", "0.001 to 86400, or 0"),
+    (("--seed", "x"), "--seed", "0 to"),
+    (("--percentiles", "50,100"), "--percentiles", "between 0 and 100"),
+    (("--percentiles", "1,2,3,4,5,6,7,8,9"), "--percentiles", "1 to 8"),
+    (("--percentiles", "50,"), "--percentiles", "between 0 and 100"),
     (("-d", "nan"), "--duration", "0.001 to 86400"),
     (("-w", "-1"), "--warmup", "0.001 to 86400, or 0"),
     (("-T", "inf"), "--timeout", "0.001 to 86400"),
@@ -148,6 +152,7 @@ def test_the_manual_page_gives_the_defaults_that_are_in_effect():
     with NotListening() as server:
         options = json.loads(run("-j", "-", at(server.address)).stdout)["options"]
     assert options.pop("poisson") is False
+    assert isinstance(options.pop("seed"), int)
     assert options.pop("size_min") == options["size_max"]
     in_effect = {key.removesuffix("_s").removesuffix("_max").replace("_", "-"): value
                  for key, value in options.items()}

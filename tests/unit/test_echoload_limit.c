@@ -101,6 +101,18 @@ static void test_a_quota_that_is_used_up_comes_first(void **state)
 	assert_int_equal(limit_of(&use, 1), LIMIT_MACHINE);
 }
 
+/* Five percent and 50 microseconds. */
+static void test_what_changes_a_figure_is_more_than_the_stated_error(void **state)
+{
+	(void)state;
+	assert_false(limit_is_changed(100e3, 100e3));
+	assert_false(limit_is_changed(155e3, 100e3));
+	assert_true(limit_is_changed(155.1e3, 100e3));
+	assert_false(limit_is_changed(10.55e6, 10e6));
+	assert_true(limit_is_changed(10.6e6, 10e6));
+	assert_true(limit_is_changed(300e3, 0));
+}
+
 static void test_each_has_a_name(void **state)
 {
 	(void)state;
@@ -116,6 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_is_at_its_limit),
 		cmocka_unit_test(test_a_quota_that_is_used_up_comes_first),
+		cmocka_unit_test(test_what_changes_a_figure_is_more_than_the_stated_error),
 		cmocka_unit_test(test_each_has_a_name),
 	};
 

@@ -191,71 +191,33 @@ static void test_a_shift_is_seen(void **state)
 	assert_true(pattern_count_wrong(&place, pattern_bytes(&place) + 1, 1000, &first) > 900);
 }
 
-/* All times here are in milliseconds. */
-static void note(struct held *h, uint64_t due_ms, uint64_t now_ms)
+/* All times here are in milliseconds; what is returned, too. */
+static uint64_t note(struct held *h, uint64_t from_ms, uint64_t now_ms)
 {
-	held_note(h, due_ms * 1000000, now_ms * 1000000);
+	return held_note(h, from_ms * 1000000, now_ms * 1000000) / 1000000;
 }
 
-static bool then(const struct held *h, uint64_t ms)
+static void test_each_moment_of_being_held_up_counts_once(void **state)
 {
-	return held_for(h, ms * 1000000) > 0;
-}
-
-static void test_only_what_was_due_meanwhile_was_held_up(void **state)
-{
-	struct held held = {.last = 0};
+	struct held held = {.until_ns = 0};
 
 	(void)state;
-	note(&held, 100, 101); /* not late */
-	assert_false(then(&held, 100));
-	note(&held, 110, 120);
-	note(&held, 130, 132); /* a shorter time soon after a longer one */
-	assert_false(then(&held, 109));
-	assert_true(then(&held, 110) && then(&held, 119));
-	assert_int_equal(held_for(&held, 113 * 1000000), 7 * 1000000);
-	assert_false(then(&held, 125));
-	assert_true(then(&held, 131));
-	assert_false(then(&held, 133));
+	assert_int_equal(note(&held, 100, 101), 0); /* not late */
+	assert_int_equal(note(&held, 110, 120), 10);
+	assert_int_equal(note(&held, 112, 120), 0); /* another one waited meanwhile */
+	assert_int_equal(note(&held, 115, 123), 3);
+	assert_int_equal(note(&held, 105, 123), 5); /* and one for longer */
+	assert_int_equal(note(&held, 130, 140), 10);
+	assert_int_equal(note(&held, 139, 141), 1);
 }
 
-/* What comes while the thread is held up may have come as soon as it was, but not before a look. */
-static void test_what_came_meanwhile_may_have_come_at_once(void **state)
+static void test_a_millisecond_is_not_late(void **state)
 {
-	struct held held = {.last = 0};
+	struct held held = {.until_ns = 0};
 
 	(void)state;
-	assert_int_equal(held_came(&held, 50, 60), 60);
-	note(&held, 110, 120);
-	assert_int_equal(held_came(&held, 100 * 1000000, 121 * 1000000), 110 * 1000000);
-	assert_int_equal(held_came(&held, 115 * 1000000, 121 * 1000000), 115 * 1000000);
-	assert_int_equal(held_came(&held, 120 * 1000000, 500 * 1000000), 500 * 1000000);
-}
-
-static void test_times_that_overlap_are_one(void **state)
-{
-	struct held held = {.last = 0};
-
-	(void)state;
-	note(&held, 10, 20);
-	for (uint64_t ms = 21; ms < 200; ms++)
-		note(&held, ms - 5, ms);
-	assert_true(then(&held, 10) && then(&held, 100) && then(&held, 198));
-	note(&held, 5, 200);
-	assert_true(then(&held, 5));
-	assert_false(then(&held, 4) || then(&held, 201));
-}
-
-static void test_the_latest_times_are_kept(void **state)
-{
-	struct held held = {.last = 0};
-
-	(void)state;
-	for (uint64_t i = 1; i <= 10 * HELD_KEPT; i++)
-		note(&held, 10 * i, 10 * i + 5);
-	for (uint64_t i = 9 * HELD_KEPT + 1; i <= 10 * HELD_KEPT; i++)
-		assert_true(then(&held, 10 * i + 1) && !then(&held, 10 * i + 6));
-	assert_false(then(&held, 11));
+	assert_int_equal(held_note(&held, 5000000, 5000000 + LATE_NS), 0);
+	assert_int_equal(held_note(&held, 5000000, 5000000 + LATE_NS + 1), LATE_NS + 1);
 }
 
 int main(void)
@@ -268,10 +230,8 @@ int main(void)
 		cmocka_unit_test(test_many_moments_are_skipped_as_one_by_one),
 		cmocka_unit_test(test_a_day_of_a_fast_schedule_is_skipped_at_once),
 		cmocka_unit_test(test_alarms_come_in_the_order_of_their_time),
-		cmocka_unit_test(test_only_what_was_due_meanwhile_was_held_up),
-		cmocka_unit_test(test_what_came_meanwhile_may_have_come_at_once),
-		cmocka_unit_test(test_times_that_overlap_are_one),
-		cmocka_unit_test(test_the_latest_times_are_kept),
+		cmocka_unit_test(test_each_moment_of_being_held_up_counts_once),
+		cmocka_unit_test(test_a_millisecond_is_not_late),
 		cmocka_unit_test(test_each_connection_sends_another_stream),
 		cmocka_unit_test(test_the_stream_goes_on_over_its_period),
 		cmocka_unit_test(test_a_wrong_byte_is_found_with_its_place),
