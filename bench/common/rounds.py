@@ -8,7 +8,7 @@ import time
 
 BAR_WIDTH = 24
 # What echoload says was at its limit; the one that casts the most doubt on a figure comes first.
-LIMITS = ("generator", "machine", "server", "none")
+LIMITS = ("generator", "quota", "machine", "server", "none")
 # In how many rounds the generator may be at its limit by chance.
 GENERATOR_BY_CHANCE = 1
 
@@ -92,12 +92,15 @@ def count_text(count, noun):
 class Progress:
     """Shows how far a series of runs is: by a bar on a terminal, or by a line after each round.
 
-    total: runs altogether; in_round: runs in each round. A context manager.
+    total: runs altogether; in_round: runs in each round; or limit_s: for how long they may go on.
+    A context manager.
     """
 
-    def __init__(self, total, in_round, stream=None):
+    def __init__(self, total, in_round, stream=None, limit_s=None):
         self.total = total
         self.in_round = in_round
+        self.limit_s = limit_s
+        self.sureness = ""
         self.stream = stream or sys.stderr
         self.done = 0
         self._terminal = self.stream.isatty()
@@ -119,20 +122,42 @@ class Progress:
         left_s = self.left_s()
         return "" if left_s is None else f", {clock(left_s)} left"
 
+    def elapsed_s(self):
+        return time.monotonic() - self._begin
+
+    def has_time(self, seconds):
+        """Whether so many seconds more are within the limit."""
+        return self.limit_s is None or self.elapsed_s() + seconds <= self.limit_s
+
+    def _of_limit(self):
+        return f"{clock(self.elapsed_s())} of at most {clock(self.limit_s)}"
+
     def begin(self, text):
         """A run begins; text says which."""
-        if self._terminal:
-            filled = BAR_WIDTH * self.done // self.total
-            bar = "#" * filled + "." * (BAR_WIDTH - filled)
-            self._clear()
-            line = f"[{bar}] {self.done}/{self.total}{self._left()}: {text}"
-            # A line that wraps cannot be erased.
-            self._write(line[:shutil.get_terminal_size().columns - 1])
+        if not self._terminal:
+            return
+        if self.limit_s:
+            share = min(1, self.elapsed_s() / self.limit_s)
+            how_far = f"{self._of_limit()}{self.sureness and ', ' + self.sureness}"
+        else:
+            share = self.done / self.total
+            how_far = f"{self.done}/{self.total}{self._left()}"
+        filled = int(BAR_WIDTH * share)
+        self._clear()
+        line = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {how_far}: {text}"
+        # A line that wraps cannot be erased.
+        self._write(line[:shutil.get_terminal_size().columns - 1])
+
+    def end_round(self, number, sureness):
+        """A round has ended of those that go on until a limit; sureness: what it has come to."""
+        self.sureness = sureness
+        if self.limit_s and not self._terminal:
+            self._write(f"round {number} done, {self._of_limit()}: {sureness}\n")
 
     def end(self):
         """The run has ended."""
         self.done += 1
-        if not self._terminal and self.done % self.in_round == 0:
+        if not self._terminal and not self.limit_s and self.done % self.in_round == 0:
             rounds = self.total // self.in_round
             self._write(f"round {self.done // self.in_round} of {rounds} done{self._left()}\n")
 

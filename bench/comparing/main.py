@@ -18,8 +18,8 @@ from sizing import sweep
 OTHER_DESCRIPTORS = 200
 # echopool reserves a quarter of its descriptors for its queue.
 DESCRIPTORS_PER_CLIENT = 1.5
-SWEEP_ROUNDS = 5
-SWEEP_S = 1.0
+SWEEP_ROUNDS = 9
+SWEEP_S = 0.6
 
 
 def descriptors(case):

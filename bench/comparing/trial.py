@@ -8,7 +8,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from common import interrupt, load, rounds, server
+from common import interrupt, load, server
 from comparing import peers
 from sizing import recommend, sweep
 
@@ -92,21 +92,20 @@ def run(bench, peer, case, workers=None):
 def choose_workers(bench, cases, sizes, count, progress):
     """{load's key: (the pool size by recommend.py's rule, the reason)}; the size may be None.
 
-    Every load runs on every size, in count interleaved rounds. A sweep that ends in its first round
-    chooses nothing: it may not have reached the best size.
+    Every load runs on every size, in count rounds, without what cannot be chosen any more. A sweep
+    that ends in its first round chooses nothing: it may not have reached the best size.
     """
     runs = sweep.Sweep(bench.program, bench.echoload, bench.config, bench.overrides,
                        live=False, timing={})
     wanted = [sweep.Load(case.key, bench.options(case)) for case in cases]
     try:
-        runs.run(wanted, sizes, count, progress)
+        runs.run(wanted, sizes, progress, count)
     except (server.ServerFailed, load.LoadFailed, OSError) as error:
         progress.say(f"failed: the sweep of pool sizes: {error}")
     if len(runs.rows) < len(cases) * len(sizes):
         return dict.fromkeys((case.key for case in cases), (None, UNFINISHED))
-    rows = rounds.summarize(runs.rows, ("load", "workers"))
     found = {}
     for case in cases:
-        advice = recommend.for_load([row for row in rows if row["load"] == case.key])
+        advice = recommend.for_load([row for row in runs.rows if row["load"] == case.key])
         found[case.key] = advice.workers, advice.reason
     return found

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import time
 from pathlib import Path
 
 from common import machine
@@ -15,17 +16,18 @@ MOST_CONNECTIONS = 1000000
 DESCRIPTION = """\
 Answers "how many workers?" with a number and its reason. It starts echopool on your own file with
 one pool size after the other, puts load on it with echoload, which compares every byte, and repeats
-that in several interleaved rounds. It prints a table, recommends a size, and writes CSV, JSON and
-plots.
+that in rounds until it is sure, at most for three minutes. It prints a table, recommends a size,
+and writes CSV, JSON and plots.
 
-The recommendation is the smallest pool within 5 % of the best throughput whose p99 is within 10 %
-of the best that such a pool has, for each load and for all together."""
+The recommendation is the smallest pool that is not worse than another, by 5 % in throughput or by
+10 % in p99, for each load and for all together. A pool is worse where runs of the same rounds show
+it, and not chance; where they show neither, it says which pools cannot be told apart."""
 
 EXAMPLES = """\
 examples:
   script/bench
       the default: pool sizes around the number of CPUs, 50 and 1000 connections of 64 bytes,
-      8 of 64 KiB; a minute and a half on 2 CPUs
+      8 of 64 KiB; at most three minutes
   script/bench -c /etc/echopool/echopool.conf --load 200x512,20x16k
       your file, your loads: 200 connections with messages of 512 bytes, 20 with 16 KiB
   script/bench --connections 10,100 --sizes 64,4k --workers 2,3,4
@@ -33,6 +35,8 @@ examples:
   script/bench --load 100x64 --rate 5000,20000
       an open loop: 5000 and 20000 messages a second, however slowly the server answers; latency
       counts from the moment when a message was due, so that a stall is not hidden
+  script/bench --load 8x64+500
+      a skewed load: 8 connections are busy, and 500 more are open and silent
   script/bench --load 50x64 --messages 10
       each connection closes after 10 messages, and another one comes
   script/bench -o pool.worker_connections=1 --arrivals 500 --messages 20 --poisson
@@ -40,13 +44,13 @@ examples:
       messages; also says what Little's law gives
   script/bench --live
       one server that is resized by reload, as an operator would do it
-  script/bench --rounds 9 --duration 5
-      a surer answer, in 10 minutes
+  script/bench --limit 600
+      a surer answer, in ten minutes
 
 how to read the table:
   +-             half of the distance between the lowest and the highest round
   p50, p99       of a message; with --arrivals from the moment when a connection was due to its
-                 first whole echo
+                 first whole echo; without the generator's own delays, where the system tells them
   server CPU     of one echo; and how many CPUs the server used
   memory         resident (Pss), the highest that was seen
   in queue       how long connections waited for a worker
@@ -70,15 +74,17 @@ def sizes(text):
 
 
 def pairs(text):
-    """A list of loads, CONNECTIONSxSIZE."""
+    """A list of loads, CONNECTIONSxSIZE or CONNECTIONSxSIZE+SILENT."""
     found = []
     for word in text.split(","):
-        connections, _, size = word.partition("x")
-        count = int(connections) if re.fullmatch(r"\d{1,7}", connections) else 0
-        if not 1 <= count <= MOST_CONNECTIONS or not sweep.size_is_right(size):
+        match = re.fullmatch(r"(\d{1,7})x([^+]*)(?:\+(\d{1,7}))?", word)
+        count, size, silent = match.groups() if match else (0, "", None)
+        if not (1 <= int(count) <= MOST_CONNECTIONS and sweep.size_is_right(size)
+                and int(silent or 0) <= MOST_CONNECTIONS):
             raise argparse.ArgumentTypeError(f"{word}: expected CONNECTIONSxSIZE, as 50x64 or "
-                                             f"8x64k, up to {MOST_CONNECTIONS}x16M")
-        found.append((count, size))
+                                             f"8x64k, up to {MOST_CONNECTIONS}x16M, or with "
+                                             "silent connections besides as 8x64+500")
+        found.append((int(count), size, int(silent or 0)))
     return found
 
 
@@ -111,7 +117,8 @@ def _add_server_options(group):
 def _add_load_options(group):
     add = group.add_argument
     add("-l", "--load", metavar="LIST", type=pairs, dest="pairs",
-        help="CONNECTIONSxSIZE, as 50x64,8x64k; sizes take k and M, or a range as 64-1k "
+        help="CONNECTIONSxSIZE, as 50x64,8x64k; sizes take k and M, or a range as 64-1k; +N adds "
+             "N silent connections "
              f"({','.join(sweep.DEFAULT_LOADS)})")
     add("--connections", metavar="LIST", type=whole_numbers(1, MOST_CONNECTIONS),
         help="numbers of connections, each with each of --sizes; with --arrivals one: at most so "
@@ -131,12 +138,17 @@ def _add_load_options(group):
 
 def _add_measurement_options(group):
     add = group.add_argument
-    add("--rounds", metavar="N", type=whole_number(1, 1000), default=3,
-        help="how often each is measured (%(default)s)")
-    add("--duration", metavar="SECONDS", type=seconds(0.05), default=1.5,
+    add("--limit", metavar="SECONDS", type=seconds(1), default=170,
+        help="it goes on until it is sure, at most for so long (%(default)s)")
+    add("--rounds", metavar="N", type=whole_number(1, 1000),
+        help="exactly so many rounds instead")
+    add("--duration", metavar="SECONDS", type=seconds(0.05), default=0.6,
         help="measured time of each run (%(default)s)")
-    add("--warmup", metavar="SECONDS", type=seconds(0), default=0.5,
+    add("--warmup", metavar="SECONDS", type=seconds(0), default=0.2,
         help="load before that, not measured (%(default)s)")
+    add("--seed", metavar="N", type=whole_number(0, 9999999),
+        default=time.time_ns() // 10**6 % 10**7,
+        help="of the order of the runs and of random loads (another each time)")
     add("--threads", metavar="N", type=whole_number(1, 1024),
         help=f"threads of the generator ({machine.default_threads()})")
     add("--output", metavar="DIR", default="bench-results",
@@ -157,11 +169,12 @@ def loads(options, worker_connections):
                 for arrivals in options.arrivals for size in options.sizes or ["64"]]
     chosen = list(options.pairs or [])
     if options.connections or options.sizes:
-        chosen += [(connections, size) for connections in options.connections or [50]
+        chosen += [(connections, size, 0) for connections in options.connections or [50]
                    for size in options.sizes or ["64"]]
     chosen = chosen or pairs(",".join(sweep.DEFAULT_LOADS))
-    return [sweep.talking(connections, size, rate, common)
-            for connections, size in dict.fromkeys(chosen) for rate in options.rate or [None]]
+    return [sweep.talking(connections, size, rate, {**common, "idle": silent or common["idle"]})
+            for connections, size, silent in dict.fromkeys(chosen)
+            for rate in options.rate or [None]]
 
 
 def read():

@@ -41,7 +41,8 @@ class Tuning:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.sweep = sweep.Sweep(
             self.program, self.echoload, options.config, options.overrides, live=options.live,
-            timing={"duration": options.duration, "warmup": options.warmup, "threads": threads})
+            timing={"duration": options.duration, "warmup": options.warmup, "threads": threads},
+            seed=options.seed)
 
     def choose_sizes(self):
         if self.options.workers:
@@ -57,20 +58,33 @@ class Tuning:
         try:
             self.sizes = self.choose_sizes()
             in_round = len(self.sizes) * len(self.loads)
-            runs = in_round * options.rounds
-            each_s = options.duration + options.warmup + 0.2
-            product = " x ".join(rounds.count_text(*factor) for factor in (
-                (len(self.sizes), "pool size"), (len(self.loads), "load"),
-                (options.rounds, "round")))
-            print(f"{product} = {rounds.count_text(runs, 'run')}, about "
-                  f"{rounds.clock(runs * each_s)} min", file=sys.stderr)
-            with rounds.Progress(runs, in_round) as progress:
+            runs = in_round * (options.rounds or 0)
+            print(self._plan(in_round), file=sys.stderr)
+            with rounds.Progress(runs, in_round,
+                                 limit_s=None if runs else options.limit) as progress:
                 self._warn(progress)
-                self.sweep.run(self.loads, self.sizes, options.rounds, progress)
+                self.sweep.run(self.loads, self.sizes, progress, options.rounds, not runs)
         except KeyboardInterrupt:
             self.interrupted = True
         except (server.ServerFailed, load.LoadFailed, OSError) as failure:
             self.failure = str(failure)
+
+    def _plan(self, in_round):
+        """What will be measured, and how long that takes."""
+        options = self.options
+        product = " x ".join(rounds.count_text(*factor) for factor in (
+            (len(self.sizes), "pool size"), (len(self.loads), "load")))
+        if not options.rounds:
+            return (f"{product} in rounds, until the choice is sure, at most "
+                    f"{rounds.clock(options.limit)} min")
+        runs = in_round * options.rounds
+        each_s = options.duration + options.warmup + 0.2
+        return (f"{product} x {rounds.count_text(options.rounds, 'round')} = "
+                f"{rounds.count_text(runs, 'run')}, about {rounds.clock(runs * each_s)} min")
+
+    def rounds(self):
+        """How many rounds there were."""
+        return len({row["round"] for row in self.sweep.rows})
 
     def _warn(self, progress):
         """Says what one should know before the runs, not after."""
@@ -95,16 +109,17 @@ class Tuning:
         words = [self.options.config]
         for override in self.options.overrides:
             words += ["-o", shlex.quote(override)]
-        count = rounds.count_text(self.options.rounds, "round")
+        count = rounds.count_text(self.rounds(), "round")
         return (f"{machine.text(self.machine)}echopool -c {' '.join(words)}; medians of {count} "
                 f"of {self.options.duration:g} s\n")
 
     def about(self):
+        options = self.options
         return {"machine": self.machine,
-                "command": ["script/bench", *sys.argv[1:]], "config": self.options.config,
-                "overrides": self.options.overrides, "settings": self.settings,
-                "sizes": self.sizes, "rounds": self.options.rounds, "live": self.options.live,
-                "timing": self.sweep.timing, "interrupted": self.interrupted,
+                "command": ["script/bench", *sys.argv[1:]], "config": options.config,
+                "overrides": options.overrides, "settings": self.settings,
+                "sizes": self.sizes, "rounds": self.rounds(), "live": options.live,
+                "timing": self.sweep.timing, "seed": options.seed, "interrupted": self.interrupted,
                 "loads": [{"name": each.name, "options": each.options} for each in self.loads]}
 
     def write_report(self):
@@ -134,7 +149,7 @@ class Tuning:
 
     def _draw(self, verdict):
         title = (f"Pool size on {machine.cpus()} CPUs, clients on the same machine; medians, "
-                 f"lowest and highest of {self.options.rounds}")
+                 f"lowest and highest of {self.rounds()}")
         try:
             return report.draw(verdict.rows, self.directory / "tune", title)
         except plot.PlotFailed as failure:

@@ -4,7 +4,7 @@ import textwrap
 
 from common import plot, rounds
 from common.table import Column, digits, mebibytes, percent, render, whole, write_csv, write_json
-from sizing import recommend
+from sizing import law, recommend
 
 BY = ("load", "workers")
 SWITCHES = ("server_voluntary_switches_per_echo", "server_involuntary_switches_per_echo")
@@ -38,10 +38,9 @@ def _wrapped(text, indent=""):
     return textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent) + "\n"
 
 
-def medians(rows):
-    """One row for each size under each load, in the order of loads, then of sizes."""
+def medians(rows, order):
+    """One row for each size under each load, in the order of these loads, then of sizes."""
     found = rounds.summarize(rows, BY)
-    order = recommend.loads(found)
     return sorted(found, key=lambda row: (order.index(row["load"]), row["workers"]))
 
 
@@ -89,14 +88,14 @@ def _series(rows, key, factor):
         points = [(row["workers"], row[key] / factor, row[f"{key}_low"] / factor,
                    row[f"{key}_high"] / factor)
                   for row in rows
-                  if row["load"] == name and not row["failed"] and row.get(key) is not None]
+                  if row["load"] == name and row.get(key) is not None]
         found.append(plot.Series(name, points))
     return found
 
 
 def _panel(rows, title, key, units):
     """A panel in the largest of units ((factor, label), ...) that fits its highest value."""
-    values = [row[key] for row in rows if not row["failed"] and row.get(key)]
+    values = [row[key] for row in rows if row.get(key)]
     factor, label = max((unit for unit in units if max(values) >= 2 * unit[0]),
                         default=units[0])
     log_y = max(values) > LOG_RATIO * min(values)
@@ -136,13 +135,18 @@ class Verdict:
     def __init__(self, runs, loads, *, cells, settings, overrides=()):
         self.runs = runs
         self.complete = len(runs) >= cells
-        self.rows = medians(runs)
+        self.rows = medians(runs, [each.name for each in loads])
         self.loads = [each for each in loads if each.name in recommend.loads(self.rows)]
         self.worker_connections = int(settings["pool.worker_connections"])
         self.pool = _overridden(settings, overrides)
-        self.by_load = {each.name: recommend.for_load(self._of(each.name)) for each in self.loads}
-        self.together = recommend.for_all(self.rows)
-        self.laws = {each.name: law for each in self.loads if (law := self._law(each))}
+        counted = recommend.undisturbed(runs)
+        self.rounds = len({run["round"] for run in runs})
+        self.disturbed = self.rounds - len({run["round"] for run in counted})
+        self.by_load = {each.name: recommend.for_load([run for run in counted
+                                                       if run["load"] == each.name])
+                        for each in self.loads}
+        self.together = recommend.decide(counted)
+        self.laws = {each.name: found for each in self.loads if (found := self._law(each))}
         self.votes = recommend.votes(runs, cells)
 
     def _of(self, name):
@@ -151,7 +155,7 @@ class Verdict:
     def _law(self, each):
         if self.worker_connections != 1 or not each.arrivals:
             return None
-        return recommend.little(self._of(each.name), each.options["messages"])
+        return law.little(self._of(each.name), each.options["messages"])
 
     def marks(self):
         """{load: the size that the table marks}."""
@@ -161,8 +165,8 @@ class Verdict:
         """Everything that follows the table."""
         if not self.complete:
             return "Not every size was measured: no recommendation.\n"
-        parts = [_wrapped("Recommended is the smallest pool within both bounds: 5 % of the best "
-                          "throughput, and 10 % of the best p99 that such a pool has.")]
+        parts = [_wrapped("Recommended is the smallest pool that is not worse than another, by 5 % "
+                          "in throughput or by 10 % in p99.")]
         for name, advice in self.by_load.items():
             parts.append(f"{name}:\n" + self._advice_text(advice, self._law_text(name, advice)))
         if len(self.by_load) > 1:
@@ -171,24 +175,24 @@ class Verdict:
             parts.append(_wrapped('Set it in the group "pool" of the file, and reload.'))
         return "\n".join(parts + self._warnings())
 
-    def _advice_text(self, advice, law=""):
+    def _advice_text(self, advice, by_law=""):
         """The reason, what the law says, and the line for the file."""
-        text = _wrapped(advice.reason, "    ") + (_wrapped(law, "    ") if law else "")
+        text = _wrapped(advice.reason, "    ") + (_wrapped(by_law, "    ") if by_law else "")
         if advice.workers is None:
             return text
         return text + f"        {recommend.file_lines(advice.workers, self.pool)}\n"
 
     def _law_text(self, name, advice):
-        law = self.laws.get(name)
-        if law is None:
+        found = self.laws.get(name)
+        if found is None:
             return ""
         measured = ("no size can be recommended" if advice.workers is None
                     else f"{recommend.workers_text(advice.workers)} by the rule")
-        text = (f"Little's law: {law.arrivals_per_s:,.0f} connections/s x "
-                f"{digits(law.holding_us / 1000)} ms each = {digits(law.in_service)} in service "
-                f"on average, so at least {recommend.workers_text(law.workers)}; measured: "
-                f"{measured}")
-        if advice.workers is not None and advice.workers > law.workers:
+        text = (f"Little's law: {found.arrivals_per_s:,.0f} connections/s x "
+                f"{digits(found.holding_us / 1000)} ms each = {digits(found.in_service)} in "
+                f"service on average, so at least {recommend.workers_text(found.workers)}; "
+                f"measured: {measured}")
+        if advice.workers is not None and advice.workers > found.workers:
             text += " (the law is about the average; the rest is for moments when more come)"
         return text + "."
 
@@ -204,13 +208,17 @@ class Verdict:
         failed = sum(row["failed"] for row in self.rows)
         if failed:
             found.append(f"{failed} of {len(self.runs)} runs failed: bytes were wrong or "
-                         "connections failed. Their sizes are never recommended.")
+                         "connections failed. A size that failed twice, or always, is never "
+                         "recommended.")
         found += [self._gain_text(name, advice.workers) for name, advice in self.by_load.items()
                   if advice.workers and recommend.still_gains(self._of(name), advice.workers)]
-        doubts = self._doubts()
-        if doubts:
-            found.append(f"{doubts} For a surer answer measure longer, as with --rounds 9 "
-                         "--duration 5, on a machine that does nothing else.")
+        if self.disturbed:
+            found.append(f"{self.disturbed} of {rounds.count_text(self.rounds, 'round')} did not "
+                         "count: other programs took the CPUs, or the generator was held up, far "
+                         "more than in the others.")
+        if not all(advice.sure for advice in (self.together, *self.by_load.values())):
+            found.append("For a surer answer measure longer, as with --limit 600, on a machine "
+                         "that does nothing else.")
         return [_wrapped(text) for text in found]
 
     @staticmethod
@@ -221,21 +229,6 @@ class Verdict:
                 "throughput is more than 5 % above that of the next smaller one, so a larger pool "
                 "may do better: measure larger ones, as with --workers "
                 f"{','.join(map(str, larger))}.")
-
-    def _doubts(self):
-        """The reasons to doubt the recommendation; "" without any."""
-        text = ""
-        found = [(doubt, name) for name, advice in self.by_load.items() if advice.workers
-                 for doubt in recommend.doubts(self._of(name), advice.workers)]
-        if found:
-            said = [f"{doubt.figure} of {recommend.workers_text(doubt.workers)} under {name} "
-                    f"(+- {doubt.percent:.0f} %)" for doubt, name in found]
-            text += ("Figures that decide were within a bound of the rule in some rounds and "
-                     f"outside of it in others: {', '.join(said)}.")
-        if len(set(self.votes)) > 1:
-            said = ", ".join("none" if vote is None else str(vote) for vote in self.votes)
-            text += f" Each round alone would have said: {said} workers."
-        return text.strip()
 
     def as_object(self):
         """The recommendation for the JSON file."""
@@ -248,8 +241,8 @@ class Verdict:
             "each_round_alone": self.votes}
 
     def _law_object(self, name):
-        law = self.laws.get(name)
-        return {**law._asdict(), "workers": law.workers} if law else None
+        found = self.laws.get(name)
+        return {**found._asdict(), "workers": found.workers} if found else None
 
 
 def write_files(directory, verdict, about):

@@ -3,12 +3,14 @@
 Nothing here prints, except through the given Progress.
 """
 
+import random
 import re
+import time
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from common import load, machine, rounds, server
-from sizing import recommend
+from common import load, machine, server
+from sizing import law, recommend, standing
 
 DEFAULT_LOADS = ("50x64", "1000x64", "8x64k")
 DEFAULT_ARRIVALS = (200, 1000)
@@ -112,65 +114,111 @@ def echoes(before, after, row):
     return (sent[1] - sent[0]) * row["echoes_per_s"] / row["bytes_per_s"]
 
 
+def latency(row, kind, figure):
+    """A latency in microseconds without the generator's own delays, where these are known."""
+    undelayed = row["undelayed_us_" + figure if kind == "latency"
+                    else f"connect_undelayed_us_{figure}"]
+    return row[f"{kind}_us_{figure}"] if undelayed is None else undelayed
+
+
+def others_share(row):
+    """The share of the CPUs that neither the server nor the generator used, but others did."""
+    cpus = row["cpu_cpus"] or 1
+    return max(0, row["cpu_machine"] - (row["cpu_generator"] + (row["cpu_server"] or 0)) / cpus)
+
+
 class Sweep:
     """Runs each load on each pool size in every round; rows has a dictionary for each run.
 
     program, echoload: the two programs. config, overrides: the operator's. live: reload resizes one
-    server. timing: echoload's options for every run, duration, warmup, threads.
+    server. timing: echoload's options for every run, duration, warmup, threads. seed: of the order
+    and of the loads; all runs of a round share one.
     """
 
-    def __init__(self, program, echoload, config, overrides, *, live, timing):
+    def __init__(self, program, echoload, config, overrides, *, live, timing, seed=1):
         self.program = program
         self.echoload = echoload
         self.config = config
         self.overrides = list(overrides)
         self.live = live
         self.timing = timing
+        self.seed = seed
         self.rows = []
 
-    def run(self, loads, sizes, count, progress):
-        """Makes all runs in order; an interruption leaves those so far in rows."""
+    def run(self, loads, sizes, progress, count=None, until_sure=True):
+        """Makes all runs; an interruption leaves those so far in rows.
+
+        count: of rounds at most, without it as many as progress has time for. until_sure: it ends
+        when the choice is sure, and leaves out what cannot be chosen any more.
+        """
         with ExitStack() as stack:
             one = stack.enter_context(self._start(sizes[0])) if self.live else None
             cells = [(workers, each) for workers in sizes for each in loads]
-            for number, (workers, each) in rounds.interleave(cells, count):
-                progress.begin(f"round {number}, {recommend.workers_text(workers)}, {each.name}")
-                row = self._cell(one, workers, each)
-                self.rows.append({"round": number, "load": each.name, "workers": workers, **row})
-                if not row["ok"]:
-                    progress.say(f"failed: {recommend.workers_text(workers)}, {each.name}: "
-                                 f"{load.failure_text(row)}")
-                progress.end()
+            each_s = number = 0
+            while cells and number != count and progress.has_time(each_s * len(cells)):
+                number += 1
+                begin = time.monotonic()
+                self._round(number, cells, one, progress)
+                each_s = max(each_s, (time.monotonic() - begin) / len(cells))
+                if until_sure:
+                    cells = self._left(number, cells)
+                    progress.end_round(number, recommend.sureness(self.counted()))
+
+    def _round(self, number, cells, one, progress):
+        """Makes a run of each cell, in an order of chance: none always comes after the same."""
+        for workers, each in random.Random(f"{self.seed} {number}").sample(cells, len(cells)):
+            progress.begin(f"round {number}, {recommend.workers_text(workers)}, {each.name}")
+            row = self._cell(one, workers, each, self.seed + number)
+            self.rows.append({"round": number, "load": each.name, "workers": workers, **row})
+            if not row["ok"]:
+                progress.say(f"failed: {recommend.workers_text(workers)}, {each.name}: "
+                             f"{load.failure_text(row)}")
+            progress.end()
+
+    def counted(self):
+        """The rows without those of disturbed rounds."""
+        return recommend.undisturbed(self.rows)
+
+    def _left(self, number, cells):
+        """The cells that are still worth a run after this round."""
+        cells = [(workers, each) for workers, each in cells
+                 if recommend.may_count(self.rows, workers, each.name)]
+        if not standing.is_look(number):
+            return cells
+        named = [(workers, each.name) for workers, each in cells]
+        wanted = recommend.cells_left(self.counted(), named)
+        return [(workers, each) for workers, each in cells if (workers, each.name) in wanted]
 
     def _start(self, workers):
         chosen = [*self.overrides, f"pool.workers={workers}"]
         return server.echopool(self.program, self.config, chosen, live=self.live)
 
-    def _cell(self, one, workers, each):
+    def _cell(self, one, workers, each, seed):
         if one is None:
             with self._start(workers) as fresh:
-                return self._measure(fresh, each)
+                return self._measure(fresh, each, seed)
         one.reload({"pool.workers": str(workers)})
-        return self._measure(one, each)
+        return self._measure(one, each, seed)
 
-    def _measure(self, target, each):
+    def _measure(self, target, each, seed=1):
         """Makes one run: echoload's figures, joined with the server's."""
         before = target.figures()
         with server.Watch(target) as watch:
             try:
                 result = load.run(self.echoload, target.target, server=target.pid,
-                                  **self._options(each))
+                                  seed=seed % 2**32, **self._options(each))
             except load.LoadFailed as failure:
                 if failure.usage:
                     raise
                 return {"ok": False, "message": str(failure), "echoes_per_s": None, "p99_us": None}
         row = load.row(result)
-        row["p99_us"] = row["connect_us_p99" if each.arrivals else "latency_us_p99"]
-        row["p50_us"] = row["connect_us_p50" if each.arrivals else "latency_us_p50"]
+        for figure in ("p50", "p99"):
+            row[f"{figure}_us"] = latency(row, "connect" if each.arrivals else "latency", figure)
+        row["disturbance"] = max(others_share(row), row["generator_held_share"])
         if each.events_per_s:
-            row["kept_per_s"] = recommend.kept_per_s(row["echoes_per_s"], row["seconds"],
-                                                     each.asked_per_s, each.events_per_s,
-                                                     bool(each.options.get("poisson")))
+            row["kept_per_s"] = law.kept_per_s(row["echoes_per_s"], row["seconds"],
+                                               each.asked_per_s, each.events_per_s,
+                                               bool(each.options.get("poisson")))
         figures = target.figures()
         echoed = echoes(before, figures, row)
         row.update(server_memory_bytes=watch.memory_bytes,
@@ -198,7 +246,7 @@ class Sweep:
         with self._start(CALIBRATION_WORKERS) as large:
             for each in loads:
                 row = self._measure(large, each)
-                rows = [{**row, "failed": not row["ok"]}]
-                law = recommend.little(rows, each.options["messages"], "p50")
-                most = max(most, law.workers if law else 1)
-        return recommend.sizes_beyond(default_workers(), most)
+                rows = [{**row, "runs": 1, "failed": not row["ok"]}]
+                found = law.little(rows, each.options["messages"], "p50")
+                most = max(most, found.workers if found else 1)
+        return law.sizes_beyond(default_workers(), most)

@@ -348,6 +348,19 @@ class Slow(EchoServer):
         return data
 
 
+class Uneven(Slow):
+    """As Slow, but so many times as slow for every tenth message."""
+
+    def __init__(self, delay_s, times):
+        super().__init__(delay_s=delay_s)
+        self.times = times
+
+    def answer(self, stream, data):
+        if stream.received // len(data) % 10 == 9:
+            time.sleep((self.times - 1) * self.delay_s)
+        return super().answer(stream, data)
+
+
 class StoppingOften(EchoServer):
     """Answers nobody for so many seconds of each period, counted from the first byte."""
 

@@ -68,11 +68,37 @@ def assert_consistent(tmp_path, done):
 def test_a_sweep_writes_what_it_says(tmp_path):
     done = tune_enough(tmp_path, *QUICK)
     found = assert_consistent(tmp_path, done)
-    assert [run["workers"] for run in found["runs"]] == [1, 2]
+    assert sorted(run["workers"] for run in found["runs"]) == [1, 2]
     assert "round 1 of 1 done" in done.stderr
     svg = (tmp_path / "out" / "tune.svg").read_text(encoding="utf-8")
     assert "Throughput" in svg and "5 x 64 B" in svg
     assert (tmp_path / "out" / "tune.png").read_bytes().startswith(b"\x89PNG")
+
+
+@needs_echoload
+def test_it_goes_on_until_it_is_sure_or_its_time_is_over(tmp_path):
+    done = tune_enough(tmp_path, "--workers", "1,2", "--load", "5x64+20", "--limit", "8",
+                       "--warmup", "0.05", "--seed", "7")
+    found = assert_consistent(tmp_path, done)
+    advice = found["recommendation"]["all"]
+    assert re.search(r"^round 1 done, 0:\d\d of at most 0:08: nothing is sure before 5 rounds$",
+                     done.stderr, re.MULTILINE), done.stderr
+    assert found["rounds"] == max(run["round"] for run in found["runs"])
+    assert ("This is sure after" in " ".join(done.stdout.split())) == advice["sure"]
+    assert ("For a surer answer" in done.stdout) == (not advice["sure"])
+    assert found["seed"] == 7 and found["loads"][0]["options"]["idle"] == 20
+
+
+@needs_echoload
+def test_a_size_that_keeps_failing_is_left_out_after_two_runs(tmp_path):
+    done = tune(tmp_path, "-o", "pool.worker_connections=1", "--workers", "1,4", "--load", "3x64",
+                "--limit", "20", "--duration", "0.2", "--warmup", "0.05", "-o",
+                "timeouts.queue=0.6")
+    found = json.loads((tmp_path / "out" / "tune.json").read_text(encoding="utf-8"))
+    failed = [run for run in found["runs"] if run["workers"] == 1]
+    assert done.returncode == 1 and 1 <= len(failed) <= 2 and not any(
+        run["ok"] for run in failed)
+    assert found["recommendation"]["all"]["workers"] == 4
 
 
 @needs_echoload
@@ -90,7 +116,8 @@ def test_without_gnuplot_it_says_so_and_leaves_the_plots_out(tmp_path, monkeypat
 def test_live_resizes_one_server_by_reload(tmp_path):
     done = tune_enough(tmp_path, *QUICK, "--live", "--rounds", "2", "-o", "log.level=warning")
     found = assert_consistent(tmp_path, done)
-    assert [run["workers"] for run in found["runs"]] == [1, 2, 2, 1]
+    assert [sorted(run["workers"] for run in found["runs"] if run["round"] == number)
+            for number in (1, 2)] == [[1, 2], [1, 2]]
     assert found["live"]
 
 
@@ -183,6 +210,8 @@ def test_a_missing_program_is_told(tmp_path):
       for size in ("64K", "1m", "0", "64-1", "99M", "64k-1", "64-", "1-2-3")),
     (("--load", "5x64K"), "CONNECTIONSxSIZE"),
     (("--load", "9999999x64"), "up to 1000000x16M"),
+    (("--load", "5x64+"), "8x64+500"),
+    (("--limit", "0"), "from 1 to 3600"),
 ])
 def test_wrong_usage_is_told(tmp_path, arguments, word):
     done = tune(tmp_path, *arguments)
@@ -191,7 +220,8 @@ def test_wrong_usage_is_told(tmp_path, arguments, word):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--sizes", "1,64k,16M,64-1k"), ("--warmup", "0"), ("--load", "1000000x16M")])
+    ("--sizes", "1,64k,16M,64-1k"), ("--warmup", "0"), ("--load", "1000000x16M"),
+    ("--load", "5x64k+100,8x1"), ("--limit", "5"), ("--seed", "0")])
 def test_what_echoload_takes_is_taken(tmp_path, arguments):
     done = tune(tmp_path, *arguments, build=tmp_path)
     assert done.returncode == 1 and "is not there" in done.stderr, done.stderr
