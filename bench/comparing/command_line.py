@@ -44,10 +44,11 @@ examples:
       a first look in a minute: one round, one worker for each CPU; too short to rank anything
 
 how to read the tables:
-  +-             half of the distance between the lowest and the highest round; servers that are
-                 nearer to each other than this are equally fast
   of best        the figure divided by the best of its column: at most 1 for throughput, at least 1
                  for latency, CPU and memory
+  surely         where that ratio is, in 95 of 100 such comparisons, from pairs of runs of the same
+                 rounds; servers whose interval holds 1 cannot be told apart from the best
+  +-             half of the distance between the lowest and the highest round
   p50 to p99.9   of a message. A server that answers sooner is also asked sooner, so read them
                  together with the throughput
   memory         resident (Pss) of all its processes, the highest that was seen

@@ -7,11 +7,14 @@ is what summarize() makes of all rounds of one server under one load.
 
 from typing import NamedTuple
 
-from common import rounds, table
+from common import pairs, rounds, table
 from comparing.loads import LOADS, TARGETS
 from comparing.peers import OWN
 
 LOOPS = ("epoll", "uv")
+# How often the true ratio of two servers may be beyond an interval on one side.
+ERROR = 0.025
+ROUNDING = 1e-9
 
 
 class Measure(NamedTuple):
@@ -39,7 +42,8 @@ FAILURES = ("refused", "reset", "timed_out", "short", "other")
 def summarize(rows):
     """One summary for each load and server, with KEY_ratio to the best of its load.
 
-    A server that failed in any round is not the best of anything.
+    A server that failed in any round is not the best of anything. For throughput there is also the
+    interval of the ratio, from pairs of the same rounds: echoes_per_s_ratio_low and _high.
     """
     for row in rows:
         if "error" not in row:
@@ -48,7 +52,25 @@ def summarize(rows):
     for measure in MEASURES:
         for load in {summary["load"] for summary in summaries}:
             _add_ratios([s for s in summaries if s["load"] == load], measure)
+    for summary in summaries:
+        _add_interval(summary, summaries, rows)
     return summaries
+
+
+def paired(rows, key, one, other):
+    """The pairs.Ratio of a figure of two (load, peer); None without a common round."""
+    found = [pairs.logs([row for row in rows if (row["load"], row["peer"]) == which],
+                        lambda row: row.get(key)) for which in (one, other)]
+    return pairs.ratio(*found, ERROR)
+
+
+def _add_interval(summary, summaries, rows):
+    best = max((s for s in summaries if s["load"] == summary["load"] and not s["failed"]),
+               key=lambda s: s.get("echoes_per_s") or 0, default=None)
+    found = best and best is not summary and paired(
+        rows, "echoes_per_s", *((s["load"], s["peer"]) for s in (summary, best)))
+    if found and found.pairs >= pairs.FEW:
+        summary.update(echoes_per_s_ratio_low=found.low, echoes_per_s_ratio_high=found.high)
 
 
 def _add_ratios(summaries, measure):
@@ -78,10 +100,11 @@ def _standard(target, summaries):
     return None if found.get("failed") else found.get(target.value), OWN
 
 
-def judge(summaries):
+def judge(summaries, rows):
     """The targets as rows: load, value, against, whose, wanted, ratio, reached (None: not run).
 
-    Only those whose load was run.
+    Only those whose load was run. The ratio is the mean of pairs of the same rounds; with enough of
+    them there are low and high, its interval, and sure: the interval does not hold what is wanted.
     """
     found = []
     ran = {summary["load"] for summary in summaries}
@@ -89,15 +112,27 @@ def judge(summaries):
         if target.load not in ran:
             continue
         own = _find(summaries, target.load, OWN)
-        value = own.get(target.value)
         standard, whose = _standard(target, summaries)
-        ratio = value / standard if value and standard else None
+        other = (target.load if target.against in ("peers", "loops") else target.against, whose)
+        pair = paired(rows, target.value, (target.load, OWN), other) if standard else None
+        ratio = pair.times if pair and not own.get("failed") else None
         least = target.at_most is None
         wanted = target.at_least if least else target.at_most
         found.append({"load": target.load, "value": target.value, "against": target.against,
                       "whose": whose, "least": least, "wanted": wanted, "ratio": ratio,
-                      "reached": _reached(own, ratio, wanted, least)})
+                      "reached": _reached(own, ratio, wanted, least), **_interval(pair, wanted)})
     return found
+
+
+def _interval(pair, wanted):
+    if pair is None or pair.pairs < pairs.FEW:
+        return {"low": None, "high": None, "sure": False}
+    return {"low": pair.low, "high": pair.high,
+            "sure": pair.surely_below(wanted) or pair.surely_above(wanted)}
+
+
+def _interval_text(low, high):
+    return None if low is None else f"{low:.2f} to {high:.2f}"
 
 
 def _reached(own, ratio, wanted, least):
@@ -106,7 +141,8 @@ def _reached(own, ratio, wanted, least):
         return False
     if ratio is None:
         return None
-    return ratio >= wanted if least else ratio <= wanted
+    # Logarithms and back are not exact.
+    return ratio >= wanted - ROUNDING if least else ratio <= wanted + ROUNDING
 
 
 def _ratio(value):
@@ -121,6 +157,7 @@ def _columns(with_workers):
         columns.append(table.Column(measure.key, measure.title, measure.show))
         columns.append(table.Column(f"{measure.key}_ratio", "of\nbest", _ratio))
         if measure.key == "echoes_per_s":
+            columns.append(table.Column("pairs", "surely\nof best", left=True))
             columns.append(table.Column("spread", "+-", table.percent))
     columns += [table.Column("errors_wrong_high", "wrong\nbytes", table.whole),
                 table.Column("starved_high", "star-\nved", table.whole),
@@ -148,6 +185,8 @@ def load_table(load, peers, summaries):
         summary = _find(summaries, load.key, peer.key)
         note = f"not run: {reason}" if reason else _note(summary)
         lines.append({**summary, "name": peer.name, "note": note,
+                      "pairs": _interval_text(summary.get("echoes_per_s_ratio_low"),
+                                              summary.get("echoes_per_s_ratio_high")),
                       "spread": rounds.spread_percent(summary, "echoes_per_s")})
     return table.render(_columns(any(line.get("workers") for line in lines)), lines)
 
@@ -165,11 +204,13 @@ def target_table(judgements, peers):
         lines.append({
             "load": titles[judged["load"]], "value": values[judged["value"]], "whose": whose,
             "wanted": f"{'at least' if judged['least'] else 'at most'} {judged['wanted']:.2f}",
-            "ratio": judged["ratio"],
-            "reached": {True: "yes", False: "NO", None: "not measured"}[judged["reached"]]})
+            "ratio": judged["ratio"], "pairs": _interval_text(judged["low"], judged["high"]),
+            "reached": {True: "yes", False: "NO", None: "not measured"}[judged["reached"]]
+            + (", not sure" if judged["low"] and not judged["sure"] else "")})
     return table.render([table.Column("load", "echopool at", left=True),
                          table.Column("value", "figure", left=True),
                          table.Column("whose", "against the best", left=True),
                          table.Column("wanted", "wanted", left=True),
                          table.Column("ratio", "ratio", "{:.3f}".format),
+                         table.Column("pairs", "surely", left=True),
                          table.Column("reached", "reached", left=True)], lines)

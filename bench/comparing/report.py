@@ -26,7 +26,7 @@ class Report:
     def __init__(self, done):
         self.done = done
         self.medians = comparison.summarize(done.rows)
-        self.targets = comparison.judge(self.medians)
+        self.targets = comparison.judge(self.medians, done.rows)
         self.command = shlex.join(["bench/compare.py", *sys.argv[1:]])
         self.remarks = list(done.remarks)
 
