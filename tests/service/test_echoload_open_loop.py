@@ -102,10 +102,11 @@ def test_a_stall_is_one_slow_message_in_the_closed_loop(tmp_path):
 def test_arrivals_are_new_connections_on_a_schedule(echopool):
     # There is always one that is free.
     report = measure_well(echopool.address, "-a", 400, "-c", 300, duration=0.5, warmup=0.1)
-    # A generator that was held up across the end tells what it did not send.
-    sent = round(200 * report["schedule"]["sent_share"])
-    assert report["latency_us"]["count"] == report["connect_us"]["count"] == sent > 0
-    assert report["opened"] >= sent and report["options"]["messages"] == 1
+    # A generator that was held up across the end tells what it did not send in time.
+    count = report["latency_us"]["count"]
+    assert round(200 * report["schedule"]["sent_share"]) <= count <= 200
+    assert report["connect_us"]["count"] == count
+    assert report["opened"] >= count > 0 and report["options"]["messages"] == 1
     assert report["echoes"] <= report["opened"]
     assert report["opened_per_s"] * report["seconds"] < report["opened"] + 0.5
     assert report["fairness"] is None
