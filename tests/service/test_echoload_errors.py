@@ -24,7 +24,8 @@ def test_where_nobody_listens_it_does_not_meet_itself(address, options):
     outcome = outcome_of(run("-j", "-", "-c", 1, "-d", 0.15, "-w", 0, *options, address,
                              wrapper=network))
     assert outcome.status == 1 and outcome.report["echoes"] == outcome.report["opened"] == 0
-    assert set(outcome.errors) == {"refused"}
+    # Where the port is still in use by the last try, there is none.
+    assert "refused" in outcome.errors and set(outcome.errors) <= {"refused", "other"}
 
 
 def test_one_wrong_byte_in_a_million_is_counted_and_the_first_is_told():

@@ -53,8 +53,8 @@ def test_a_generator_that_reads_slowly_is_told_by_every_figure(start, tmp_path, 
 def test_a_generator_that_sends_slowly_is_told(start, tmp_path, loop):
     address = start({"pool.workers": 1}).address
     for report in slowed(address, tmp_path, "SLOW_SEND", loop):
-        if (report["latency_us"]["mean"] - report["undelayed_us"]["mean"] > 0.9 * SLOW_US
-                and report["disturbed"]):
+        # Half of them are answered sooner than the call would take.
+        if report["undelayed_us"]["p50"] < 0.9 * SLOW_US and report["disturbed"]:
             return
     raise AssertionError(report)
 
@@ -149,7 +149,7 @@ def test_an_independent_client_gets_the_same_figures():
     """
     lowest = [{"p50": 1e9, "p99": 1e9}, {"p50": 1e9, "p99": 1e9}]
     with Uneven(delay_s=0.01, times=6) as server:
-        for _ in range(12):
+        for _ in range(40):
             own = measure_well(server.address, "-c", 1, duration=0.5)["latency_us"]
             for low, figures in zip(lowest, (own, plain_client(server.address, 30))):
                 low.update({key: min(low[key], figures[key]) for key in low})

@@ -84,6 +84,9 @@ def test_it_goes_on_until_it_is_sure_or_its_time_is_over(tmp_path):
     assert re.search(r"^round 1 done, 0:\d\d of at most 0:08: nothing is sure before 5 rounds$",
                      done.stderr, re.MULTILINE), done.stderr
     assert found["rounds"] == max(run["round"] for run in found["runs"])
+    last_s = int(re.findall(r"^round .* done, 0:0(\d) of", done.stderr, re.MULTILINE)[-1])
+    # There was no time for another round as long as the longest.
+    assert advice["sure"] or last_s * (1 + 3 / found["rounds"]) >= 7
     assert ("This is sure after" in " ".join(done.stdout.split())) == advice["sure"]
     assert ("For a surer answer" in done.stdout) == (not advice["sure"])
     assert found["seed"] == 7 and found["loads"][0]["options"]["idle"] == 20
