@@ -207,10 +207,11 @@ def test_echopool_beside_an_epoll_loop(tmp_path):
     for duration in (0.2, 1, 5):
         done = compare("--build", BUILD, "--peers", "epoll", "--loads", "50,8x64k", *SHORT[:2],
                        "--duration", duration, "--warmup", 0.05, "--workers", 1, "--output", output)
-        assert done.returncode == 0, done.stdout + done.stderr
-        # A busy machine may leave no answer in the measured time.
-        if all(row["echoes"] for row in json.loads((output / "compare.json").read_text())["runs"]):
+        # A busy machine may leave no answer in the measured time, or no CPU time that is seen.
+        runs = json.loads((output / "compare.json").read_text())["runs"]
+        if all(row["echoes"] and row["cpu_server_us_per_echo"] for row in runs):
             break
+    assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^echopool +1 +[\d,]+ ", done.stdout, re.MULTILINE)
     assert re.search(r"^epoll loop +- +[\d,]+ ", done.stdout, re.MULTILINE)
     text = (output / "compare.txt").read_text()
