@@ -3,7 +3,7 @@
  *
  * First comes everything that can fail, each step undone if a later one fails: listeners bound
  * beside the old ones, room in the queue, new workers, the access lists. Then comes what cannot
- * fail.
+ * fail, and only then may clients come to a new listener: closing it again would reset them.
  */
 #include "echopool/control/apply.h"
 
@@ -105,6 +105,7 @@ static void commit(struct parts *p, const struct change *c)
 	*c->settings = (struct settings){0};
 	p->listeners = c->listeners;
 	p->share = c->share;
+	listeners_admit(&p->listeners, &old);
 
 	parts_tune(&p->tuning, p->settings);
 	/* Those that stay must not look full while they take over from those that leave. */

@@ -13,9 +13,11 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "echopool/base/log.h"
+#include "echopool/net/newcomers.h"
 
 /* Of Linux 5.14, which the C library may not know. */
 #ifndef SO_BUF_LOCK
@@ -79,7 +81,7 @@ bool listener_tune(int fd, const struct settings *s)
 }
 
 /* Returns a listening socket, or -1 with errno set and *step naming what failed. */
-int listener_open(const union address *a, const struct settings *s, bool share_port,
+int listener_open(const union address *a, const struct settings *s, bool share_port, bool closed,
 		  const char **step)
 {
 	int fd, error;
@@ -101,6 +103,9 @@ int listener_open(const union address *a, const struct settings *s, bool share_p
 	*step = "cannot bind";
 	if (bind(fd, &a->any, address_length(a)) != 0)
 		goto failed;
+	/* Where the kernel lacks it, clients of a listener that is closed again are reset. */
+	if (closed && !newcomers_ignore(fd))
+		log_warning("cannot keep clients from a new listener: %s", strerror(errno));
 	*step = "cannot listen on";
 	if (listen(fd, (int)s->listen.backlog) != 0)
 		goto failed;

@@ -11,6 +11,7 @@
 
 #include "echopool/base/log.h"
 #include "echopool/net/listener.h"
+#include "echopool/net/newcomers.h"
 
 /* How often a port is chosen anew when another address turns out to have it in use. */
 #define FREE_PORT_ATTEMPTS 32
@@ -35,6 +36,11 @@ struct opening {
 	const struct listeners *now; /* those that may stay; empty at start */
 	uint16_t port;               /* 0: a free one */
 };
+
+static bool is_reload(const struct opening *o)
+{
+	return o->now->count > 0;
+}
 
 /* Whether the settings name this address and port. */
 static bool is_wanted(const struct opening *o, const union address *a)
@@ -101,7 +107,7 @@ static int open_shared(const struct listeners *l, const struct opening *o, const
 	share_ports(o->now, true);
 	share_ports(l, true);
 	alone = keep_others_out(a);
-	fd = alone ? listener_open(a, o->settings, true, step) : -1;
+	fd = alone ? listener_open(a, o->settings, true, is_reload(o), step) : -1;
 	error = errno;
 	alone = alone && (fd < 0 || keep_others_out(a));
 	share_ports(o->now, false);
@@ -124,7 +130,7 @@ static int open_shared(const struct listeners *l, const struct opening *o, const
 static int open_beside(const struct listeners *l, const struct opening *o, const union address *a,
 		       const char **step)
 {
-	const int fd = listener_open(a, o->settings, false, step);
+	const int fd = listener_open(a, o->settings, false, is_reload(o), step);
 	const int error = errno;
 
 	if (fd < 0 && error == EADDRINUSE && ours_is_in_the_way(o, a))
@@ -241,6 +247,13 @@ bool listeners_change(const struct listeners *now, struct listeners *next, const
 		o.port = address_port(&now->items[0].address);
 	listener_warn_of_cuts(s);
 	return open_set(next, &o);
+}
+
+void listeners_admit(const struct listeners *next, const struct listeners *now)
+{
+	for (unsigned int i = 0; i < next->count; i++)
+		if (!listeners_have(now, next->items[i].fd))
+			newcomers_release(next->items[i].fd);
 }
 
 bool listeners_have(const struct listeners *l, int fd)

@@ -1,6 +1,6 @@
 /*
- * Clients whose handshake has begun at a listener that is about to close; see the header. The
- * acceptor's thread.
+ * Clients that closing a listener would reset; see the header. The acceptor's thread and the main
+ * thread.
  *
  * The kernel gives the listener's filter each segment from the TCP header on, for IPv4 and IPv6
  * alike, and the last one of a handshake too. So a filter that drops SYN lets those that have begun
@@ -39,7 +39,7 @@ void newcomers_release(int fd)
 {
 	const int unused = 0;
 
-	/* One that was accepted before has no filter, and needs none taken away. */
+	/* What has no filter needs none taken away: an error says just that. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
 }
 

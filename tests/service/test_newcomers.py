@@ -2,6 +2,7 @@
 
 import collections
 import ctypes
+import resource
 import select
 import signal
 import socket
@@ -88,6 +89,26 @@ def test_nobody_is_reset_by_a_change_of_listeners(start, family):
     for i in range(20):
         churn.wait_served(4)
         server.reload(on(narrow if i % 2 else wide))
+    churn.wait_served()
+    assert set(churn.finish()) == {"served"}
+
+
+# What a reload is refused for: by the system as it binds another address, and after that.
+REFUSED = {"address": ["192.0.2.1"], "descriptors": []}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_nobody_is_reset_by_a_change_of_listeners_that_is_refused(start, why):
+    """Clients of the wide address would come to the narrow one as soon as it listens."""
+    narrow, wide = OVERLAPS["ipv4"]
+    server = start(on(wide), wrapper=unshared("--net", NETWORK))
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (256, 256))
+    churn = Churn(server.pid, (narrow, PORT))
+    workers = {"pool.workers": 256} if why == "descriptors" else {}
+    for _ in range(40):
+        churn.wait_served(4)
+        lines = server.reload(on(narrow, *REFUSED[why]) | workers)
+        assert "the settings stay as they are" in lines[-2], lines
     churn.wait_served()
     assert set(churn.finish()) == {"served"}
 

@@ -17,9 +17,10 @@ bool listener_tune(int fd, const struct settings *s);
 
 /*
  * Returns a listening socket, which the caller closes, or -1 with errno set and *step naming what
- * failed. share_port: it may be bound beside another of this user that allows the same.
+ * failed. share_port: it may be bound beside another of this user that allows the same. closed:
+ * nobody can connect to it before newcomers_release().
  */
-int listener_open(const union address *a, const struct settings *s, bool share_port,
+int listener_open(const union address *a, const struct settings *s, bool share_port, bool closed,
 		  const char **step);
 
 /*

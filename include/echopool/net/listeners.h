@@ -40,12 +40,15 @@ void listeners_close(struct listeners *l);
 
 /*
  * Makes next the listeners for other settings: a socket of now that is already bound to what is
- * wanted is in both, the others of next are new. port_stays keeps the port of now where the
- * settings say 0. Returns false, with nothing changed, when one cannot be had; the log has said
- * which and why.
+ * wanted is in both, the others of next are new, and nobody can connect to them before
+ * listeners_admit(). port_stays keeps the port of now where the settings say 0. Returns false, with
+ * nothing changed, when one cannot be had; the log has said which and why.
  */
 bool listeners_change(const struct listeners *now, struct listeners *next, const struct settings *s,
 		      bool port_stays);
+
+/* Lets clients come to those of next that are not in now. */
+void listeners_admit(const struct listeners *next, const struct listeners *now);
 
 /* Whether this socket is among them. */
 bool listeners_have(const struct listeners *l, int fd);
