@@ -66,16 +66,16 @@ static void limit_child(void)
  * In the child, which is alone with a copy of the server's memory: only what a signal handler may
  * call. The server's sockets are closed first, so that a child that hangs in exec(2) keeps no
  * client and no port. Signals stay blocked: those that the server acts on often go to its whole
- * group. The program opens its standard input itself.
+ * group. Its standard input is open, if not to be read: the program needs no /dev/null for it.
  */
 static _Noreturn void become_reader(char *const arguments[], int out, int err)
 {
 	int error;
 
 	/* Without its outputs it must not write: they would go to the server's log. */
-	if (dup2(err, STDERR_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
+	if (dup2(err, STDERR_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
+	    dup2(out, STDIN_FILENO) < 0)
 		_exit(EXIT_NO_PROGRAM);
-	close(STDIN_FILENO); /* nothing was read from it */
 	/* An older kernel lacks it; exec(2) closes them too. */
 	(void)syscall(SYS_close_range, STDERR_FILENO + 1U, ~0U, 0U);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);

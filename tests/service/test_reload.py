@@ -692,10 +692,19 @@ def test_without_proc_the_reload_is_refused_with_the_reason(start):
     assert server.limits["workers"] == 1 and reloads(server) == (0, 1)
 
 
+@needs_root
+@needs_plain_build
+def test_a_reload_needs_no_dev(start):
+    """As in a root directory of its own, where somebody forgot it."""
+    server = start({"pool.workers": 1}, wrapper=unshared("--mount", "mount -t tmpfs tmpfs /dev"))
+    server.reload({"pool.workers": 2})
+    assert server.limits["workers"] == 2 and reloads(server) == (1, 0)
+
+
 @pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0",
                                   "/proc/thread-self/fd/0"])
 def test_a_file_that_was_a_descriptor_is_not_read_again_and_said_so(start, path):
-    """The child's standard input is /dev/null."""
+    """The child's standard input is another."""
     server = start({"pool.workers": 1}, wrapper=exec_wrapper(
         f"os.dup2(os.open(sys.argv[3], os.O_RDONLY), 0); sys.argv[3] = '{path}'"))
     client = served(server)
