@@ -15,6 +15,7 @@ with two failed runs (a wrong byte, a failed connection) is never recommended.
 """
 
 import math
+import statistics
 from typing import NamedTuple
 
 from common import pairs, rounds
@@ -190,14 +191,17 @@ def sureness(runs):
 def undisturbed(runs):
     """The runs without the rounds that others, or the generator, disturbed more than is usual here.
 
-    "disturbance" of a run: the share of the CPUs or of the time that was lost to that.
+    "disturbance" of a run: the share of the CPUs or of the time that was lost to that. Usual is the
+    median of the same size and load.
     """
-    by_round = {}
+    cells, by_round = {}, {}
     for run in runs:
-        by_round.setdefault(run["round"], []).append(run.get("disturbance") or 0)
-    means = {number: sum(mine) / len(mine) for number, mine in by_round.items()}
-    usual = sorted(means.values())[(len(means) - 1) // 2] if means else 0
-    return [run for run in runs if means[run["round"]] <= usual + DISTURBED]
+        cells.setdefault((run["workers"], run["load"]), []).append(run.get("disturbance") or 0)
+    usual = {cell: statistics.median_low(found) for cell, found in cells.items()}
+    for run in runs:
+        more = (run.get("disturbance") or 0) - usual[run["workers"], run["load"]]
+        by_round.setdefault(run["round"], []).append(more)
+    return [run for run in runs if statistics.fmean(by_round[run["round"]]) <= DISTURBED]
 
 
 def votes(runs, cells):

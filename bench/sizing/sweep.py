@@ -159,7 +159,7 @@ class Sweep:
                 number += 1
                 begin = time.monotonic()
                 self._round(number, cells, one, progress)
-                each_s = max(each_s, (time.monotonic() - begin) / len(cells))
+                each_s = (time.monotonic() - begin) / len(cells)
                 if until_sure:
                     cells = self._left(number, cells)
                     progress.end_round(number, recommend.sureness(self.counted()))
