@@ -61,12 +61,13 @@ static void log_counts(const char *whose, uint64_t connections, const struct wor
 {
 	log_info("%s=%" PRIu64 " taken=%" PRIu64 " closed=%" PRIu64 " client=%" PRIu64
 		 " reset=%" PRIu64 " error=%" PRIu64 " idle=%" PRIu64 " idle_when_full=%" PRIu64
-		 " write_timeout=%" PRIu64 " drain=%" PRIu64 " handed_in=%" PRIu64
-		 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
+		 " crowded=%" PRIu64 " write_timeout=%" PRIu64 " drain=%" PRIu64
+		 " handed_in=%" PRIu64 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
 		 whose, connections, stat_get(&w->taken), all_ended(w),
 		 stat_get(&w->ended[CONN_END_CLIENT]), stat_get(&w->ended[CONN_END_RESET]),
 		 stat_get(&w->ended[CONN_END_ERROR]), stat_get(&w->ended[CONN_END_IDLE]),
-		 stat_get(&w->ended[CONN_END_IDLE_WHEN_FULL]), stat_get(&w->ended[CONN_END_WRITE]),
+		 stat_get(&w->ended[CONN_END_IDLE_WHEN_FULL]),
+		 stat_get(&w->ended[CONN_END_CROWDED]), stat_get(&w->ended[CONN_END_WRITE]),
 		 stat_get(&w->ended[CONN_END_DRAIN]), stat_get(&w->handed_in),
 		 stat_get(&w->received_bytes), stat_get(&w->sent_bytes));
 }
@@ -99,10 +100,10 @@ static void log_queue(struct report *r, const struct parts *p)
 	r->earlier = sum;
 	log_info("queue waiting=%" PRIu32 " accepted=%" PRIu64 " refused=%" PRIu64
 		 " rejected=%" PRIu64 " expired=%" PRIu64 " failed=%" PRIu64 " denied=%" PRIu64
-		 " too_many=%" PRIu64 " no_memory=%" PRIu64 " wait_us_p50=%" PRIu64
-		 " wait_us_p99=%" PRIu64 " wait_us_max=%" PRIu64,
+		 " too_many=%" PRIu64 " no_memory=%" PRIu64 " crowded=%" PRIu64
+		 " wait_us_p50=%" PRIu64 " wait_us_p99=%" PRIu64 " wait_us_max=%" PRIu64,
 		 q.waiting, q.pushed, f.refused, f.rejected, f.expired, f.failed, f.denied,
-		 f.too_many, f.no_memory, wait_totals_quantile(&waits, 0.50),
+		 f.too_many, f.no_memory, f.crowded, wait_totals_quantile(&waits, 0.50),
 		 wait_totals_quantile(&waits, 0.99), wait_totals_quantile(&waits, 1.0));
 }
 

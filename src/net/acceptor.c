@@ -5,8 +5,8 @@
  *
  * It sleeps in poll(2) over the listeners and its bell. With queue_full = "wait" it waits for room
  * in the queue before it accepts, so that a full server leaves newcomers in the kernel's backlog
- * and holds no descriptor in its hand. What each error of accept4(2) asks for is decided in one
- * place, accept_judge().
+ * and holds no descriptor in its hand; except while others may be crowded out (admission.c). What
+ * each error of accept4(2) asks for is decided in one place, accept_judge().
  */
 #include "echopool/net/acceptor.h"
 
@@ -102,7 +102,10 @@ static uint32_t may_accept(struct acceptor *a)
 {
 	uint32_t room = ACCEPTS_PER_TURN;
 
-	if (a->options.queue_full == QUEUE_FULL_WAIT)
+	/* While others may be crowded out, it must see who comes. */
+	a->asked = a->options.queue_full == QUEUE_FULL_WAIT &&
+		   !(queue_is_saturated(a->options.queue) && access_may_crowd(a->options.access));
+	if (a->asked)
 		room = queue_wait_for_room(a->options.queue, acceptor_expire(a));
 	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
 }
@@ -341,8 +344,7 @@ void acceptor_free(struct acceptor *a)
 	struct arrival arrival;
 
 	while (queue_take_back(a->options.queue, &arrival)) {
-		access_release(a->options.access, &arrival.counted);
-		acceptor_turn_away(a, &arrival, conn_end_name(CONN_END_DRAIN));
+		acceptor_let_go(a, &arrival, conn_end_name(CONN_END_DRAIN));
 	}
 	bell_close(&a->bell);
 	condition_destroy(&a->changed);
@@ -362,6 +364,7 @@ struct acceptor_figures acceptor_figures(const struct acceptor *a)
 		.too_many = stat_get(&a->refused[ACCESS_TOO_MANY]),
 		.no_memory = stat_get(&a->refused[ACCESS_NO_MEMORY]),
 		.rejected = stat_get(&a->rejected),
+		.crowded = stat_get(&a->crowded),
 		.expired = stat_get(&a->expired),
 		.failed = stat_get(&a->failed),
 	};

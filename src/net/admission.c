@@ -2,6 +2,14 @@
  * What becomes of an accepted connection: it is admitted and pushed, or turned away; and it is
  * closed when it has waited for too long. The acceptor's thread; once that has ended, the main
  * thread.
+ *
+ * While no worker has room, nobody may keep the others out who has more than they. A newcomer is
+ * light if its address, with all that wait, has fewer than workers hold of the address of which
+ * they hold most; for it room is made (timeouts.c). Those with fewest go first, so that nobody for
+ * whom no room can be made stands before another, and those that are not light go last; where the
+ * queue is full the last one has to go. If several addresses have connections and one of them two
+ * or more, the acceptor goes on accepting while the queue is full: a light newcomer must not stand
+ * behind the others in the kernel's backlog. Who is not light is turned away then.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,6 +29,37 @@ void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char 
 	arrival->fd = -1;
 	if (a->options.log_connections)
 		conn_log_closed(&arrival->peer, 0, 0, arrival->accepted_ns, reason, 0);
+}
+
+/* Closes an admitted connection that no worker has taken. */
+void acceptor_let_go(struct acceptor *a, struct arrival *arrival, const char *reason)
+{
+	access_release(a->options.access, &arrival->counted, false);
+	acceptor_turn_away(a, arrival, reason);
+}
+
+/* Closes what the full queue has no place for. */
+static void exclude(struct acceptor *a, struct arrival *arrival)
+{
+	const bool rejects = a->options.queue_full == QUEUE_FULL_REJECT;
+
+	stat_add(rejects ? &a->rejected : &a->crowded, 1);
+	acceptor_let_go(a, arrival, rejects ? "queue-full" : conn_end_name(CONN_END_CROWDED));
+}
+
+static bool push(struct acceptor *a, struct arrival *arrival)
+{
+	struct queue *q = a->options.queue;
+	struct arrival displaced;
+	bool pushed;
+
+	arrival->weight = queue_is_saturated(q) && !a->sweeping
+				  ? access_weight(a->options.access, &arrival->counted)
+				  : ACCESS_NOT_LIGHT;
+	pushed = queue_push(q, arrival, a->asked || a->sweeping, &displaced);
+	if (displaced.fd >= 0)
+		exclude(a, &displaced);
+	return pushed;
 }
 
 static void log_accepted(const struct arrival *arrival)
@@ -45,7 +84,6 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 		[ACCESS_TOO_MANY] = "too-many-of-its-address",
 		[ACCESS_NO_MEMORY] = "no-memory",
 	};
-	const bool asked = a->sweeping || a->options.queue_full == QUEUE_FULL_WAIT;
 	enum access_verdict v;
 
 	if (a->options.log_connections)
@@ -54,10 +92,8 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 	if (v != ACCESS_ADMITTED) {
 		stat_add(&a->refused[v], 1);
 		acceptor_turn_away(a, arrival, reasons[v]);
-	} else if (!queue_push(a->options.queue, arrival, asked)) {
-		stat_add(&a->rejected, 1);
-		access_release(a->options.access, &arrival->counted);
-		acceptor_turn_away(a, arrival, "queue-full");
+	} else if (!push(a, arrival)) {
+		exclude(a, arrival);
 	}
 }
 
@@ -69,8 +105,7 @@ uint64_t acceptor_expire(struct acceptor *a)
 	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
 			    &deadline_ns)) {
 		stat_add(&a->expired, 1);
-		access_release(a->options.access, &arrival.counted);
-		acceptor_turn_away(a, &arrival, "queue-timeout");
+		acceptor_let_go(a, &arrival, "queue-timeout");
 	}
 	return deadline_ns;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "echopool/base/clock.h"
 #include "echopool/base/thread.h"
 
 /* The first bits of an address. */
@@ -32,7 +33,13 @@ struct access {
 	unsigned int prefix_ipv4; /* bits */
 	unsigned int prefix_ipv6;
 	struct address_counts counts;
+	struct address_key heaviest; /* of which workers held most at heaviest_ns */
+	uint32_t heaviest_held;
+	uint64_t heaviest_ns;
 };
+
+/* How long it is gone by who was the heaviest. */
+#define HEAVIEST_NS (10 * NS_PER_MS)
 
 static bool is_ipv4(const struct address_key *k)
 {
@@ -158,6 +165,14 @@ static struct address_key counted_as(const struct access *a, const struct addres
 						: a->prefix_ipv6);
 }
 
+static uint32_t connections_of(struct access *a, const struct address_key *counted)
+	REQUIRES(a->lock)
+{
+	const struct address_count *c = address_counts_get(&a->counts, counted);
+
+	return c ? c->connections : 0;
+}
+
 static enum access_verdict judge(struct access *a, const union address *peer,
 				 struct address_key *counted) REQUIRES(a->lock)
 {
@@ -166,9 +181,12 @@ static enum access_verdict judge(struct access *a, const union address *peer,
 	if (!rules_match(&a->allow, &k) || rules_match(&a->deny, &k))
 		return ACCESS_DENIED;
 	*counted = counted_as(a, &k);
-	if (address_counts_get(&a->counts, counted) >= most_of(a, peer))
+	if (connections_of(a, counted) >= most_of(a, peer))
 		return ACCESS_TOO_MANY;
-	return address_counts_add(&a->counts, counted) ? ACCESS_ADMITTED : ACCESS_NO_MEMORY;
+	if (!address_counts_add(&a->counts, counted))
+		return ACCESS_NO_MEMORY;
+	address_counts_get(&a->counts, counted)->waiting++;
+	return ACCESS_ADMITTED;
 }
 
 enum access_verdict access_admit(struct access *a, const union address *peer,
@@ -182,9 +200,89 @@ enum access_verdict access_admit(struct access *a, const union address *peer,
 	return v;
 }
 
-void access_release(struct access *a, const struct address_key *counted)
+void access_serve(struct access *a, const struct address_key *counted)
 {
 	lock_acquire(&a->lock);
+	address_counts_get(&a->counts, counted)->waiting--;
+	lock_release(&a->lock);
+}
+
+void access_release(struct access *a, const struct address_key *counted, bool served)
+{
+	lock_acquire(&a->lock);
+	if (!served)
+		address_counts_get(&a->counts, counted)->waiting--;
 	address_counts_remove(&a->counts, counted);
 	lock_release(&a->lock);
+}
+
+/*
+ * How many workers hold of the heaviest address. Another one is looked for when it has become
+ * lighter, or after a while: others may have grown.
+ */
+static uint32_t heaviest_held(struct access *a) REQUIRES(a->lock)
+{
+	const struct address_count *c = address_counts_get(&a->counts, &a->heaviest);
+	const uint64_t now_ns = clock_now_ns();
+
+	if (!c || address_count_held(c) < a->heaviest_held ||
+	    now_ns >= a->heaviest_ns + HEAVIEST_NS) {
+		c = address_counts_heaviest(&a->counts);
+		if (c)
+			a->heaviest = c->key;
+		a->heaviest_held = address_count_held(c);
+		a->heaviest_ns = now_ns;
+	}
+	return address_count_held(c);
+}
+
+uint32_t access_weight(struct access *a, const struct address_key *counted)
+{
+	uint32_t weight;
+
+	lock_acquire(&a->lock);
+	weight = connections_of(a, counted);
+	if (weight >= heaviest_held(a))
+		weight = ACCESS_NOT_LIGHT;
+	lock_release(&a->lock);
+	return weight;
+}
+
+static uint32_t held_of(struct access *a, const struct address_key *counted) REQUIRES(a->lock)
+{
+	return address_count_held(address_counts_get(&a->counts, counted));
+}
+
+bool access_is_crowded(struct access *a, const struct address_key *waiting,
+		       struct address_key *heaviest)
+{
+	bool crowded;
+
+	lock_acquire(&a->lock);
+	crowded = heaviest_held(a) > held_of(a, waiting) + 1;
+	*heaviest = a->heaviest;
+	lock_release(&a->lock);
+	return crowded;
+}
+
+bool access_may_replace(struct access *a, const struct address_key *silent,
+			const struct address_key *waiting)
+{
+	bool may;
+
+	lock_acquire(&a->lock);
+	may = memcmp(silent, waiting, sizeof(*silent)) == 0 ||
+	      held_of(a, silent) > held_of(a, waiting);
+	lock_release(&a->lock);
+	return may;
+}
+
+bool access_may_crowd(struct access *a)
+{
+	bool may;
+
+	lock_acquire(&a->lock);
+	may = a->counts.addresses >= 2 && heaviest_held(a) >= 2;
+	lock_release(&a->lock);
+	return may;
 }

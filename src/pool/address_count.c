@@ -10,13 +10,6 @@
 
 #include "echopool/base/thread.h"
 
-/* One address that has connections. */
-struct address_count {
-	struct address_count *next; /* in its chain */
-	struct address_key key;
-	uint32_t connections; /* at least 1 */
-};
-
 struct address_key address_key_make(sa_family_t family, const void *bytes)
 {
 	struct address_key k = {{[10] = 0xff, [11] = 0xff}};
@@ -97,11 +90,21 @@ static struct address_count **find(struct address_counts *counts, const struct a
 	return c;
 }
 
-uint32_t address_counts_get(struct address_counts *counts, const struct address_key *key)
+struct address_count *address_counts_get(struct address_counts *counts,
+					 const struct address_key *key)
 {
-	const struct address_count *c = *find(counts, key);
+	return *find(counts, key);
+}
 
-	return c ? c->connections : 0;
+struct address_count *address_counts_heaviest(struct address_counts *counts)
+{
+	struct address_count *heaviest = NULL;
+
+	for (size_t i = 0; i < ADDRESS_COUNT_BUCKETS; i++)
+		for (struct address_count *c = counts->buckets[i]; c; c = c->next)
+			if (address_count_held(c) > address_count_held(heaviest))
+				heaviest = c;
+	return heaviest;
 }
 
 bool address_counts_add(struct address_counts *counts, const struct address_key *key)
@@ -113,6 +116,7 @@ bool address_counts_add(struct address_counts *counts, const struct address_key 
 		if (!*c)
 			return false;
 		(*c)->key = *key;
+		counts->addresses++;
 	}
 	(*c)->connections++;
 	return true;
@@ -128,5 +132,6 @@ void address_counts_remove(struct address_counts *counts, const struct address_k
 	if (--gone->connections > 0)
 		return;
 	*c = gone->next;
+	counts->addresses--;
 	free(gone);
 }

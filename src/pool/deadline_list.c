@@ -72,19 +72,3 @@ uint64_t deadline_list_next_ns(const struct deadline_list *list, uint32_t timeou
 		return DEADLINE_NEVER;
 	return oldest->since_ns + timeout_ms * NS_PER_MS;
 }
-
-uint32_t deadline_list_count_expired(const struct deadline_list *list, uint32_t timeout_ms,
-				     uint64_t now_ns, uint32_t limit)
-{
-	const struct deadline_entry *e = list->head.next;
-	uint32_t count = 0;
-
-	if (timeout_ms == 0)
-		return 0;
-	while (count < limit && e != &list->head &&
-	       e->since_ns + timeout_ms * NS_PER_MS <= now_ns) {
-		count++;
-		e = e->next;
-	}
-	return count;
-}

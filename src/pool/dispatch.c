@@ -59,10 +59,16 @@ static bool may_take(const struct queue *q, const struct slot *s) REQUIRES(q->lo
 	return q->handed_count || (q->ring.count && has_room(q, s));
 }
 
+static void tell_saturated(struct queue *q) REQUIRES(q->lock)
+{
+	atomic_store_explicit(&q->saturated, !has_capacity(q), memory_order_relaxed);
+}
+
 static void set_held(struct queue *q, struct slot *s, uint32_t held) REQUIRES(q->lock)
 {
 	q->held = q->held - s->held + held;
 	s->held = held;
+	tell_saturated(q);
 }
 
 /* The worker that holds fewest; if any has room, it has. NULL: there is no worker. */
@@ -125,6 +131,11 @@ void queue_wake_next(struct queue *q)
 			ring_bell(&q->slots[i]);
 }
 
+bool queue_is_saturated(const struct queue *q)
+{
+	return atomic_load_explicit(&q->saturated, memory_order_relaxed);
+}
+
 struct arrival queue_pop(struct queue *q)
 {
 	/* The queue was full, or over a lowered limit: the acceptor may wait. */
@@ -160,6 +171,7 @@ void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_c
 	lock_acquire(&q->lock);
 	q->capacity = (uint64_t)workers * worker_connections;
 	q->worker_connections = worker_connections;
+	tell_saturated(q);
 	queue_ring_all(q);
 	queue_wake_next(q);
 	lock_release(&q->lock);
@@ -196,21 +208,21 @@ static void take_share(struct queue *q, struct slot *s, struct queue_batch *batc
 }
 
 /*
- * Asks a worker to close connections for arrivals that wait, except those for which another worker
- * is making room already. Nothing is closed while a worker has room: that one has been woken.
+ * Asks a worker to close a connection for an arrival that waits, except those for which another
+ * worker is making room already. Nothing is closed while a worker has room: that one has been
+ * woken.
  */
-static void ask_to_evict(struct queue *q, struct slot *s, uint32_t offered,
+static void ask_for_room(struct queue *q, struct slot *s, bool makes_room,
 			 struct queue_batch *batch) REQUIRES(q->lock)
 {
-	const uint32_t wanted = q->ring.count > q->evicting ? q->ring.count - q->evicting : 0;
-
 	batch->saturated = q->ring.count && !has_room(q, least_loaded(q));
 	s->knows_saturated = batch->saturated;
-	if (!batch->saturated)
+	if (!batch->saturated || !makes_room || q->ring.count <= q->making_room)
 		return;
-	batch->evict = offered < wanted ? offered : wanted;
-	s->evicting = batch->evict;
-	q->evicting += batch->evict;
+	batch->waiting = ring_at(&q->ring, q->making_room)->counted;
+	batch->make_room = true;
+	s->makes_room = true;
+	q->making_room++;
 }
 
 static bool is_leaving(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
@@ -238,19 +250,19 @@ static void begin_take(struct queue *q, struct slot *s, struct queue_batch *batc
 {
 	atomic_store_explicit(&s->rung, false, memory_order_relaxed);
 	s->knows_saturated = false;
-	q->evicting -= s->evicting;
-	s->evicting = 0;
+	q->making_room -= s->makes_room;
+	s->makes_room = false;
 	batch->leaving = is_leaving(q, s);
 	batch->stopped = q->stopped;
 }
 
-void queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
+void queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_room,
 		struct queue_batch *batch)
 {
 	struct slot *s = &q->slots[slot];
 
 	batch->count = 0;
-	batch->evict = 0;
+	batch->make_room = false;
 	batch->saturated = false;
 	deadline_list_init(&batch->handed);
 	lock_acquire(&q->lock);
@@ -263,7 +275,7 @@ void queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offe
 		q->handed_count = 0;
 	} else if (!batch->leaving) {
 		take_share(q, s, batch);
-		ask_to_evict(q, s, offered, batch);
+		ask_for_room(q, s, makes_room, batch);
 		queue_wake_next(q);
 	}
 	batch->ended = has_ended(q);
@@ -295,6 +307,7 @@ void queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *c
 	deadline_list_move_all(&q->handed, connections);
 	q->handed_count += count;
 	q->held += count;
+	tell_saturated(q);
 	queue_wake_next(q);
 	lock_release(&q->lock);
 }

@@ -58,13 +58,31 @@ bool queue_set_limit(struct queue *q, uint32_t limit)
 	return fits;
 }
 
-bool queue_push(struct queue *q, struct arrival *a, bool asked)
+/* The newest, if the arrival should go before it; NULL: there is none. */
+static const struct arrival *heavier(const struct queue *q, const struct arrival *a)
+	REQUIRES(q->lock)
+{
+	const struct arrival *newest;
+
+	if (q->ring.count == 0)
+		return NULL;
+	newest = ring_at(&q->ring, q->ring.count - 1);
+	return newest->weight > a->weight ? newest : NULL;
+}
+
+bool queue_push(struct queue *q, struct arrival *a, bool asked, struct arrival *displaced)
 {
 	bool room;
 
+	displaced->fd = -1;
 	lock_acquire(&q->lock);
 	/* Only the acceptor fills the ring, and it never shrinks: room that was there is there. */
 	room = q->ring.count < (asked ? q->ring.capacity : q->limit);
+	if (!room && heavier(q, a)) {
+		*displaced = *heavier(q, a);
+		q->ring.count--;
+		room = true;
+	}
 	if (room) {
 		ring_push(&q->ring, a);
 		q->pushed++;

@@ -44,10 +44,19 @@ bool ring_reserve(struct ring *r, uint32_t capacity)
 	return true;
 }
 
+struct arrival *ring_at(const struct ring *r, uint32_t index)
+{
+	/* In 64 bits, as head + index may pass 2^32. */
+	return &r->items[((uint64_t)r->head + index) % r->capacity];
+}
+
 void ring_push(struct ring *r, struct arrival *a)
 {
-	/* In 64 bits, as head + count may pass 2^32. */
-	r->items[((uint64_t)r->head + r->count) % r->capacity] = *a;
+	uint32_t i = r->count;
+
+	for (; i > 0 && ring_at(r, i - 1)->weight > a->weight; i--)
+		*ring_at(r, i) = *ring_at(r, i - 1);
+	*ring_at(r, i) = *a;
 	r->count++;
 	a->fd = -1;
 }

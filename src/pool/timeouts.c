@@ -1,17 +1,27 @@
 /*
- * When a worker closes a connection for its silence: timeouts.idle, timeouts.write, and
- * timeouts.idle_when_full while others wait. See worker_state.h.
+ * When a worker closes a connection for its silence, timeouts.idle and timeouts.write, and which
+ * one to make room for others that wait. See worker_state.h.
+ *
+ * While arrivals wait and no worker has room, each worker looks ten times a second, and at once
+ * after each success, for one connection to close for one that waits:
+ *
+ *  1. Fair: if the address of which workers hold most has more by two than that of who waits, the
+ *     longest silent of it goes, or if all of it that a worker holds do not read, one of these.
+ *     This never meets an address that holds no more than an equal share, and never the only one.
+ *  2. Silent: otherwise the longest silent, if it is silent for timeouts.idle_when_full, goes for
+ *     one of its own address or of one with less. So who holds most cannot push out who holds few.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "echopool/base/clock.h"
 #include "echopool/pool/worker_state.h"
 
-/* How long a worker waits to offer connections again after an offer that was not needed. */
-#define OFFER_PERIOD_NS (10 * NS_PER_MS)
+/* How long a worker that has found none to close for others waits until it looks again. */
+#define LOOK_PERIOD_NS (100 * NS_PER_MS)
 
 /* How often a connection with pending bytes is checked within timeouts.write. */
 #define WRITE_CHECKS 8
@@ -55,15 +65,65 @@ static uint32_t evict_ms(const struct worker *w)
 	return when_full_ms;
 }
 
-uint32_t timeouts_count_evictable(const struct worker *w)
+/* The first of an address. */
+static struct conn *find_address(const struct deadline_list *list, const struct address_key *key)
 {
-	return deadline_list_count_expired(&w->reading, evict_ms(w), w->now_ns, QUEUE_TAKE_MAX);
+	for (struct deadline_entry *e = list->head.next; e != &list->head; e = e->next)
+		if (memcmp(&conn_of_deadline(e)->counted, key, sizeof(*key)) == 0)
+			return conn_of_deadline(e);
+	return NULL;
 }
 
-void timeouts_evict(struct worker *w, uint32_t count)
+/* The longest silent that may be closed for its silence. */
+static struct conn *find_silent(struct worker *w, const struct address_key *waiting)
 {
-	for (uint32_t i = 0; i < count; i++)
-		close_if_silent(w, &w->reading, CONN_END_IDLE_WHEN_FULL);
+	const uint64_t ms = evict_ms(w);
+	const struct deadline_list *list = &w->reading;
+
+	for (struct deadline_entry *e = list->head.next; ms && e != &list->head; e = e->next) {
+		struct conn *c = conn_of_deadline(e);
+
+		if (e->since_ns + ms * NS_PER_MS > w->now_ns)
+			return NULL;
+		if (access_may_replace(w->options.access, &c->counted, waiting))
+			return c;
+	}
+	return NULL;
+}
+
+static struct conn *find_crowding(struct worker *w, const struct address_key *waiting)
+{
+	struct address_key heaviest;
+	struct conn *c;
+
+	if (!access_is_crowded(w->options.access, waiting, &heaviest))
+		return NULL;
+	c = find_address(&w->reading, &heaviest);
+	return c ? c : find_address(&w->writing, &heaviest);
+}
+
+void timeouts_make_room(struct worker *w, const struct address_key *waiting)
+{
+	struct conn *c = find_crowding(w, waiting);
+	const enum conn_end end = c ? CONN_END_CROWDED : CONN_END_IDLE_WHEN_FULL;
+
+	if (!c)
+		c = find_silent(w, waiting);
+	if (!c)
+		return;
+	w->look_ns = w->now_ns;
+	if (end == CONN_END_IDLE_WHEN_FULL && is_ready(c))
+		worker_serve(w, c); /* epoll has not reported it yet */
+	else
+		worker_close(w, c, end);
+}
+
+bool timeouts_may_look(struct worker *w)
+{
+	if (w->held == 0 || w->look_ns > w->now_ns)
+		return false;
+	w->look_ns = w->now_ns + LOOK_PERIOD_NS;
+	return true;
 }
 
 /*
@@ -122,14 +182,8 @@ uint64_t timeouts_next_ns(const struct worker *w)
 	const struct worker_tuning *t = w->options.tuning;
 	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
 				   deadline_list_next_ns(&w->writing, check_ms(w)));
-	uint64_t offer;
 
-	if (!w->saturated)
-		return deadline;
-	offer = deadline_list_next_ns(&w->reading, evict_ms(w));
-	if (offer < w->offered_ns + OFFER_PERIOD_NS)
-		offer = w->offered_ns + OFFER_PERIOD_NS;
-	return sooner(deadline, offer);
+	return w->saturated ? sooner(deadline, w->look_ns) : deadline;
 }
 
 void timeouts_apply(struct worker *w)

@@ -94,11 +94,9 @@ static void tune_buffer(struct worker *w)
 /* Takes what the queue has for it; sleeps there while it holds nothing. False: it must end. */
 static bool take(struct worker *w)
 {
-	const uint32_t offered = timeouts_count_evictable(w);
 	struct queue_batch batch;
 
-	queue_take(w->options.queue, w->index, w->held, offered, &batch);
-	w->offered_ns = w->now_ns;
+	queue_take(w->options.queue, w->index, w->held, timeouts_may_look(w), &batch);
 	w->now_ns = clock_now_ns();
 	w->saturated = batch.saturated;
 	worker_adopt_handed(w, &batch.handed);
@@ -106,10 +104,11 @@ static bool take(struct worker *w)
 		stats_add_wait(&w->stats, (w->now_ns - batch.arrivals[i].accepted_ns) / 1000);
 		worker_adopt(w, &batch.arrivals[i]);
 	}
-	timeouts_evict(w, batch.evict);
-	/* The queue counts on this room: it must learn if a connection was not silent after all. */
-	if (batch.evict)
+	/* The queue counts on this room: it must learn if there is none. */
+	if (batch.make_room) {
+		timeouts_make_room(w, &batch.waiting);
 		worker_must_take(w);
+	}
 	if (batch.leaving && !batch.stopped)
 		worker_hand_over(w);
 	return !batch.leaving && !batch.stopped && !(batch.ended && w->held == 0);

@@ -43,7 +43,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
 		fail(errno, "epoll_ctl");
 	/* Before the close: a client that sees it may connect again at once. */
-	access_release(w->options.access, &c->counted);
+	access_release(w->options.access, &c->counted, true);
 	conn_close(c, end, tuned(&w->options.tuning->write_ms), logs_connections(w), &w->stats);
 }
 
@@ -51,7 +51,7 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 static void drop_arrival(struct worker *w, struct arrival *a)
 {
 	worker_must_take(w);
-	access_release(w->options.access, &a->counted);
+	access_release(w->options.access, &a->counted, true);
 	stat_add(&w->stats.ended[CONN_END_ERROR], 1);
 	close(a->fd); /* nothing was read from it, so no error matters */
 	a->fd = -1;
@@ -62,8 +62,10 @@ static void drop_arrival(struct worker *w, struct arrival *a)
 
 void worker_adopt(struct worker *w, struct arrival *a)
 {
-	struct conn *c = conn_new(a);
+	struct conn *c;
 
+	access_serve(w->options.access, &a->counted);
+	c = conn_new(a);
 	stat_add(&w->stats.taken, 1);
 	if (!c) {
 		drop_arrival(w, a);

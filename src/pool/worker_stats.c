@@ -15,6 +15,7 @@ const char *conn_end_name(enum conn_end end)
 		[CONN_END_ERROR] = "error",
 		[CONN_END_IDLE] = "idle",
 		[CONN_END_IDLE_WHEN_FULL] = "idle-when-full",
+		[CONN_END_CROWDED] = "crowded",
 		[CONN_END_WRITE] = "write-timeout",
 		[CONN_END_DRAIN] = "drain",
 	};

@@ -106,7 +106,7 @@ typedef slot_t {
 	bool rung;
 	bool knows_saturated; /* that others wait and no worker has room */
 	byte held;
-	byte evicting;
+	bool makes_room;
 };
 
 /* The queue; under its lock. */
@@ -118,7 +118,7 @@ byte handed;   /* a set */
 byte workers;  /* those from this number on leave, or are not there */
 byte worker_connections = ROOM;
 byte capacity = START * ROOM; /* how many all workers together may hold */
-byte evicting;
+byte making_room;
 byte asleep, waiting; /* sets of workers */
 bool closed, stopped, interrupted, acceptor_waiting;
 
@@ -310,8 +310,10 @@ inline begin_take()
 	slot[w].rung = false;
 #endif
 	slot[w].knows_saturated = false;
-	evicting = evicting - slot[w].evicting;
-	slot[w].evicting = 0
+#ifndef BUG_CLAIM_IS_KEPT
+	making_room = making_room - slot[w].makes_room;
+#endif
+	slot[w].makes_room = false
 }
 
 /* The first that was handed over becomes w's. */
@@ -347,7 +349,7 @@ inline take_share()
 	od
 }
 
-inline ask_to_evict()
+inline ask_for_room()
 {
 	if
 	:: count ->
@@ -356,16 +358,13 @@ inline ask_to_evict()
 	:: else
 	fi;
 	if
-	:: slot[w].knows_saturated && count > evicting ->
-		evict = count - evicting;
-		if
-		:: evict > offered -> evict = offered
-		:: else
-		fi;
-		slot[w].evicting = evict;
-		evicting = evicting + evict
+	:: slot[w].knows_saturated && looks && count > making_room ->
+		make_room = true;
+		slot[w].makes_room = true;
+		making_room++
 	:: else
 	fi;
+	looks = false;
 	saturated = slot[w].knows_saturated
 }
 
@@ -387,9 +386,8 @@ inline pass_on()
 /* Within an atomic of the caller, which goes on in the same step: what follows is its own. */
 inline queue_take()
 {
-	evict = 0;
+	make_room = false;
 	slot[w].held = BITS(holds[w]);
-	offered = BITS(holds[w] & SILENT);
 	sleep_until_needed();
 	begin_take();
 	if
@@ -403,11 +401,10 @@ inline queue_take()
 	if
 	:: !stopped && !IS_LEAVING(w) ->
 		take_share();
-		ask_to_evict();
+		ask_for_room();
 		pass_on()
 	:: else
 	fi;
-	offered = 0;
 	ended = HAS_ENDED;
 	audit()
 }
@@ -430,7 +427,7 @@ inline close_conn()
 
 inline queue_hand_over()
 {
-	assert(!slot[w].evicting && workers);
+	assert(!slot[w].makes_room && workers);
 	handed = handed | holds[w];
 	holds[w] = 0;
 	slot[w].held = 0;
@@ -441,8 +438,10 @@ inline queue_hand_over()
 
 /* Hangs up when it likes, or because its time has come. */
 #define MAY_END   (holds[w] & (phase == WORKING -> ALL & ~(SILENT | BUSY) : ALL))
-/* The offer's timer runs. Offers that would change nothing are left out, so that runs can end. */
-#define MAY_OFFER (saturated && (holds[w] & SILENT) && (count > evicting || !count || HAS_ROOM(w)))
+/* It is time to look again. Looks that would change nothing are left out, so that runs can end. */
+#define MAY_LOOK                          \
+	(saturated && (holds[w] & SILENT) && \
+	 (count > making_room || !count || HAS_ROOM(w)))
 
 #ifdef BUG_RUNG_CLEARED_LATE
 #define TURN goto clear_rung
@@ -452,8 +451,8 @@ inline queue_hand_over()
 
 proctype worker(byte w)
 {
-	bool awake, saturated, ended;
-	byte offered, evict;
+	bool awake, saturated, ended, make_room;
+	bool looks = true;
 
 end_wait_for_start:
 	running[w];
@@ -465,7 +464,7 @@ turn:
 	if
 	:: atomic { holds[w] && edge[w] -> edge[w] = false; awake = true; goto turn }
 	:: atomic { MAY_END -> set = MAY_END; close_conn(); awake = true; goto turn }
-	:: atomic { !slot[w].rung && MAY_OFFER -> slot[w].rung = true; awake = true; goto turn }
+	:: atomic { !slot[w].rung && MAY_LOOK -> looks = true; slot[w].rung = true; awake = true; goto turn }
 	:: atomic { awake && holds[w] && !slot[w].rung -> awake = false; goto turn }
 	:: atomic {
 		awake && slot[w].rung || !holds[w] ->
@@ -478,7 +477,7 @@ turn:
 #endif
 		queue_take();
 		if
-		:: evict -> goto close_for_others
+		:: make_room -> goto close_for_others
 		:: IS_LEAVING(w) && !stopped -> goto leave
 		:: stopped || ended && !holds[w] -> goto end
 		:: else -> TURN
@@ -487,10 +486,16 @@ turn:
 	fi;
 close_for_others:
 	atomic {
-		do
-		:: evict -> set = holds[w] & SILENT; close_conn(); evict--
-		:: else -> goto turn
-		od
+		make_room = false;
+#ifndef BUG_SLEEPS_WITH_A_CLAIM
+		slot[w].rung = true;
+#endif
+		set = holds[w] & SILENT;
+		if
+		:: set -> close_conn(); looks = true
+		:: else /* in vain, for who is asked does not know */
+		fi;
+		goto turn
 	}
 leave:
 	atomic {
@@ -506,6 +511,7 @@ end:
 		edge[w] = false;
 		running[w] = false;
 		awake = false;
+		looks = true;
 		saturated = false;
 		ended = false;
 		audit();

@@ -247,7 +247,8 @@ def never_read(server, clients):
 
 
 def let_others_wait(server, clients):
-    others = [client_from(server, SECOND) for _ in clients]
+    # Of one address that holds as many nobody would go.
+    others = [client_from(server, f"127.0.1.{i + 1}") for i in range(len(clients))]
     for client in others:
         client.echo()
     for client in clients:

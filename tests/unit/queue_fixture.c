@@ -17,7 +17,7 @@ void open_queue(struct fixture *f, uint32_t limit, uint32_t worker_connections)
 {
 	f->queue = queue_new(limit, BELLS);
 	assert_non_null(f->queue);
-	queue_set_capacity(f->queue, 1000, worker_connections);
+	queue_set_capacity(f->queue, BELLS, worker_connections);
 	for (unsigned int i = 0; i < BELLS; i++) {
 		assert_true(bell_open(&f->bells[i]));
 		queue_set_slot(f->queue, i, &f->bells[i]);
@@ -34,8 +34,10 @@ void close_queue(struct fixture *f)
 static bool push_number(struct queue *q, int number, bool asked)
 {
 	struct arrival a = {.fd = FD_BASE + number};
-	bool pushed = queue_push(q, &a, asked);
+	struct arrival displaced;
+	bool pushed = queue_push(q, &a, asked, &displaced);
 
+	assert_int_equal(displaced.fd, -1);
 	assert_int_equal(a.fd, pushed ? -1 : FD_BASE + number);
 	return pushed;
 }
@@ -54,7 +56,7 @@ void take(struct queue *q, unsigned int slot, uint32_t held, int first, unsigned
 {
 	struct queue_batch batch;
 
-	queue_take(q, slot, held, 0, &batch);
+	queue_take(q, slot, held, false, &batch);
 	assert_int_equal(batch.count, count);
 	for (unsigned int i = 0; i < count; i++)
 		assert_int_equal(batch.arrivals[i].fd, FD_BASE + first + (int)i);

@@ -57,7 +57,7 @@ static void release_prefix(struct access *a, const char *text, unsigned int bits
 	const struct address_key key = address_key_of(&peer);
 	const struct address_key counted = address_key_prefix(&key, bits);
 
-	access_release(a, &counted);
+	access_release(a, &counted, false);
 }
 
 static void release(struct access *a, const char *text)
@@ -264,6 +264,85 @@ static void test_many_addresses_are_kept_apart(void **state)
 	access_free(a);
 }
 
+/* Admits one, which is served if workers have room; returns whether it is light. */
+static bool comes(struct access *a, const char *text, bool room)
+{
+	const union address peer = from(text);
+	struct address_key counted;
+	bool light;
+
+	assert_int_equal(access_admit(a, &peer, &counted), ACCESS_ADMITTED);
+	light = access_weight(a, &counted) != ACCESS_NOT_LIGHT;
+	if (room)
+		access_serve(a, &counted);
+	return light;
+}
+
+static struct address_key key_from(const char *text)
+{
+	const union address peer = from(text);
+
+	return address_key_of(&peer);
+}
+
+/* Whether who comes from text is crowded out, which must be by heaviest. */
+static bool is_crowded_by(struct access *a, const char *text, const char *heaviest)
+{
+	const struct address_key waiting = key_from(text), expected = key_from(heaviest);
+	struct address_key k;
+	const bool crowded = access_is_crowded(a, &waiting, &k);
+
+	if (crowded)
+		assert_memory_equal(&k, &expected, sizeof(k));
+	return crowded;
+}
+
+static bool may_replace(struct access *a, const char *silent, const char *waiting)
+{
+	const struct address_key s = key_from(silent), w = key_from(waiting);
+
+	return access_may_replace(a, &s, &w);
+}
+
+static void test_who_waits_counts_against_its_own_address_only(void **state)
+{
+	const struct address_key second = key_from("192.0.2.2");
+	struct access *a = make(NULL, NULL, 0);
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_false(comes(a, "192.0.2.1", true));
+	assert_false(access_may_crowd(a)); /* one address alone */
+	assert_true(comes(a, "192.0.2.2", false));
+	assert_true(access_may_crowd(a));
+	assert_true(is_crowded_by(a, "192.0.2.2", "192.0.2.1"));
+	assert_true(comes(a, "192.0.2.2", false));
+	assert_false(comes(a, "192.0.2.2", false)); /* three would be an equal share */
+	assert_false(comes(a, "192.0.2.1", false));
+	/* Two of the three that waited are served: three to two is fair. */
+	access_serve(a, &second);
+	assert_true(is_crowded_by(a, "192.0.2.2", "192.0.2.1"));
+	access_serve(a, &second);
+	assert_false(is_crowded_by(a, "192.0.2.2", "192.0.2.1"));
+	assert_false(is_crowded_by(a, "192.0.2.1", "192.0.2.1"));
+	access_free(a);
+}
+
+static void test_nobody_with_less_is_replaced(void **state)
+{
+	struct access *a = make(NULL, NULL, 0);
+
+	(void)state;
+	comes(a, "192.0.2.1", true);
+	comes(a, "192.0.2.1", true);
+	comes(a, "192.0.2.2", true);
+	assert_true(may_replace(a, "192.0.2.1", "192.0.2.2"));
+	assert_true(may_replace(a, "192.0.2.1", "192.0.2.1"));
+	assert_true(may_replace(a, "192.0.2.2", "192.0.2.3"));
+	assert_false(may_replace(a, "192.0.2.2", "192.0.2.1"));
+	access_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +358,8 @@ int main(void)
 		cmocka_unit_test(test_an_address_is_counted_by_its_prefix),
 		cmocka_unit_test(test_what_was_counted_by_another_prefix_is_released_as_that),
 		cmocka_unit_test(test_many_addresses_are_kept_apart),
+		cmocka_unit_test(test_who_waits_counts_against_its_own_address_only),
+		cmocka_unit_test(test_nobody_with_less_is_replaced),
 	};
 
 	return cmocka_run_group_tests_name("access", tests, NULL, NULL);

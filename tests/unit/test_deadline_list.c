@@ -118,20 +118,6 @@ static void test_the_deadline_is_that_of_the_oldest(void **state)
 	assert_int_equal(deadline_list_next_ns(&f.list, 0), DEADLINE_NEVER);
 }
 
-static void test_counts_those_whose_time_has_come(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fill(&f);
-	assert_int_equal(deadline_list_count_expired(&f.list, 100, 99 * NS_PER_MS, 10), 0);
-	assert_int_equal(deadline_list_count_expired(&f.list, 100, 100 * NS_PER_MS, 10), 1);
-	assert_int_equal(deadline_list_count_expired(&f.list, 100, 103 * NS_PER_MS - 1, 10), 3);
-	assert_int_equal(deadline_list_count_expired(&f.list, 100, 500 * NS_PER_MS, 10), ENTRIES);
-	assert_int_equal(deadline_list_count_expired(&f.list, 100, 500 * NS_PER_MS, 2), 2);
-	assert_int_equal(deadline_list_count_expired(&f.list, 0, 500 * NS_PER_MS, 10), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,7 +127,6 @@ int main(void)
 		cmocka_unit_test(test_an_inserted_entry_keeps_its_age),
 		cmocka_unit_test(test_all_move_behind_those_of_another_list),
 		cmocka_unit_test(test_the_deadline_is_that_of_the_oldest),
-		cmocka_unit_test(test_counts_those_whose_time_has_come),
 	};
 
 	return cmocka_run_group_tests_name("deadline_list", tests, NULL, NULL);

@@ -171,7 +171,7 @@ static void *take_in_a_thread(void *argument)
 	struct sleeper *s = argument;
 
 	atomic_store(&s->tid, (int)gettid());
-	queue_take(s->queue, 0, 0, 0, &s->batch);
+	queue_take(s->queue, 0, 0, false, &s->batch);
 	return NULL;
 }
 
@@ -252,7 +252,7 @@ static void test_all_together_take_no_more_than_the_capacity(void **state)
 	close_queue(&f);
 }
 
-static void test_where_all_hold_what_they_may_others_are_asked_to_evict(void **state)
+static void test_where_all_hold_what_they_may_others_are_asked_for_room(void **state)
 {
 	struct queue_batch batch;
 	struct fixture f;
@@ -260,9 +260,9 @@ static void test_where_all_hold_what_they_may_others_are_asked_to_evict(void **s
 	(void)state;
 	fill_capacity(&f);
 	push(f.queue, 0);
-	queue_take(f.queue, 1, 18, 5, &batch);
+	queue_take(f.queue, 1, 18, true, &batch);
 	assert_true(batch.saturated);
-	assert_int_equal(batch.evict, 1);
+	assert_true(batch.make_room);
 	close_queue(&f);
 }
 
@@ -327,19 +327,27 @@ static void test_a_push_to_full_workers_wakes_them_all_once(void **state)
 	push(f.queue, 0);
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_true(rung(&f, i));
-	queue_take(f.queue, 0, 1, 0, &batch);
+	queue_take(f.queue, 0, 1, false, &batch);
 	assert_true(batch.saturated);
 	push(f.queue, 1); /* they know already */
 	assert_false(rung(&f, 0));
 	take(f.queue, 0, 0, 0, 1);
 	take(f.queue, 1, 0, 1, 1);
-	queue_take(f.queue, 2, 1, 5, &batch);
+	queue_take(f.queue, 2, 1, true, &batch);
 	assert_false(batch.saturated);
-	assert_int_equal(batch.evict, 0);
+	assert_false(batch.make_room);
 	close_queue(&f);
 }
 
-static void test_workers_are_asked_to_evict_no_more_than_wait(void **state)
+/* Pushes an arrival that is counted as this number. */
+static void push_counted(struct queue *q, uint8_t number)
+{
+	struct arrival a = {.fd = FD_BASE + number, .counted = {{number}}}, displaced;
+
+	assert_true(queue_push(q, &a, false, &displaced));
+}
+
+static void test_one_worker_makes_room_for_each_that_waits(void **state)
 {
 	struct queue_batch batch;
 	struct fixture f;
@@ -348,22 +356,66 @@ static void test_workers_are_asked_to_evict_no_more_than_wait(void **state)
 	open_queue(&f, 10, 4);
 	for (unsigned int i = 0; i < BELLS; i++)
 		take(f.queue, i, 4, 0, 0);
-	for (int i = 0; i < 5; i++)
-		push(f.queue, i);
-	queue_take(f.queue, 0, 4, 2, &batch);
-	assert_int_equal(batch.evict, 2);
-	queue_take(f.queue, 1, 4, 4, &batch);
-	assert_int_equal(batch.evict, 3);
-	queue_take(f.queue, 2, 4, 4, &batch);
-	assert_int_equal(batch.evict, 0);
-	take(f.queue, 0, 2, 0, 2); /* it has made room, and takes */
-	queue_take(f.queue, 2, 4, 4, &batch);
-	assert_int_equal(batch.evict, 0); /* three wait, and 1 makes room for three */
-	take(f.queue, 1, 1, 2, 3);
+	push_counted(f.queue, 1);
+	push_counted(f.queue, 2);
+	queue_take(f.queue, 0, 4, false, &batch);
+	assert_true(batch.saturated);
+	assert_false(batch.make_room); /* it has looked lately */
+	for (unsigned int i = 1; i < 3; i++) {
+		queue_take(f.queue, i, 4, true, &batch);
+		assert_true(batch.make_room);
+		assert_int_equal(batch.waiting.bytes[0], i);
+	}
+	queue_take(f.queue, 3, 4, true, &batch);
+	assert_false(batch.make_room);
+	take(f.queue, 1, 3, 1, 1); /* it has made room, and takes */
+	queue_take(f.queue, 3, 4, true, &batch);
+	assert_false(batch.make_room);            /* one waits, and 2 makes room for it */
+	queue_take(f.queue, 2, 4, false, &batch); /* but has found none to close */
+	queue_take(f.queue, 3, 4, true, &batch);
+	assert_true(batch.make_room);
+	assert_int_equal(batch.waiting.bytes[0], 2);
+	take(f.queue, 3, 3, 2, 1);
 	close_queue(&f);
 }
 
-static void test_nobody_is_evicted_while_another_worker_has_room(void **state)
+static bool push_weight(struct queue *q, int number, uint32_t weight, struct arrival *displaced)
+{
+	struct arrival a = {.fd = FD_BASE + number, .weight = weight};
+	const bool pushed = queue_push(q, &a, false, displaced);
+
+	assert_int_equal(a.fd, pushed ? -1 : FD_BASE + number);
+	return pushed;
+}
+
+static void test_the_lightest_goes_first_and_the_heaviest_has_to_go(void **state)
+{
+	struct arrival displaced;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 4);
+	others_hold(&f, 4);
+	assert_false(queue_is_saturated(f.queue));
+	take(f.queue, 0, 4, 0, 0);
+	assert_true(queue_is_saturated(f.queue));
+	assert_true(push_weight(f.queue, 0, UINT32_MAX, &displaced));
+	assert_true(push_weight(f.queue, 4, 3, &displaced));
+	assert_true(push_weight(f.queue, 2, 1, &displaced));
+	assert_true(push_weight(f.queue, 3, 1, &displaced)); /* behind its equal */
+	assert_int_equal(displaced.fd, -1);
+	assert_true(push_weight(f.queue, 1, 0, &displaced));
+	assert_int_equal(displaced.fd, FD_BASE);
+	assert_false(push_weight(f.queue, 5, 3, &displaced));
+	assert_int_equal(displaced.fd, -1);
+	assert_true(push_weight(f.queue, 5, 2, &displaced));
+	assert_int_equal(displaced.fd, FD_BASE + 4);
+	take(f.queue, 0, 1, 1, 3);
+	take(f.queue, 1, 3, 5, 1);
+	close_queue(&f);
+}
+
+static void test_nobody_makes_room_while_another_worker_has_some(void **state)
 {
 	struct queue_batch batch;
 	struct fixture f;
@@ -374,15 +426,15 @@ static void test_nobody_is_evicted_while_another_worker_has_room(void **state)
 		take(f.queue, i, i == 1 ? 1 : 2, 0, 0);
 	push(f.queue, 0);
 	push(f.queue, 1);
-	queue_take(f.queue, 0, 2, 2, &batch); /* 1 was woken, and has not taken yet */
+	queue_take(f.queue, 0, 2, true, &batch); /* 1 was woken, and has not taken yet */
 	assert_false(batch.saturated);
-	assert_int_equal(batch.evict, 0);
+	assert_false(batch.make_room);
 	rung(&f, 0);
 	take(f.queue, 1, 1, 0, 1); /* and now there is no room for the other one */
 	assert_true(rung(&f, 0));
-	queue_take(f.queue, 0, 2, 2, &batch);
+	queue_take(f.queue, 0, 2, true, &batch);
 	assert_true(batch.saturated);
-	assert_int_equal(batch.evict, 1);
+	assert_true(batch.make_room);
 	take(f.queue, 0, 1, 1, 1);
 	close_queue(&f);
 }
@@ -415,7 +467,7 @@ static void leave(struct fixture *f, struct deadline_entry *entries, uint32_t co
 		deadline_list_append(&list, &entries[i], i);
 	queue_dismiss(f->queue, BELLS - 1);
 	assert_true(rung(f, BELLS - 1));
-	queue_take(f->queue, BELLS - 1, count, 0, &batch);
+	queue_take(f->queue, BELLS - 1, count, false, &batch);
 	assert_true(batch.leaving);
 	assert_int_equal(batch.count, 0);
 	assert_null(deadline_list_oldest(&batch.handed));
@@ -430,7 +482,7 @@ static uint32_t take_handed(struct queue *q, unsigned int slot, uint32_t held)
 	struct queue_batch batch;
 	uint32_t count = 0;
 
-	queue_take(q, slot, held, 0, &batch);
+	queue_take(q, slot, held, false, &batch);
 	assert_false(batch.leaving);
 	assert_int_equal(batch.count, 0);
 	for (; (oldest = deadline_list_oldest(&batch.handed)); count++)
@@ -526,10 +578,10 @@ static void test_the_end_waits_for_what_is_handed_over(void **state)
 		take(f.queue, i, 10, 0, 0);
 	leave(&f, entries, QUEUE_TAKE_MAX + 1);
 	queue_close(f.queue);
-	queue_take(f.queue, 0, 0, 0, &batch);
+	queue_take(f.queue, 0, 0, false, &batch);
 	assert_non_null(deadline_list_oldest(&batch.handed));
 	assert_false(batch.ended);
-	queue_take(f.queue, 1, 0, 0, &batch);
+	queue_take(f.queue, 1, 0, false, &batch);
 	assert_non_null(deadline_list_oldest(&batch.handed));
 	assert_true(batch.ended);
 	close_queue(&f);
@@ -594,7 +646,7 @@ static bool take_some(struct queue *q, unsigned int slot, uint32_t held, unsigne
 {
 	struct queue_batch batch;
 
-	queue_take(q, slot, held, 0, &batch);
+	queue_take(q, slot, held, false, &batch);
 	assert_int_equal(batch.count, count);
 	return queue_is_rung(q, slot);
 }
@@ -643,13 +695,14 @@ int main(void)
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_the_end),
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_its_dismissal),
 		cmocka_unit_test(test_all_together_take_no_more_than_the_capacity),
-		cmocka_unit_test(test_where_all_hold_what_they_may_others_are_asked_to_evict),
+		cmocka_unit_test(test_where_all_hold_what_they_may_others_are_asked_for_room),
 		cmocka_unit_test(test_a_worker_sleeps_without_capacity_and_wakes_for_it),
 		cmocka_unit_test(test_a_worker_wakes_for_more_capacity),
 		cmocka_unit_test(test_a_worker_without_capacity_wakes_for_the_end),
 		cmocka_unit_test(test_a_push_to_full_workers_wakes_them_all_once),
-		cmocka_unit_test(test_workers_are_asked_to_evict_no_more_than_wait),
-		cmocka_unit_test(test_nobody_is_evicted_while_another_worker_has_room),
+		cmocka_unit_test(test_one_worker_makes_room_for_each_that_waits),
+		cmocka_unit_test(test_the_lightest_goes_first_and_the_heaviest_has_to_go),
+		cmocka_unit_test(test_nobody_makes_room_while_another_worker_has_some),
 		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
 		cmocka_unit_test(test_a_dismissed_worker_gets_nothing_and_hands_over),
 		cmocka_unit_test(test_what_is_handed_over_is_shared_a_few_at_once),

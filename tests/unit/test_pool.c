@@ -72,13 +72,13 @@ static void finish(struct fixture *f)
 static int connect_client(struct fixture *f)
 {
 	struct tcp_pair pair;
-	struct arrival a;
+	struct arrival a, displaced;
 
 	tcp_pair_open(&pair);
 	a = (struct arrival){.fd = pair.ours, .accepted_ns = clock_now_ns()};
 	assert_true(address_parse("127.0.0.1", 0, &a.peer));
 	assert_int_equal(access_admit(f->access, &a.peer, &a.counted), ACCESS_ADMITTED);
-	assert_true(queue_push(f->queue, &a, false));
+	assert_true(queue_push(f->queue, &a, false, &displaced));
 	return pair.theirs;
 }
 

@@ -57,14 +57,14 @@ static void test_closed_gives_what_waits_and_then_the_end(void **state)
 	queue_close(f.queue);
 	for (unsigned int i = 0; i < BELLS; i++)
 		assert_true(rung(&f, i)); /* every worker must know it */
-	queue_take(f.queue, 0, 0, 0, &batch);
+	queue_take(f.queue, 0, 0, false, &batch);
 	assert_int_equal(batch.count, QUEUE_TAKE_MAX);
 	assert_false(batch.ended);
-	queue_take(f.queue, 1, 0, 0, &batch);
+	queue_take(f.queue, 1, 0, false, &batch);
 	assert_int_equal(batch.count, 1);
 	assert_true(batch.ended);
 	assert_false(batch.stopped);
-	queue_take(f.queue, 2, 0, 0, &batch); /* does not sleep */
+	queue_take(f.queue, 2, 0, false, &batch); /* does not sleep */
 	assert_int_equal(batch.count, 0);
 	assert_true(batch.ended);
 	close_queue(&f);
@@ -76,17 +76,17 @@ static void test_stopped_gives_nothing_more(void **state)
 	struct queue *q = queue_new(2, 1);
 	struct bell bell;
 	struct tcp_pair pair;
-	struct arrival a;
+	struct arrival a, displaced;
 
 	(void)state;
 	assert_true(bell_open(&bell));
 	queue_set_slot(q, 0, &bell);
 	tcp_pair_open(&pair);
 	a = (struct arrival){.fd = pair.ours};
-	assert_true(queue_push(q, &a, false));
+	assert_true(queue_push(q, &a, false, &displaced));
 	queue_stop(q);
 	assert_true(is_ready(bell.fd, POLLIN));
-	queue_take(q, 0, 0, 0, &batch);
+	queue_take(q, 0, 0, false, &batch);
 	assert_true(batch.stopped);
 	assert_int_equal(batch.count, 0);
 	assert_true(is_open(pair.ours));
@@ -158,7 +158,7 @@ static void test_the_acceptor_wakes_for_a_higher_limit(void **state)
 static void test_the_head_expires_by_its_own_age(void **state)
 {
 	const uint64_t ms = 1000000;
-	struct arrival a = {.fd = FD_BASE, .accepted_ns = 100 * ms};
+	struct arrival a = {.fd = FD_BASE, .accepted_ns = 100 * ms}, displaced;
 	struct fixture f;
 	uint64_t deadline;
 
@@ -166,9 +166,9 @@ static void test_the_head_expires_by_its_own_age(void **state)
 	open_queue(&f, 10, 1);
 	assert_false(queue_expire(f.queue, 50, 1000 * ms, &a, &deadline));
 	assert_int_equal(deadline, UINT64_MAX);
-	queue_push(f.queue, &a, false);
+	queue_push(f.queue, &a, false, &displaced);
 	a = (struct arrival){.fd = FD_BASE + 1, .accepted_ns = 120 * ms};
-	queue_push(f.queue, &a, false);
+	queue_push(f.queue, &a, false, &displaced);
 	assert_false(queue_expire(f.queue, 0, 1000 * ms, &a, &deadline));
 	assert_int_equal(deadline, UINT64_MAX);
 	assert_false(queue_expire(f.queue, 50, 150 * ms - 1, &a, &deadline));
@@ -252,7 +252,7 @@ static void *storm_taker(void *argument)
 	int last = -1;
 
 	do {
-		queue_take(s->f.queue, slot, held, 0, &batch);
+		queue_take(s->f.queue, slot, held, false, &batch);
 		for (unsigned int i = 0; i < batch.count; i++) {
 			const int number = batch.arrivals[i].fd - FD_BASE;
 

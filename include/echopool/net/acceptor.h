@@ -34,6 +34,7 @@ struct acceptor_figures {
 	uint64_t too_many; /* limits.connections_per_ip */
 	uint64_t no_memory;
 	uint64_t rejected; /* closed at once, as the queue was full */
+	uint64_t crowded;  /* closed for others while no worker had room (admission.c) */
 	uint64_t expired;  /* closed after timeouts.queue in the queue */
 	uint64_t failed;   /* accept4 answered an error; see the log */
 };

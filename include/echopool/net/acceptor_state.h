@@ -32,12 +32,14 @@ struct acceptor {
 	/* Counted by the acceptor, read by any thread; see counter.h. */
 	_Atomic uint64_t refused[ACCESS_VERDICTS];
 	_Atomic uint64_t rejected;
+	_Atomic uint64_t crowded;
 	_Atomic uint64_t expired;
 	_Atomic uint64_t failed;
 
 	/* The acceptor's own. */
 	struct accept_pauses pauses;
 	unsigned int first; /* the listener that is looked at first */
+	bool asked;         /* the queue has room for what is accepted in this turn */
 	bool sweeping;      /* emptying a backlog while the main thread waits: no pauses */
 };
 
@@ -49,5 +51,8 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival);
  * acceptor_expire().
  */
 void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char *reason);
+
+/* The same for one that was admitted. */
+void acceptor_let_go(struct acceptor *a, struct arrival *arrival, const char *reason);
 
 #endif

@@ -46,12 +46,39 @@ static inline uint32_t access_half_of(uint64_t connections)
 
 /*
  * Judges a connection from peer. When it is admitted it is counted as *counted, its address cut to
- * limits.prefix_ipv4 or _ipv6, which stays true of it whatever becomes of the settings.
+ * limits.prefix_ipv4 or _ipv6, which stays true of it whatever becomes of the settings; and it
+ * waits.
  */
 enum access_verdict access_admit(struct access *a, const union address *peer,
 				 struct address_key *counted);
 
-/* A connection that was counted as this has ended. */
-void access_release(struct access *a, const struct address_key *counted);
+/* A worker has taken a connection that was counted as this: it waits no more. */
+void access_serve(struct access *a, const struct address_key *counted);
+
+/* A connection that was counted as this has ended, which had been served or was not. */
+void access_release(struct access *a, const struct address_key *counted, bool served);
+
+/* The weight of an arrival that is not light. */
+#define ACCESS_NOT_LIGHT UINT32_MAX
+
+/*
+ * How many connections are counted as this, with those that wait, if they are fewer than workers
+ * hold of the address of which they hold most; else ACCESS_NOT_LIGHT.
+ */
+uint32_t access_weight(struct access *a, const struct address_key *counted);
+
+/*
+ * Whether workers hold so many connections of one address that one of them should be closed for
+ * this one: more by two. That address is in *heaviest then.
+ */
+bool access_is_crowded(struct access *a, const struct address_key *waiting,
+		       struct address_key *heaviest);
+
+/* Whether a silent connection may be closed for one that waits: not if its address has less. */
+bool access_may_replace(struct access *a, const struct address_key *silent,
+			const struct address_key *waiting);
+
+/* Whether a newcomer could be light: several addresses have connections, and one of them two. */
+bool access_may_crowd(struct access *a);
 
 #endif

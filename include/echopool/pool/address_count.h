@@ -24,6 +24,7 @@ struct address_key {
 /* The owner's lock protects the buckets; the seed never changes. */
 struct address_counts {
 	uint64_t seed; /* so that nobody can choose addresses that share a chain */
+	uint32_t addresses;
 	struct address_count *buckets[ADDRESS_COUNT_BUCKETS];
 };
 
@@ -37,8 +38,26 @@ struct address_key address_key_prefix(const struct address_key *key, unsigned in
 void address_counts_init(struct address_counts *counts);
 void address_counts_free(struct address_counts *counts);
 
-/* How many connections the address has. */
-uint32_t address_counts_get(struct address_counts *counts, const struct address_key *key);
+/* Of one address; the owner's lock protects it. */
+struct address_count {
+	struct address_count *next; /* in its chain */
+	struct address_key key;
+	uint32_t connections; /* at least 1 */
+	uint32_t waiting;     /* those of them that wait for room at a worker */
+};
+
+/* The count of the address; NULL when it has no connection. */
+struct address_count *address_counts_get(struct address_counts *counts,
+					 const struct address_key *key);
+
+/* How many of an address workers hold, or soon will; 0 for NULL. */
+static inline uint32_t address_count_held(const struct address_count *c)
+{
+	return c ? c->connections - c->waiting : 0;
+}
+
+/* The address of which workers hold most; NULL when there is none. Looks at each address. */
+struct address_count *address_counts_heaviest(struct address_counts *counts);
 
 /* Counts a connection of the address. False, with nothing changed, when memory is short. */
 bool address_counts_add(struct address_counts *counts, const struct address_key *key);

@@ -51,8 +51,4 @@ struct deadline_entry *deadline_list_oldest(const struct deadline_list *list);
 /* The oldest entry's deadline; DEADLINE_NEVER when the list is empty or the timeout is 0. */
 uint64_t deadline_list_next_ns(const struct deadline_list *list, uint32_t timeout_ms);
 
-/* How many entries are past their deadline, at most limit; 0 for timeout 0. */
-uint32_t deadline_list_count_expired(const struct deadline_list *list, uint32_t timeout_ms,
-				     uint64_t now_ns, uint32_t limit);
-
 #endif

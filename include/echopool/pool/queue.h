@@ -25,7 +25,8 @@ struct queue_batch {
 	unsigned int count;
 	struct deadline_list handed; /* connections of workers that left; its own now */
 	bool saturated;              /* others wait, and no worker has room for them */
-	uint32_t evict;              /* how many of those it offered it must close for them */
+	bool make_room;              /* it may close one connection, for this one that waits: */
+	struct address_key waiting;  /* what access counts it as */
 	bool leaving;                /* hand over what is held (queue_hand_over()) and end */
 	bool ended;                  /* the queue is closed and empty: nothing will ever come */
 	bool stopped;                /* queue_stop() was called: end now, whatever is held */
@@ -66,11 +67,16 @@ void queue_set_capacity(struct queue *q, unsigned int workers, uint32_t worker_c
 void queue_clear_slot(struct queue *q, unsigned int slot);
 
 /*
- * Appends the arrival and takes its descriptor over (a->fd becomes -1). Returns false, and changes
- * nothing, when the queue is full. asked: for this push the acceptor has asked for room before, so
- * that it succeeds whatever has become of the limit since. The acceptor.
+ * Puts the arrival before those that have a greater weight and behind all others, and takes its
+ * descriptor over (a->fd becomes -1). Where the queue is full the last of those with a greater
+ * weight has to go: it is in *displaced, whose fd is -1 otherwise. Returns false, and changes
+ * nothing, when the queue is full and there is none. asked: for this push the acceptor has asked
+ * for room before, so that it succeeds whatever has become of the limit since. The acceptor.
  */
-bool queue_push(struct queue *q, struct arrival *a, bool asked);
+bool queue_push(struct queue *q, struct arrival *a, bool asked, struct arrival *displaced);
+
+/* Whether workers hold as many as they may, so that who comes waits. No lock. Any thread. */
+bool queue_is_saturated(const struct queue *q);
 
 /*
  * Waits until the queue has room, and returns for how many pushes. Returns 0 when deadline_ns has
@@ -106,13 +112,13 @@ bool queue_take_back(struct queue *q, struct arrival *a);
  * those of workers that left, then arrivals while it has room; none while it holds more than an
  * equal share and an eighth. The least loaded worker is woken for those that are left.
  *
- * If no worker has room for them, the worker is asked to close some of the connections it offers:
- * offered is how many it could close. All workers together are asked to close no more than wait.
+ * If no worker has room for them, a worker that says makes_room is asked to close one connection
+ * for one that waits, if another worker does not do so already. It must call this again at once.
  *
  * A worker that holds nothing sleeps here until it gets something or must end. Sets all of batch.
  * The slot's worker.
  */
-void queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
+void queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_room,
 		struct queue_batch *batch);
 
 /*

@@ -26,7 +26,7 @@ struct slot {
 	alignas(CACHE_LINE_BYTES) atomic_bool rung;
 	const struct bell *bell; /* set before the worker's thread begins */
 	uint32_t held;           /* as the worker reported, and what it was given since */
-	uint32_t evicting;       /* how many it closes for others that wait; it takes next */
+	bool makes_room;         /* it closes one for another that waits; it takes next */
 	bool knows_saturated;    /* its last batch said saturated */
 };
 
@@ -43,7 +43,8 @@ struct queue {
 	uint64_t held;               /* the sum over all slots, and handed_count */
 	struct deadline_list handed; /* connections of workers that left; taken before arrivals */
 	uint32_t handed_count;
-	uint32_t evicting;     /* the sum over the slots */
+	uint32_t making_room;  /* how many slots do */
+	atomic_bool saturated; /* written under the lock; see queue_is_saturated() */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
 	bool stopped;

@@ -20,6 +20,7 @@ struct arrival {
 	union address peer;
 	struct address_key counted; /* see access_admit() */
 	uint64_t accepted_ns;       /* CLOCK_MONOTONIC */
+	uint32_t weight;            /* see access_weight() */
 };
 
 /* The queue's lock protects all fields. */
@@ -39,8 +40,14 @@ void ring_free(struct ring *r);
 /* Makes room for capacity arrivals at least. False, with nothing changed, when memory is short. */
 bool ring_reserve(struct ring *r, uint32_t capacity);
 
-/* Appends the arrival and takes its descriptor over (a->fd becomes -1). There must be room. */
+/*
+ * Puts the arrival before those at the end that have a greater weight, and takes its descriptor
+ * over (a->fd becomes -1). There must be room.
+ */
 void ring_push(struct ring *r, struct arrival *a);
+
+/* The one at index, from the front. */
+struct arrival *ring_at(const struct ring *r, uint32_t index);
 
 /* Removes the oldest; there must be one. */
 struct arrival ring_pop(struct ring *r);

@@ -34,7 +34,7 @@ struct worker {
 	struct deadline_list writing; /* those with pending bytes: they wait for it to read */
 	uint32_t held;                /* how many in both */
 	uint64_t now_ns;              /* the time of this turn */
-	uint64_t offered_ns;          /* when it last offered to close connections for others */
+	uint64_t look_ns;             /* when it looks again for one to close for others */
 	bool saturated;               /* connections wait, and no worker has room for them */
 };
 
@@ -62,11 +62,11 @@ void worker_serve(struct worker *w, struct conn *c);
 void worker_close(struct worker *w, struct conn *c, enum conn_end end);
 void worker_close_all(struct worker *w);
 
-/* How many connections have been silent for so long that they may be closed for others. */
-uint32_t timeouts_count_evictable(const struct worker *w);
+/* Whether it is time to look for one to close for others; then not again for a while. */
+bool timeouts_may_look(struct worker *w);
 
-/* Closes up to count of them, the longest silent first. */
-void timeouts_evict(struct worker *w, uint32_t count);
+/* Looks for one to close for a connection that waits and is counted so, and closes it. */
+void timeouts_make_room(struct worker *w, const struct address_key *waiting);
 
 /* When timeouts_apply() has something to do; DEADLINE_NEVER for never. */
 uint64_t timeouts_next_ns(const struct worker *w);

@@ -29,6 +29,7 @@ enum conn_end {
 	CONN_END_ERROR,          /* the network or the system ended it */
 	CONN_END_IDLE,           /* nothing came for timeouts.idle */
 	CONN_END_IDLE_WHEN_FULL, /* nothing came for timeouts.idle_when_full, and others waited */
+	CONN_END_CROWDED,        /* its address held most, and others waited */
 	CONN_END_WRITE,          /* nothing pending could be written for timeouts.write */
 	CONN_END_DRAIN,          /* it was still open when the server stopped */
 	CONN_END_COUNT

@@ -39,6 +39,7 @@ static const char *const event_names[EVENT_COUNT] = {
 	[EVENT_HANDED_WRITING] = "handed-writing",
 	[EVENT_SATURATED] = "saturated",
 	[EVENT_TAKEN] = "taken-no-room",
+	[EVENT_IN_VAIN] = "in-vain",
 };
 
 static void print_line(FILE *out, const struct sim_socket *s, const char *format, va_list arguments)
@@ -119,6 +120,8 @@ static void run_worker(unsigned int index)
 	sim.leaving = false;
 	sim.has_ended = false;
 	sim.saturated = false;
+	sim.make_room = false;
+	sim.look_ns = 0;
 	sim.must_take = true;
 	sim.starting = true;
 	sim.worker = worker_new(index, &options);

@@ -10,13 +10,18 @@
 
 void __wrap_queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell);
 void __wrap_queue_clear_slot(struct queue *q, unsigned int slot);
-void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
+void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_room,
 		       struct queue_batch *batch);
 void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
 			    uint32_t count);
 bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot);
 void __wrap_queue_ring_self(struct queue *q, unsigned int slot);
-void __wrap_access_release(struct access *access, const struct address_key *counted);
+void __wrap_access_serve(struct access *access, const struct address_key *counted);
+void __wrap_access_release(struct access *access, const struct address_key *counted, bool served);
+bool __wrap_access_is_crowded(struct access *access, const struct address_key *waiting,
+			      struct address_key *heaviest);
+bool __wrap_access_may_replace(struct access *access, const struct address_key *silent,
+			       const struct address_key *waiting);
 int __wrap_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
 void __wrap_thread_join(pthread_t thread);
 void __wrap_thread_set_name(const char *name);
@@ -111,14 +116,19 @@ uint64_t operator_next_arrival(void)
 	return next;
 }
 
-/* Gives s to the worker. What it is counted as names it to access_release(). */
+/* The address is one number. */
+static struct address_key key_of(uint32_t address)
+{
+	return (struct address_key){.bytes = {(uint8_t)address}};
+}
+
 static void arrive(struct sim_socket *s, struct queue_batch *batch)
 {
 	struct arrival *a = &batch->arrivals[batch->count++];
 
 	*a = (struct arrival){.fd = s->fd, .accepted_ns = s->plan.arrives_ns};
 	a->peer.v4.sin_family = AF_INET;
-	memcpy(a->counted.bytes, &s->fd, sizeof(s->fd));
+	a->counted = key_of(address_of(s));
 	s->stage = STAGE_HELD;
 	sim.taken++;
 	s->since_ns = s->taken_ns = sim.now_ns;
@@ -161,8 +171,23 @@ static uint32_t count_held(void)
 	return count;
 }
 
+/* What the worker is asked to do for the first that waits, unless others do it already. */
+static void ask_for_room(struct queue_batch *batch)
+{
+	FOR_EACH_SOCKET(s)
+	{
+		if (is_waiting(s))
+			batch->waiting = key_of(address_of(s));
+	}
+	sim.waiting = batch->waiting;
+	batch->make_room = dice_chance(&sim.dice, 800);
+	sim.is_crowded = dice_chance(&sim.dice, 500);
+	sim.heaviest = dice_below(&sim.dice, ADDRESSES);
+	sim.spared = dice_below(&sim.dice, ADDRESSES + 1);
+}
+
 /* As the queue does: as many as there is room for, and where there is none, a wish for some. */
-static void give_waiting(struct queue_batch *batch, uint32_t held, uint32_t offered)
+static void give_waiting(struct queue_batch *batch, uint32_t held, bool makes_room)
 {
 	FOR_EACH_SOCKET(s)
 	{
@@ -174,9 +199,10 @@ static void give_waiting(struct queue_batch *batch, uint32_t held, uint32_t offe
 	const uint32_t waiting = operator_waiting();
 
 	batch->saturated = waiting > 0;
-	batch->evict = offered < waiting ? offered : waiting;
 	if (batch->saturated)
 		totals.events[EVENT_SATURATED]++;
+	if (batch->saturated && makes_room)
+		ask_for_room(batch);
 }
 
 /* A worker that holds nothing sleeps until there is something for it. */
@@ -191,16 +217,20 @@ static void sleep_in_queue(uint32_t held)
 		sim.now_ns = operator_next_arrival();
 }
 
-void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32_t offered,
+void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_room,
 		       struct queue_batch *batch)
 {
+	const bool looks = held > 0 && sim.look_ns <= sim.now_ns;
+
 	(void)q;
 	(void)slot;
 	oracle_settled();
 	if (held != count_held())
 		sim_fail(NULL, "says that it holds %u of %u", held, count_held());
-	if (offered != oracle_offer())
-		sim_fail(NULL, "offers %u instead of %u", offered, oracle_offer());
+	if (makes_room != looks)
+		sim_fail(NULL, makes_room ? "looks too soon" : "does not look in time");
+	if (looks)
+		sim.look_ns = sim.now_ns + LOOK_PERIOD_MS * NS_PER_MS;
 	if (sim.taking && held > 0)
 		sim_fail(NULL, "takes again and has served nobody in between");
 	sleep_in_queue(held);
@@ -209,21 +239,20 @@ void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, uint32
 	if (!sim.leaving || sim.stopped)
 		held += give_handed(batch);
 	if (!sim.leaving && !sim.stopped)
-		give_waiting(batch, held, offered);
+		give_waiting(batch, held, makes_room);
 	batch->ended = operator_waiting() == 0 && operator_next_arrival() == UINT64_MAX &&
 		       !sim.handed_count;
 	sim.knows_stop = sim.stopped;
-	sim.took_ns = sim.now_ns;
 	sim.must_take = false;
 	sim.taking = true;
-	sim.take_due = batch->evict > 0 || sim.handed_count > 0;
+	sim.take_due = batch->make_room || sim.handed_count > 0;
 	sim.rung = false;
 	if (sim.handed_count)
 		operator_ring(); /* for the rest */
 	sim.woke_for_time = false;
 	sim.saturated = batch->saturated;
-	sim.evict = batch->evict;
-	trace(NULL, "queue: %u arrive, close %u%s%s%s", batch->count, batch->evict,
+	sim.make_room = batch->make_room;
+	trace(NULL, "queue: %u arrive%s%s%s%s", batch->count, batch->make_room ? ", make room" : "",
 	      batch->saturated ? ", saturated" : "", batch->leaving ? ", leave" : "",
 	      batch->stopped ? ", stop" : "");
 }
@@ -266,17 +295,44 @@ void __wrap_queue_ring_self(struct queue *q, unsigned int slot)
 	sim.rung = true;
 }
 
-void __wrap_access_release(struct access *access, const struct address_key *counted)
+void __wrap_access_serve(struct access *access, const struct address_key *counted)
 {
-	struct sim_socket *s;
-	int fd;
-
 	(void)access;
-	memcpy(&fd, counted->bytes, sizeof(fd));
-	s = socket_of(fd);
-	if (!s || s->released || (s->stage != STAGE_HELD && s->stage != STAGE_CLOSED))
-		sim_fail(s, "released twice, or while it is not held");
-	s->released = true;
+	sim.serving[counted->bytes[0]]++;
+}
+
+void __wrap_access_release(struct access *access, const struct address_key *counted, bool served)
+{
+	(void)access;
+	if (!served || sim.serving[counted->bytes[0]]-- == 0)
+		sim_fail(NULL, "released twice, or though it was never served");
+}
+
+/*
+ * The worker asks for the heaviest address first, when it has all that it was given: only now can
+ * be said which connection it must close.
+ */
+bool __wrap_access_is_crowded(struct access *access, const struct address_key *waiting,
+			      struct address_key *heaviest)
+{
+	(void)access;
+	if (!sim.make_room || memcmp(waiting, &sim.waiting, sizeof(*waiting)) != 0)
+		sim_fail(NULL, "looks for one to close though nobody asked for it");
+	*heaviest = key_of(sim.heaviest);
+	sim.victim = oracle_victim();
+	if (sim.victim)
+		sim.look_ns = sim.now_ns;
+	else
+		totals.events[EVENT_IN_VAIN]++;
+	return sim.is_crowded;
+}
+
+bool __wrap_access_may_replace(struct access *access, const struct address_key *silent,
+			       const struct address_key *waiting)
+{
+	(void)access;
+	(void)waiting;
+	return silent->bytes[0] != sim.spared;
 }
 
 void __wrap_queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell)

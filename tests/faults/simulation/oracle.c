@@ -48,29 +48,44 @@ static uint32_t evict_ms(void)
 static bool may_be_evicted(const struct sim_socket *s)
 {
 	return s->stage == STAGE_HELD && !has_pending(s) && evict_ms() &&
-	       s->since_ns + evict_ms() * NS_PER_MS <= sim.now_ns;
+	       s->since_ns + evict_ms() * NS_PER_MS <= sim.now_ns && address_of(s) != sim.spared;
 }
 
-uint32_t oracle_offer(void)
+static bool may_be_crowded_out(const struct sim_socket *s, bool pending)
 {
-	uint32_t count = 0;
+	return sim.is_crowded && s->stage == STAGE_HELD && has_pending(s) == pending &&
+	       address_of(s) == sim.heaviest;
+}
+
+struct sim_socket *oracle_victim(void)
+{
+	struct sim_socket *reading = NULL, *writing = NULL, *silent = NULL;
 
 	FOR_EACH_SOCKET(s)
 	{
-		count += may_be_evicted(s);
+		if (may_be_crowded_out(s, false) && (!reading || s->since_ns < reading->since_ns))
+			reading = s;
+		if (may_be_crowded_out(s, true) && (!writing || s->since_ns < writing->since_ns))
+			writing = s;
+		if (may_be_evicted(s) && (!silent || s->since_ns < silent->since_ns))
+			silent = s;
 	}
-	return count < QUEUE_TAKE_MAX ? count : QUEUE_TAKE_MAX;
+	if (reading || writing)
+		return reading ? reading : writing;
+	return silent;
 }
 
-static bool is_oldest_reading(const struct sim_socket *s)
+/* Whether s may go in place of the victim: they began at the same time, or do not read. */
+static bool is_like_victim(const struct sim_socket *s)
 {
-	FOR_EACH_SOCKET(other)
-	{
-		if (other->stage == STAGE_HELD && !has_pending(other) &&
-		    other->since_ns < s->since_ns)
-			return false;
-	}
-	return true;
+	return sim.make_room && sim.victim && has_pending(s) == has_pending(sim.victim) &&
+	       (has_pending(s) || s->since_ns == sim.victim->since_ns);
+}
+
+static bool is_crowded_out(const struct sim_socket *s)
+{
+	return is_like_victim(s) && may_be_crowded_out(s, has_pending(s)) &&
+	       may_be_crowded_out(sim.victim, has_pending(s));
 }
 
 enum conn_end oracle_reason(struct sim_socket *s)
@@ -83,8 +98,14 @@ enum conn_end oracle_reason(struct sim_socket *s)
 	}
 	if (sim.knows_stop)
 		return CONN_END_DRAIN;
-	if (s->evicting && s->since_ns == s->since_at_last_check)
+	if (s->evicting && s->since_ns == s->since_at_last_check) {
+		s->evicting = false;
 		return CONN_END_IDLE_WHEN_FULL;
+	}
+	if (is_crowded_out(s)) {
+		sim.make_room = false;
+		return CONN_END_CROWDED;
+	}
 	if (has_expired(s))
 		return has_pending(s) ? CONN_END_WRITE : CONN_END_IDLE;
 	sim_fail(s, "closed without a reason");
@@ -121,12 +142,13 @@ void oracle_check(struct sim_socket *s)
  */
 void oracle_last_check(struct sim_socket *s)
 {
-	const bool evicting = sim.evict > 0 && !has_pending(s) && is_oldest_reading(s);
+	const bool evicting = is_like_victim(s) && may_be_evicted(s);
 
 	if (!evicting && !has_expired(s))
 		sim_fail(s, "a last check before its time");
 	check_turn(s);
-	sim.evict -= evicting;
+	if (evicting)
+		sim.make_room = false;
 	s->evicting = evicting;
 	s->since_at_last_check = s->since_ns;
 	s->acted = false;
@@ -180,6 +202,21 @@ static void check_figures(void)
 			 stat_get(&stats->taken), sim.taken);
 }
 
+/* What access was told of each address. */
+static void check_served(void)
+{
+	uint32_t held[ADDRESSES] = {0};
+
+	FOR_EACH_SOCKET(s)
+	{
+		held[address_of(s)] += s->stage == STAGE_HELD || s->stage == STAGE_HANDED;
+	}
+	for (uint32_t i = 0; i < ADDRESSES; i++)
+		if (held[i] != sim.serving[i])
+			sim_fail(NULL, "%u are counted as served of address %u; %u are held",
+				 sim.serving[i], i, held[i]);
+}
+
 void oracle_settled(void)
 {
 	int64_t connections = 0, pending = 0;
@@ -195,43 +232,25 @@ void oracle_settled(void)
 	}
 	check_heap(connections, pending);
 	check_figures();
-	if (sim.evict > 0)
-		sim_fail(NULL, "did not close %u for those that wait", sim.evict);
+	if (sim.make_room && sim.victim)
+		sim_fail(sim.victim, "is not closed for those that wait");
+	sim.make_room = false;
+	check_served();
 }
 
-/* When the worker has to wake at the latest to offer connections for closing. */
-static uint64_t offer_by_ns(void)
-{
-	uint64_t oldest = UINT64_MAX;
-
-	FOR_EACH_SOCKET(s)
-	{
-		if (s->stage == STAGE_HELD && !has_pending(s) && s->since_ns < oldest)
-			oldest = s->since_ns;
-	}
-	if (!sim.saturated || oldest == UINT64_MAX || evict_ms() == 0)
-		return UINT64_MAX;
-	oldest += evict_ms() * NS_PER_MS;
-	if (oldest < sim.took_ns + OFFER_PERIOD_MS * NS_PER_MS)
-		return sim.took_ns + OFFER_PERIOD_MS * NS_PER_MS;
-	return oldest;
-}
-
-/* The worker waits until the next deadline, in whole milliseconds; under pressure not longer. */
+/* The worker waits until the next deadline, in whole milliseconds. */
 static void check_timeout(int timeout_ms, uint64_t deadline)
 {
 	const uint64_t now = sim.now_ns;
 	uint64_t right = deadline > now ? (deadline - now + NS_PER_MS - 1) / NS_PER_MS : 0;
 
-	if (timeout_ms >= 0 && (uint64_t)timeout_ms == right)
-		return;
-	if (timeout_ms < 0 || (uint64_t)timeout_ms > right || !sim.saturated)
+	if (timeout_ms < 0 || (uint64_t)timeout_ms != right)
 		sim_fail(NULL, "waits %d ms; the next deadline is in %" PRIu64, timeout_ms, right);
 }
 
 void oracle_timeout(int timeout_ms)
 {
-	uint64_t deadline = offer_by_ns();
+	uint64_t deadline = sim.saturated ? sim.look_ns : UINT64_MAX;
 
 	if (sim.must_take)
 		sim_fail(NULL, "did not go to the queue");
@@ -262,7 +281,7 @@ void oracle_ended(void)
 	{
 		if (s->stage == STAGE_PLANNED && sim.stopped)
 			continue; /* the queue's to close */
-		if (s->stage != STAGE_CLOSED || !s->released)
+		if (s->stage != STAGE_CLOSED)
 			sim_fail(s, "is left open");
 		if (s->end == CONN_END_CLIENT && s->echoed != s->plan.total)
 			sim_fail(s, "got %u of %u bytes back", s->echoed, s->plan.total);

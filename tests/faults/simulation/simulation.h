@@ -23,13 +23,14 @@
 #include "echopool/pool/conn.h"
 #include "echopool/pool/worker.h"
 
-#define SOCKETS_MAX     4
-#define FIRST_FD        100
-#define EPOLL_FD        10
-#define PATTERN_BYTES   65536 /* no client sends more */
-#define WAKE_UPS_MAX    100000
-#define WRITE_CHECKS    8  /* at a connection with pending bytes, within timeouts.write */
-#define OFFER_PERIOD_MS 10 /* how late a worker under pressure may offer to close a connection */
+#define SOCKETS_MAX    4
+#define FIRST_FD       100
+#define EPOLL_FD       10
+#define PATTERN_BYTES  65536 /* no client sends more */
+#define WAKE_UPS_MAX   100000
+#define WRITE_CHECKS   8   /* at a connection with pending bytes, within timeouts.write */
+#define LOOK_PERIOD_MS 100 /* how often a worker looks for one to close for others */
+#define ADDRESSES      3   /* from which clients come */
 
 enum stage {
 	STAGE_PLANNED, /* its client has not come yet, or waits in the queue */
@@ -70,7 +71,7 @@ struct sim_socket {
 	void *data;
 
 	bool reported; /* by the last epoll_wait, or asked once more before it is closed */
-	bool evicting; /* the last check was for one that waits */
+	bool evicting; /* the last check was for one that waits; it is closed unless it is ready */
 	uint64_t since_at_last_check;
 	bool acted; /* with recv or send, since */
 	bool pending_at_start;
@@ -80,7 +81,6 @@ struct sim_socket {
 	bool pending_block; /* the worker keeps a block for its pending bytes */
 	bool doomed;        /* must be closed in this turn */
 	enum conn_end end;
-	bool released;       /* access_release() was called for it */
 	uint64_t since_ns;   /* when a byte last moved */
 	uint64_t taken_ns;   /* when the client last took some that it had been sent */
 	uint64_t checked_ns; /* when the worker last asked for that */
@@ -105,6 +105,7 @@ enum event {
 	EVENT_HANDED_WRITING,
 	EVENT_SATURATED,
 	EVENT_TAKEN,
+	EVENT_IN_VAIN,
 	EVENT_COUNT
 };
 
@@ -117,7 +118,7 @@ struct simulation {
 	uint64_t now_ns;
 	uint64_t step_max_ns; /* how far the clock goes at once */
 	uint64_t woke_ns;     /* when epoll_wait last returned */
-	uint64_t took_ns;     /* when the worker last went to the queue */
+	uint64_t look_ns;     /* when the worker looks again for one to close for others */
 	uint32_t wake_ups;
 	uint32_t fault_permille; /* of each call */
 
@@ -141,7 +142,12 @@ struct simulation {
 	bool rung;             /* what queue_is_rung() answers; the worker may set it itself */
 	bool woke_for_time;    /* nothing was reported: a deadline has to have passed */
 	bool saturated;
-	uint32_t evict;
+	bool make_room;             /* it is to look for one to close, */
+	struct address_key waiting; /* for this one, */
+	struct sim_socket *victim;  /* and must find this one; NULL: none */
+	bool is_crowded;            /* what access_is_crowded() answers, */
+	uint32_t heaviest;          /* and with which address, from 0 on */
+	uint32_t spared;            /* the address that access_may_replace() protects */
 	bool calloc_failed;
 	bool has_ended;
 
@@ -157,7 +163,8 @@ struct simulation {
 	struct deadline_list handed;
 	uint32_t handed_count;
 
-	int64_t blocks; /* on the heap */
+	uint32_t serving[ADDRESSES]; /* that access counts as served */
+	int64_t blocks;              /* on the heap */
 };
 
 /* Of all runs. */
@@ -202,6 +209,12 @@ static inline bool has_pending(const struct sim_socket *s)
 #define FOR_EACH_SOCKET(s) \
 	for (struct sim_socket *s = sim.sockets; s < sim.sockets + sim.socket_count; s++)
 
+/* The address of its client, from 0 on. */
+static inline uint32_t address_of(const struct sim_socket *s)
+{
+	return (uint32_t)s->fd % ADDRESSES;
+}
+
 /* The socket of this descriptor; NULL: it is none. */
 struct sim_socket *socket_of(int fd);
 
@@ -236,7 +249,8 @@ void oracle_check(struct sim_socket *s);
 
 /* The worker polls a connection before it closes it, which is right only when its time has come. */
 void oracle_last_check(struct sim_socket *s);
-uint32_t oracle_offer(void);
+/* The one that the worker must close for another that waits; NULL: it may close none. */
+struct sim_socket *oracle_victim(void);
 void oracle_ended(void);
 
 #endif
