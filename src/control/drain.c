@@ -1,7 +1,8 @@
 /*
  * The drain: the listeners are closed, workers serve what was accepted and end as soon as they hold
  * nothing. At the deadline, or on a second signal, the queue is stopped, and workers close what
- * they hold. A drain wins over a reload. Main thread.
+ * they hold. A drain wins over a reload. Main thread, which goes on reading signals while the
+ * acceptor waits for handshakes that have begun.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,19 +17,28 @@
 
 void drain_begin(struct server *v, const char *why)
 {
+	v->draining = true;
+	v->drain_why = why;
+	v->drain_deadline_ns = clock_now_ns() + v->parts.settings->timeouts.drain_ms * NS_PER_MS;
+	reload_child_abort(&v->child);
+	parts_begin_close(&v->parts);
+}
+
+void drain_continue(struct server *v)
+{
 	const uint32_t drain_ms = v->parts.settings->timeouts.drain_ms;
 	char status[128];
 	uint32_t waiting;
 
-	v->draining = true;
-	v->drain_deadline_ns = clock_now_ns() + drain_ms * NS_PER_MS;
-	reload_child_abort(&v->child);
+	if (v->closed || !parts_may_close(&v->parts))
+		return;
+	v->closed = true;
 	parts_close(&v->parts);
 	/* Read before the others: a connection that is taken meanwhile counts twice, not never. */
 	waiting = queue_figures(v->parts.queue).waiting;
 	snprintf(status, sizeof(status),
-		 "%s: draining connections=%" PRIu64 " waiting=%" PRIu32 " for at most %.1f s", why,
-		 report_connections(v->parts.pool), waiting, drain_ms / 1000.0);
+		 "%s: draining connections=%" PRIu64 " waiting=%" PRIu32 " for at most %.1f s",
+		 v->drain_why, report_connections(v->parts.pool), waiting, drain_ms / 1000.0);
 	log_info("%s", status);
 	notify_stopping(status, drain_ms + CLOSING_MS);
 }

@@ -98,7 +98,7 @@ struct acceptor_options parts_acceptor_options(const struct parts *p)
 		.queue_full = s->pool.queue_full,
 		.queue_ms = s->timeouts.queue_ms,
 		.log_connections = s->log.connections,
-		.broken = p->bell,
+		.main_bell = p->bell,
 	};
 }
 
@@ -170,9 +170,19 @@ void parts_describe(const struct parts *p, char *text, size_t bytes)
 		 p->share.queue_limit);
 }
 
+void parts_begin_close(struct parts *p)
+{
+	acceptor_begin_stop(p->acceptor);
+}
+
+bool parts_may_close(const struct parts *p)
+{
+	return acceptor_has_ended(p->acceptor);
+}
+
 void parts_close(struct parts *p)
 {
-	acceptor_stop(p->acceptor);
+	acceptor_join(p->acceptor);
 	listeners_close(&p->listeners);
 	queue_close(p->queue);
 }
@@ -184,8 +194,10 @@ uint64_t parts_expire(struct parts *p)
 
 void parts_end(struct parts *p)
 {
-	if (p->listeners.count && p->acceptor)
-		acceptor_stop(p->acceptor);
+	if (p->listeners.count && p->acceptor) {
+		acceptor_begin_stop(p->acceptor);
+		acceptor_join(p->acceptor);
+	}
 	if (p->queue)
 		queue_stop(p->queue);
 	if (p->pool)

@@ -149,9 +149,11 @@ static void wait_for_events(struct server *v, uint64_t expiry_ns)
 static void run(struct server *v)
 {
 	while (!pool_has_ended(v->parts.pool)) {
-		/* In a drain the acceptor has ended, and the main thread keeps timeouts.queue. */
-		wait_for_events(v, v->draining ? parts_expire(&v->parts) : UINT64_MAX);
+		/* Once the acceptor has ended, the main thread keeps timeouts.queue. */
+		wait_for_events(v, v->closed ? parts_expire(&v->parts) : UINT64_MAX);
 		feed_watchdog(v);
+		if (v->draining)
+			drain_continue(v);
 		if (v->draining && clock_now_ns() >= v->drain_deadline_ns)
 			drain_end(v, "drain deadline");
 		if (acceptor_is_broken(v->parts.acceptor) && !v->draining) {

@@ -41,7 +41,7 @@ static void stop_for_bug(struct acceptor *a, int error)
 	/* The thread goes on to answer its bell. */
 	a->options.listeners.count = 0;
 	atomic_store_explicit(&a->broken, true, memory_order_release);
-	bell_ring(a->options.broken);
+	bell_ring(a->options.main_bell);
 }
 
 /*
@@ -287,6 +287,8 @@ static void *acceptor_run(void *argument)
 	/* What inherited listeners hold is for the next process that gets them. */
 	if (a->options.listeners_close)
 		drain_backlogs_except(a, &none);
+	atomic_store_explicit(&a->ended, true, memory_order_release);
+	bell_ring(a->options.main_bell);
 	return NULL;
 }
 
@@ -331,11 +333,20 @@ void acceptor_change(struct acceptor *a, const struct acceptor_options *options)
 	lock_release(&a->lock);
 }
 
-void acceptor_stop(struct acceptor *a)
+void acceptor_begin_stop(struct acceptor *a)
 {
 	atomic_store_explicit(&a->stopping, true, memory_order_release);
 	bell_ring(&a->bell);
 	queue_interrupt(a->options.queue);
+}
+
+bool acceptor_has_ended(const struct acceptor *a)
+{
+	return atomic_load_explicit(&a->ended, memory_order_acquire);
+}
+
+void acceptor_join(struct acceptor *a)
+{
 	thread_join(a->thread);
 }
 

@@ -2,6 +2,7 @@
 
 import collections
 import ctypes
+import re
 import resource
 import select
 import signal
@@ -9,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -180,4 +182,21 @@ def test_one_that_never_ends_its_handshake_holds_nobody_up_for_long(start):
     check_time(slowest, 0.3)
     for client in (neighbour, *crowd):
         client.close()
+    assert server.wait_exit() == 0
+
+
+def is_pending(pid, number):
+    """Whether a signal was sent to the process and not read yet; proc(5)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"^ShdPnd:\s+(\w+)$", status, re.MULTILINE)[1], 16) >> number - 1 & 1
+
+
+def test_a_second_signal_ends_it_while_it_waits_for_a_handshake(start):
+    server = start({"pool.workers": 1, "timeouts.drain": 600})
+    served(server)
+    server.hold(half_open(server.address))
+    server.send_signal(signal.SIGTERM)
+    wait_for(lambda: not is_pending(server.pid, signal.SIGTERM))
+    time.sleep(0.15)  # one within 0.1 s is the same wish
+    server.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0

@@ -38,7 +38,13 @@ bool parts_start(struct parts *p, struct settings *s, const struct bell *bell);
 /* One line that says where it listens and the sizes in effect. */
 void parts_describe(const struct parts *p, char *text, size_t bytes);
 
-/* Accepts no more; what was accepted is served until it ends. */
+/* Has the acceptor stop, which takes as long as handshakes that have begun, 500 ms at most. */
+void parts_begin_close(struct parts *p);
+
+/* Whether the acceptor has stopped; the bell is rung then. */
+bool parts_may_close(const struct parts *p);
+
+/* Closes the listeners once the acceptor has stopped; what was accepted is served until it ends. */
 void parts_close(struct parts *p);
 
 /*

@@ -23,7 +23,9 @@ struct server {
 	struct reload_child child;
 	bool reload_again; /* SIGHUP came while a reload was under way */
 	bool draining;
-	bool failed; /* the exit status will be 1 */
+	bool closed;           /* in a drain: the listeners are */
+	const char *drain_why; /* the first word of the drain's line */
+	bool failed;           /* the exit status will be 1 */
 	uint64_t drain_deadline_ns;
 	uint64_t alive_due_ns;   /* when the watchdog is told next; UINT64_MAX: never */
 	uint64_t second_stop_ns; /* from then on another signal to stop ends the drain */
@@ -42,10 +44,16 @@ void reload_begin(struct server *v);
 void reload_continue(struct server *v);
 
 /*
- * Closes the listeners. Workers serve what was accepted, and end as soon as they hold nothing. why
- * is the first word of the log line.
+ * Begins to close the listeners, which may take a moment. why is the first word of the log line,
+ * and lives on.
  */
 void drain_begin(struct server *v, const char *why);
+
+/*
+ * Closes them once that can be done. From then on workers serve what was accepted, and end as soon
+ * as they hold nothing.
+ */
+void drain_continue(struct server *v);
 
 /* Closes what is still open; the workers end at once. */
 void drain_end(struct server *v, const char *why);

@@ -24,7 +24,7 @@ struct acceptor_options {
 	uint32_t queue_ms; /* a connection waits in the queue at most so long; 0: as long as it
 			      takes */
 	bool log_connections;
-	const struct bell *broken; /* rung if it cannot go on (acceptor_is_broken()) */
+	const struct bell *main_bell; /* rung when acceptor_is_broken() or acceptor_has_ended() */
 };
 
 /* Its figures since the start. */
@@ -53,10 +53,16 @@ struct acceptor *acceptor_start(const struct acceptor_options *options);
 void acceptor_change(struct acceptor *a, const struct acceptor_options *options);
 
 /*
- * Stops accepting: parts from listeners that close as acceptor_change() does, ends the thread and
- * waits for it. Main thread; afterwards the listeners may be closed.
+ * Has the acceptor stop: it parts from listeners that close as acceptor_change() does, and ends its
+ * thread. May be called again. Main thread, as the next two.
  */
-void acceptor_stop(struct acceptor *a);
+void acceptor_begin_stop(struct acceptor *a);
+
+/* Whether the thread is about to end, so that acceptor_join() does not wait. */
+bool acceptor_has_ended(const struct acceptor *a);
+
+/* Waits for the end of a thread that was told to stop. Afterwards the listeners may be closed. */
+void acceptor_join(struct acceptor *a);
 
 /*
  * Closes what has waited in the queue for options.queue_ms. Returns when the next one will have;

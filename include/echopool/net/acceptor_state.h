@@ -26,8 +26,9 @@ struct acceptor {
 	 * release and acquire order them.
 	 */
 	atomic_bool stopping;
-	/* Set by the acceptor before it rings options.broken; release and acquire as above. */
+	/* Set by the acceptor before it rings options.main_bell; release and acquire as above. */
 	atomic_bool broken;
+	atomic_bool ended;
 
 	/* Counted by the acceptor, read by any thread; see counter.h. */
 	_Atomic uint64_t refused[ACCESS_VERDICTS];
