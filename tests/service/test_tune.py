@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from clients import need_descriptors
 from harness import CHECKOUT, PROGRAM, seconds, wait_for
 from live import needs_program
 
@@ -157,6 +158,7 @@ def test_without_a_place_for_the_files_the_result_is_still_told(tmp_path):
 
 @needs_echoload
 def test_a_thread_for_each_client_gets_sizes_past_littles_law(tmp_path):
+    need_descriptors(1100)  # the arrivals may take a thousand
     done = tune_enough(tmp_path, "-o", "pool.worker_connections=1", "--arrivals", "50",
                        "--messages", "3", "--rounds", "1", "--warmup", "0.05")
     found = assert_consistent(tmp_path, done)
