@@ -220,6 +220,7 @@ static void ask_for_room(struct queue *q, struct slot *s, bool makes_room,
 	if (!batch->saturated || !makes_room || q->ring.count <= q->making_room)
 		return;
 	batch->waiting = ring_at(&q->ring, q->making_room)->counted;
+	batch->waiting_since_ns = ring_at(&q->ring, q->making_room)->accepted_ns;
 	batch->make_room = true;
 	s->makes_room = true;
 	q->making_room++;

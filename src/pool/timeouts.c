@@ -5,8 +5,9 @@
  * While arrivals wait and no worker has room, each worker looks ten times a second, and at once
  * after each success, for one connection to close for one that waits:
  *
- *  1. Fair: if the address of which workers hold most has more by two than that of who waits, the
- *     longest silent of it goes, or if all of it that a worker holds do not read, one of these.
+ *  1. Fair: if the address of which workers hold most has more by two than that of who waits, and
+ *     has waited for half a second, the longest silent of it goes, or if all of it that a worker
+ *     holds do not read, one of these.
  *     This never meets an address that holds no more than an equal share, and never the only one.
  *  2. Silent: otherwise the longest silent, if it is silent for timeouts.idle_when_full, goes for
  *     one of its own address or of one with less. So who holds most cannot push out who holds few.
@@ -22,6 +23,12 @@
 
 /* How long a worker that has found none to close for others waits until it looks again. */
 #define LOOK_PERIOD_NS (100 * NS_PER_MS)
+
+/*
+ * How long a connection waits before one of another address is closed for it. A short rush passes
+ * in less, and closes nobody; with the look period a newcomer is served within a second.
+ */
+#define PATIENCE_NS (500 * NS_PER_MS)
 
 /* How often a connection with pending bytes is checked within timeouts.write. */
 #define WRITE_CHECKS 8
@@ -91,31 +98,40 @@ static struct conn *find_silent(struct worker *w, const struct address_key *wait
 	return NULL;
 }
 
-static struct conn *find_crowding(struct worker *w, const struct address_key *waiting)
+/* One of the heaviest address. */
+static struct conn *find_crowding(struct worker *w, const struct address_key *heaviest)
 {
-	struct address_key heaviest;
-	struct conn *c;
+	struct conn *c = find_address(&w->reading, heaviest);
 
-	if (!access_is_crowded(w->options.access, waiting, &heaviest))
-		return NULL;
-	c = find_address(&w->reading, &heaviest);
-	return c ? c : find_address(&w->writing, &heaviest);
+	return c ? c : find_address(&w->writing, heaviest);
 }
 
-void timeouts_make_room(struct worker *w, const struct address_key *waiting)
+/* Closes one for another that waits, so the next may be looked for at once. */
+static void close_for_another(struct worker *w, struct conn *c, enum conn_end end)
 {
-	struct conn *c = find_crowding(w, waiting);
-	const enum conn_end end = c ? CONN_END_CROWDED : CONN_END_IDLE_WHEN_FULL;
-
-	if (!c)
-		c = find_silent(w, waiting);
-	if (!c)
-		return;
 	w->look_ns = w->now_ns;
 	if (end == CONN_END_IDLE_WHEN_FULL && is_ready(c))
 		worker_serve(w, c); /* epoll has not reported it yet */
 	else
 		worker_close(w, c, end);
+}
+
+void timeouts_make_room(struct worker *w, const struct address_key *waiting, uint64_t since_ns)
+{
+	const bool is_patient = since_ns + PATIENCE_NS <= w->now_ns;
+	struct address_key heaviest;
+	struct conn *c;
+
+	/* Nobody else goes for its silence while the heaviest will make room. */
+	if (access_is_crowded(w->options.access, waiting, &heaviest)) {
+		c = is_patient ? find_crowding(w, &heaviest) : NULL;
+		if (c)
+			close_for_another(w, c, CONN_END_CROWDED);
+	} else {
+		c = find_silent(w, waiting);
+		if (c)
+			close_for_another(w, c, CONN_END_IDLE_WHEN_FULL);
+	}
 }
 
 bool timeouts_may_look(struct worker *w)

@@ -106,7 +106,7 @@ static bool take(struct worker *w)
 	}
 	/* The queue counts on this room: it must learn if there is none. */
 	if (batch.make_room) {
-		timeouts_make_room(w, &batch.waiting);
+		timeouts_make_room(w, &batch.waiting, batch.waiting_since_ns);
 		worker_must_take(w);
 	}
 	if (batch.leaving && !batch.stopped)

@@ -27,6 +27,7 @@ struct queue_batch {
 	bool saturated;              /* others wait, and no worker has room for them */
 	bool make_room;              /* it may close one connection, for this one that waits: */
 	struct address_key waiting;  /* what access counts it as */
+	uint64_t waiting_since_ns;   /* when it was accepted */
 	bool leaving;                /* hand over what is held (queue_hand_over()) and end */
 	bool ended;                  /* the queue is closed and empty: nothing will ever come */
 	bool stopped;                /* queue_stop() was called: end now, whatever is held */

@@ -65,8 +65,9 @@ void worker_close_all(struct worker *w);
 /* Whether it is time to look for one to close for others; then not again for a while. */
 bool timeouts_may_look(struct worker *w);
 
-/* Looks for one to close for a connection that waits and is counted so, and closes it. */
-void timeouts_make_room(struct worker *w, const struct address_key *waiting);
+/* Looks for one to close for a connection that is counted so and waits since then, and closes it.
+ */
+void timeouts_make_room(struct worker *w, const struct address_key *waiting, uint64_t since_ns);
 
 /* When timeouts_apply() has something to do; DEADLINE_NEVER for never. */
 uint64_t timeouts_next_ns(const struct worker *w);

@@ -179,6 +179,8 @@ static void ask_for_room(struct queue_batch *batch)
 		if (is_waiting(s))
 			batch->waiting = key_of(address_of(s));
 	}
+	sim.is_patient = dice_chance(&sim.dice, 700);
+	batch->waiting_since_ns = sim.is_patient ? 0 : sim.now_ns;
 	sim.waiting = batch->waiting;
 	batch->make_room = dice_chance(&sim.dice, 800);
 	sim.is_crowded = dice_chance(&sim.dice, 500);

@@ -70,9 +70,11 @@ struct sim_socket *oracle_victim(void)
 		if (may_be_evicted(s) && (!silent || s->since_ns < silent->since_ns))
 			silent = s;
 	}
-	if (reading || writing)
-		return reading ? reading : writing;
-	return silent;
+	if (!sim.is_crowded)
+		return silent;
+	if (!sim.is_patient)
+		return NULL;
+	return reading ? reading : writing;
 }
 
 /* Whether s may go in place of the victim: they began at the same time, or do not read. */

@@ -144,6 +144,7 @@ struct simulation {
 	bool saturated;
 	bool make_room;             /* it is to look for one to close, */
 	struct address_key waiting; /* for this one, */
+	bool is_patient;            /* which has waited for half a second, */
 	struct sim_socket *victim;  /* and must find this one; NULL: none */
 	bool is_crowded;            /* what access_is_crowded() answers, */
 	uint32_t heaviest;          /* and with which address, from 0 on */
