@@ -208,22 +208,22 @@ static void take_share(struct queue *q, struct slot *s, struct queue_batch *batc
 }
 
 /*
- * Asks a worker to close a connection for an arrival that waits, except those for which another
- * worker is making room already. Nothing is closed while a worker has room: that one has been
- * woken.
+ * Asks a worker to close a connection for the first arrival that waits. One worker at a time does
+ * so: two that look at the same counts would take too much from one address. Nothing is closed
+ * while a worker has room: that one has been woken.
  */
 static void ask_for_room(struct queue *q, struct slot *s, bool makes_room,
 			 struct queue_batch *batch) REQUIRES(q->lock)
 {
 	batch->saturated = q->ring.count && !has_room(q, least_loaded(q));
 	s->knows_saturated = batch->saturated;
-	if (!batch->saturated || !makes_room || q->ring.count <= q->making_room)
+	if (!batch->saturated || !makes_room || q->making_room)
 		return;
-	batch->waiting = ring_at(&q->ring, q->making_room)->counted;
-	batch->waiting_since_ns = ring_at(&q->ring, q->making_room)->accepted_ns;
+	batch->waiting = ring_oldest(&q->ring)->counted;
+	batch->waiting_since_ns = ring_oldest(&q->ring)->accepted_ns;
 	batch->make_room = true;
 	s->makes_room = true;
-	q->making_room++;
+	q->making_room = true;
 }
 
 static bool is_leaving(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
@@ -251,7 +251,7 @@ static void begin_take(struct queue *q, struct slot *s, struct queue_batch *batc
 {
 	atomic_store_explicit(&s->rung, false, memory_order_relaxed);
 	s->knows_saturated = false;
-	q->making_room -= s->makes_room;
+	q->making_room = q->making_room && !s->makes_room;
 	s->makes_room = false;
 	batch->leaving = is_leaving(q, s);
 	batch->stopped = q->stopped;

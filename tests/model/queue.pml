@@ -358,7 +358,7 @@ inline ask_for_room()
 	:: else
 	fi;
 	if
-	:: slot[w].knows_saturated && looks && count > making_room ->
+	:: slot[w].knows_saturated && looks && count && !making_room ->
 		make_room = true;
 		slot[w].makes_room = true;
 		making_room++
@@ -441,7 +441,7 @@ inline queue_hand_over()
 /* It is time to look again. Looks that would change nothing are left out, so that runs can end. */
 #define MAY_LOOK                          \
 	(saturated && (holds[w] & SILENT) && \
-	 (count > making_room || !count || HAS_ROOM(w)))
+	 ((count && !making_room) || !count || HAS_ROOM(w)))
 
 #ifdef BUG_RUNG_CLEARED_LATE
 #define TURN goto clear_rung

@@ -43,7 +43,7 @@ struct queue {
 	uint64_t held;               /* the sum over all slots, and handed_count */
 	struct deadline_list handed; /* connections of workers that left; taken before arrivals */
 	uint32_t handed_count;
-	uint32_t making_room;  /* how many slots do */
+	bool making_room;      /* whether one of the slots does */
 	atomic_bool saturated; /* written under the lock; see queue_is_saturated() */
 	unsigned int sleepers; /* on not_empty */
 	bool closed;
