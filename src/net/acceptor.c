@@ -161,33 +161,46 @@ static bool any_half_open(const struct listeners *closing)
 	return false;
 }
 
-/* Waits until a connection can be accepted from one of them, or until the time is over. */
-static void wait_for_backlog(const struct listeners *closing, int wait_ms)
+/*
+ * Waits until a connection can be accepted from one of them, which it returns, or until the time is
+ * over. One that could not be emptied is not waited for, as it is ready all the time.
+ */
+static bool wait_for_backlog(const struct listeners *closing, const enum accept_verdict v[],
+			     int wait_ms)
 {
 	struct pollfd fds[LISTENERS_MAX];
+	int n;
 
 	for (unsigned int i = 0; i < closing->count; i++)
-		fds[i] = (struct pollfd){.fd = closing->items[i].fd, .events = POLLIN};
-	if (poll(fds, closing->count, wait_ms) < 0 && errno != EINTR)
+		fds[i] = (struct pollfd){.fd = v[i] == ACCEPT_EMPTY ? closing->items[i].fd : -1,
+					 .events = POLLIN};
+	n = poll(fds, closing->count, wait_ms);
+	if (n < 0 && errno != EINTR)
 		fail(errno, "poll");
+	return n > 0;
 }
 
 /*
- * Accepts what listeners hold that take no new clients. The first wait is for a handshake that the
- * kernel does not show yet, which takes microseconds; the later ones grow.
+ * Accepts what listeners hold that take no new clients, until for a while nobody has come and no
+ * handshake is half done. The shortest while is for a handshake that the kernel does not show yet,
+ * which takes microseconds; they grow as long as nobody comes.
  */
 static void drain_backlogs(struct acceptor *a, const struct listeners *closing)
 {
-	int left_ms = HALF_OPEN_MS, wait_ms = 1;
+	const uint64_t deadline_ns = clock_now_ns() + HALF_OPEN_MS * NS_PER_MS;
 	enum accept_verdict v[LISTENERS_MAX];
-	bool more;
+	int wait_ms = 1;
+	bool came, more;
 
+	for (unsigned int i = 0; i < closing->count; i++)
+		v[i] = ACCEPT_EMPTY;
 	do {
-		wait_for_backlog(closing, wait_ms);
-		left_ms -= wait_ms;
-		wait_ms = 2 * wait_ms < left_ms ? 2 * wait_ms : left_ms;
+		const int left_ms = clock_timeout_ms(deadline_ns, clock_now_ns());
+
+		came = wait_for_backlog(closing, v, wait_ms < left_ms ? wait_ms : left_ms);
+		wait_ms = came ? 1 : 2 * wait_ms;
 		/* Asked before those are accepted whose handshake has come to its end. */
-		more = wait_ms > 0 && any_half_open(closing);
+		more = clock_now_ns() < deadline_ns && (came || any_half_open(closing));
 		for (unsigned int i = 0; i < closing->count; i++)
 			v[i] = accept_the_rest(a, &closing->items[i]);
 	} while (more);

@@ -167,6 +167,30 @@ def test_who_ends_the_handshake_meanwhile_is_served(start, host, reload):
 
 
 @again_when_late
+def test_those_who_end_their_handshakes_one_after_another_are_served(start):
+    """The half second does not get shorter with each of them."""
+    server = start({"pool.workers": 1})
+    begin = time.monotonic()
+    clients = []
+    for _ in range(12):
+        clients.append(server.hold(half_open(server.address)))
+        time.sleep(0.02)
+    check_time(time.monotonic() - begin, 0.4)
+    time.sleep(max(0, begin + REPEATED_S - 0.05 - time.monotonic()))
+    for client in clients:
+        client.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    server.send_signal(signal.SIGTERM)
+    check_time(time.monotonic() - begin, REPEATED_S)
+    for client in clients:
+        client.settimeout(seconds(20))
+        wait_for_room(client)
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        client.close()
+    assert server.wait_exit() == 0
+
+
+@again_when_late
 def test_one_that_never_ends_its_handshake_holds_nobody_up_for_long(start):
     server = start({"pool.workers": 1})
     neighbour = served(server)
