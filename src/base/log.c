@@ -191,6 +191,8 @@ static ssize_t write_polled(const struct sink *sink, const char *line, size_t by
 	ssize_t n = 0;
 
 	lock_acquire(&polled_lock);
+	/* A call before may have left EINTR there, for which the caller would try again. */
+	errno = EAGAIN;
 	while (written < bytes && n >= 0 && has_room(sink->fd)) {
 		n = write(sink->fd, line + written, step);
 		if (n > 0)
