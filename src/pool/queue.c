@@ -128,19 +128,40 @@ void queue_interrupt(struct queue *q)
 	lock_release(&q->lock);
 }
 
+/*
+ * Where the one is that has waited longest: the first, unless lighter ones have overtaken it. Those
+ * of one weight are in the order in which they came.
+ */
+static uint32_t longest_waiting(const struct queue *q) REQUIRES(q->lock)
+{
+	const uint32_t last = q->ring.count - 1;
+	uint32_t longest = 0;
+
+	if (ring_at(&q->ring, 0)->weight == ring_at(&q->ring, last)->weight)
+		return 0;
+	for (uint32_t i = 1; i <= last; i++)
+		if (ring_at(&q->ring, i)->accepted_ns < ring_at(&q->ring, longest)->accepted_ns)
+			longest = i;
+	return longest;
+}
+
 bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct arrival *a,
 		  uint64_t *deadline_ns)
 {
 	bool expired = false;
+	uint32_t longest = 0;
 
 	*deadline_ns = UINT64_MAX;
 	lock_acquire(&q->lock);
 	if (q->ring.count && timeout_ms) {
-		*deadline_ns = ring_oldest(&q->ring)->accepted_ns + timeout_ms * NS_PER_MS;
+		longest = longest_waiting(q);
+		*deadline_ns = ring_at(&q->ring, longest)->accepted_ns + timeout_ms * NS_PER_MS;
 		expired = *deadline_ns <= now_ns;
 	}
-	if (expired)
+	if (expired) {
+		ring_move_to_front(&q->ring, longest);
 		*a = queue_pop(q);
+	}
 	lock_release(&q->lock);
 	return expired;
 }

@@ -71,7 +71,11 @@ struct arrival ring_pop(struct ring *r)
 	return a;
 }
 
-const struct arrival *ring_oldest(const struct ring *r)
+void ring_move_to_front(struct ring *r, uint32_t index)
 {
-	return &r->items[r->head];
+	const struct arrival a = *ring_at(r, index);
+
+	for (; index > 0; index--)
+		*ring_at(r, index) = *ring_at(r, index - 1);
+	*ring_at(r, 0) = a;
 }

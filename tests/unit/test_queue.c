@@ -181,6 +181,34 @@ static void test_the_head_expires_by_its_own_age(void **state)
 	close_queue(&f);
 }
 
+/* The one that has waited longest stands behind lighter ones that came later. */
+static void test_one_that_was_overtaken_expires_by_its_own_age(void **state)
+{
+	const uint64_t ms = 1000000;
+	static const int numbers[] = {0, 3, 1, 2};
+	struct arrival a, displaced;
+	struct fixture f;
+	uint64_t deadline;
+
+	(void)state;
+	open_queue(&f, 10, 100);
+	others_hold(&f, 50);
+	for (unsigned int i = 0; i < 4; i++) {
+		a = (struct arrival){.fd = FD_BASE + numbers[i],
+				     .weight = i < 2 ? UINT32_MAX : i,
+				     .accepted_ns = (100 + 10 * i) * ms};
+		assert_true(queue_push(f.queue, &a, false, &displaced));
+	}
+	assert_false(queue_expire(f.queue, 50, 150 * ms - 1, &a, &deadline));
+	assert_int_equal(deadline, 150 * ms);
+	assert_true(queue_expire(f.queue, 50, 150 * ms, &a, &deadline));
+	assert_int_equal(a.fd, FD_BASE);
+	assert_false(queue_expire(f.queue, 50, 150 * ms, &a, &deadline));
+	assert_int_equal(deadline, 160 * ms);
+	take(f.queue, 0, 0, 1, 3); /* the others are in their order */
+	close_queue(&f);
+}
+
 static void test_another_limit_keeps_what_waits_in_order(void **state)
 {
 	struct fixture f;
@@ -306,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_the_acceptor_wakes_for_an_interrupt),
 		cmocka_unit_test(test_the_acceptor_wakes_for_a_higher_limit),
 		cmocka_unit_test(test_the_head_expires_by_its_own_age),
+		cmocka_unit_test(test_one_that_was_overtaken_expires_by_its_own_age),
 		cmocka_unit_test(test_another_limit_keeps_what_waits_in_order),
 		cmocka_unit_test(test_room_that_was_asked_for_is_there_past_the_limit),
 		cmocka_unit_test(test_a_storm_is_taken_once_and_in_order),

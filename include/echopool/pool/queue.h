@@ -95,9 +95,9 @@ uint32_t queue_make_room(struct queue *q, uint32_t more);
 void queue_interrupt(struct queue *q);
 
 /*
- * Removes the oldest arrival if it has waited for timeout_ms, and returns true; the caller owns its
- * descriptor. Otherwise returns false, and sets *deadline_ns to the time when it will have;
- * UINT64_MAX if nothing waits or the timeout is 0. The acceptor.
+ * Removes the arrival that has waited longest, wherever it stands, if it has waited for timeout_ms,
+ * and returns true; the caller owns its descriptor. Otherwise returns false, and sets *deadline_ns
+ * to the time when it will have; UINT64_MAX if nothing waits or the timeout is 0. The acceptor.
  */
 bool queue_expire(struct queue *q, uint32_t timeout_ms, uint64_t now_ns, struct arrival *a,
 		  uint64_t *deadline_ns);

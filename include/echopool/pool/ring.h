@@ -49,10 +49,10 @@ void ring_push(struct ring *r, struct arrival *a);
 /* The one at index, from the front. */
 struct arrival *ring_at(const struct ring *r, uint32_t index);
 
-/* Removes the oldest; there must be one. */
+/* Removes the first; there must be one. */
 struct arrival ring_pop(struct ring *r);
 
-/* The oldest, which stays; there must be one. */
-const struct arrival *ring_oldest(const struct ring *r);
+/* Puts the one at index before all others. */
+void ring_move_to_front(struct ring *r, uint32_t index);
 
 #endif
