@@ -219,8 +219,8 @@ static void ask_for_room(struct queue *q, struct slot *s, bool makes_room,
 	s->knows_saturated = batch->saturated;
 	if (!batch->saturated || !makes_room || q->making_room)
 		return;
-	batch->waiting = ring_oldest(&q->ring)->counted;
-	batch->waiting_since_ns = ring_oldest(&q->ring)->accepted_ns;
+	batch->waiting = ring_at(&q->ring, 0)->counted;
+	batch->waiting_since_ns = ring_at(&q->ring, 0)->accepted_ns;
 	batch->make_room = true;
 	s->makes_room = true;
 	q->making_room = true;
@@ -246,13 +246,22 @@ static void sleep_until_needed(struct queue *q, const struct slot *s) REQUIRES(q
 	}
 }
 
-/* Forgets what the worker was woken and asked for. */
+/*
+ * It has closed one, or found none. Before it sleeps: where the pool holds more than its capacity,
+ * it may get nothing for the one that it has closed, and another has to make room.
+ */
+static void end_making_room(struct queue *q, struct slot *s) REQUIRES(q->lock)
+{
+	if (s->makes_room)
+		q->making_room = false;
+	s->makes_room = false;
+}
+
+/* Forgets what the worker was woken for. */
 static void begin_take(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock)
 {
 	atomic_store_explicit(&s->rung, false, memory_order_relaxed);
 	s->knows_saturated = false;
-	q->making_room = q->making_room && !s->makes_room;
-	s->makes_room = false;
 	batch->leaving = is_leaving(q, s);
 	batch->stopped = q->stopped;
 }
@@ -268,6 +277,7 @@ void queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_ro
 	deadline_list_init(&batch->handed);
 	lock_acquire(&q->lock);
 	set_held(q, s, held);
+	end_making_room(q, s);
 	if (held == 0)
 		sleep_until_needed(q, s);
 	begin_take(q, s, batch);

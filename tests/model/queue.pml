@@ -304,16 +304,20 @@ inline sleep_until_needed()
 	od
 }
 
+inline end_making_room()
+{
+#ifndef BUG_CLAIM_IS_KEPT
+	making_room = making_room - slot[w].makes_room;
+#endif
+	slot[w].makes_room = false
+}
+
 inline begin_take()
 {
 #ifndef BUG_RUNG_CLEARED_LATE
 	slot[w].rung = false;
 #endif
-	slot[w].knows_saturated = false;
-#ifndef BUG_CLAIM_IS_KEPT
-	making_room = making_room - slot[w].makes_room;
-#endif
-	slot[w].makes_room = false
+	slot[w].knows_saturated = false
 }
 
 /* The first that was handed over becomes w's. */
@@ -388,6 +392,7 @@ inline queue_take()
 {
 	make_room = false;
 	slot[w].held = BITS(holds[w]);
+	end_making_room();
 	sleep_until_needed();
 	begin_take();
 	if

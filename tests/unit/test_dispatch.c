@@ -378,6 +378,38 @@ static void test_one_worker_at_a_time_makes_room_for_the_first_that_waits(void *
 	close_queue(&f);
 }
 
+static void *take_with_nothing(void *argument)
+{
+	struct sleeper *s = argument;
+
+	atomic_store(&s->tid, (int)gettid());
+	queue_take(s->queue, 0, 0, false, &s->batch);
+	return NULL;
+}
+
+/* Where the pool holds more than its capacity, one that has closed its last gets nothing for it. */
+static void test_one_that_sleeps_makes_no_room(void **state)
+{
+	struct queue_batch batch;
+	struct sleeper s;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 10, 100);
+	take(f.queue, 0, 1, 0, 0);
+	others_hold(&f, 5);
+	queue_set_capacity(f.queue, BELLS, 1);
+	push_counted(f.queue, 1);
+	queue_take(f.queue, 0, 1, true, &batch);
+	assert_true(batch.make_room);
+	start_sleeper(&s, f.queue, take_with_nothing);
+	queue_take(f.queue, 1, 5, true, &batch);
+	assert_true(batch.make_room);
+	queue_stop(f.queue);
+	join_sleeper(&s);
+	close_queue(&f);
+}
+
 static bool push_weight(struct queue *q, int number, uint32_t weight, struct arrival *displaced)
 {
 	struct arrival a = {.fd = FD_BASE + number, .weight = weight};
@@ -700,6 +732,7 @@ int main(void)
 		cmocka_unit_test(test_a_worker_without_capacity_wakes_for_the_end),
 		cmocka_unit_test(test_a_push_to_full_workers_wakes_them_all_once),
 		cmocka_unit_test(test_one_worker_at_a_time_makes_room_for_the_first_that_waits),
+		cmocka_unit_test(test_one_that_sleeps_makes_no_room),
 		cmocka_unit_test(test_the_lightest_goes_first_and_the_heaviest_has_to_go),
 		cmocka_unit_test(test_nobody_makes_room_while_another_worker_has_some),
 		cmocka_unit_test(test_a_lower_worker_limit_binds_what_comes_after),
