@@ -135,21 +135,22 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 
 /*
  * Bounds how long the kernel keeps what the peer has not taken when its connection is closed. A
- * peer that answers the probes of its closed window could have it kept for ever. After a timeout
- * the connection is reset; after another end the peer has timeouts.write. TCP_USER_TIMEOUT is set
- * only here, as on an open connection it ends slow readers too, whatever they take.
+ * peer that answers the probes of its closed window could have it kept for ever. After a timeout,
+ * and for the room of others, the connection is reset; after another end the peer has
+ * timeouts.write. TCP_USER_TIMEOUT is set only here, as on an open connection it ends slow readers
+ * too, whatever they take.
  */
 static void bound_unsent(const struct conn *c, enum conn_end end, uint32_t write_ms)
 {
 	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-	const bool timed_out = end == CONN_END_IDLE || end == CONN_END_IDLE_WHEN_FULL ||
-			       end == CONN_END_WRITE;
+	const bool ours = end == CONN_END_IDLE || end == CONN_END_IDLE_WHEN_FULL ||
+			  end == CONN_END_CROWDED || end == CONN_END_WRITE;
 	int unsent = 0, failed;
 
 	/* It fails for a socket that is no TCP socket only. */
 	if (ioctl(c->fd, SIOCOUTQ, &unsent) != 0 || unsent == 0)
 		return;
-	if (timed_out)
+	if (ours)
 		failed = setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	else
 		failed = setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &write_ms,

@@ -326,6 +326,26 @@ static void test_a_descriptor_that_fails_is_an_error_with_its_errno(void **state
 	close_conn(f, CONN_END_ERROR);
 }
 
+/* Neither a timeout nor making room for others leaves bytes that the client does not take. */
+static void test_the_kernel_keeps_nothing_of_who_is_closed_by_us(void **state)
+{
+	static const enum conn_end ends[] = {CONN_END_IDLE, CONN_END_IDLE_WHEN_FULL,
+					     CONN_END_CROWDED, CONN_END_WRITE};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct fixture *f = open_conn();
+
+		while (send(f->pair.ours, f->buffer, sizeof(f->buffer), MSG_NOSIGNAL) > 0)
+			;
+		conn_close(f->conn, ends[i], 1000, false, &f->stats);
+		assert_true(wait_for(f->pair.theirs, POLLERR)); /* it is reset */
+		f->pair.ours = -1;
+		tcp_pair_close(&f->pair);
+		free(f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +359,7 @@ int main(void)
 		cmocka_unit_test(test_flushes_in_parts),
 		cmocka_unit_test(test_a_reset_with_pending_bytes_ends_it),
 		cmocka_unit_test(test_a_descriptor_that_fails_is_an_error_with_its_errno),
+		cmocka_unit_test(test_the_kernel_keeps_nothing_of_who_is_closed_by_us),
 	};
 
 	return cmocka_run_group_tests_name("conn", tests, NULL, NULL);

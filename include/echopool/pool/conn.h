@@ -62,7 +62,8 @@ enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_b
 /*
  * Closes the descriptor, counts the end in stats, logs it if log_connections is set, and frees c.
  * end is the reason, which is c->end after CONN_WANT_CLOSE. What the peer has not taken yet the
- * kernel keeps for write_ms (0: as it likes); it is dropped if a timeout is the reason.
+ * kernel keeps for write_ms (0: as it likes); it is dropped if a timeout or the room of others is
+ * the reason.
  */
 void conn_close(struct conn *c, enum conn_end end, uint32_t write_ms, bool log_connections,
 		struct worker_stats *stats);
