@@ -135,10 +135,10 @@ void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_
 
 /*
  * Bounds how long the kernel keeps what the peer has not taken when its connection is closed. A
- * peer that answers the probes of its closed window could have it kept for ever. After a timeout,
- * and for the room of others, the connection is reset; after another end the peer has
- * timeouts.write. TCP_USER_TIMEOUT is set only here, as on an open connection it ends slow readers
- * too, whatever they take.
+ * peer that answers the probes of its closed window could have it kept for ever, and be it the end
+ * alone, which has no room in the window either. Bytes are dropped by a reset after a timeout, and
+ * for the room of others; otherwise the peer has timeouts.write. TCP_USER_TIMEOUT is set only here,
+ * as on an open connection it ends slow readers too, whatever they take.
  */
 static void bound_unsent(const struct conn *c, enum conn_end end, uint32_t write_ms)
 {
@@ -147,16 +147,13 @@ static void bound_unsent(const struct conn *c, enum conn_end end, uint32_t write
 			  end == CONN_END_CROWDED || end == CONN_END_WRITE;
 	int unsent = 0, failed;
 
-	/* It fails for a socket that is no TCP socket only. */
-	if (ioctl(c->fd, SIOCOUTQ, &unsent) != 0 || unsent == 0)
-		return;
-	if (ours)
+	if (ours && ioctl(c->fd, SIOCOUTQ, &unsent) == 0 && unsent)
 		failed = setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	else
 		failed = setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &write_ms,
 				    sizeof(write_ms));
 	if (failed)
-		log_debug("a connection that is closed with bytes unsent: %s", strerror(errno));
+		log_debug("what the kernel keeps of a closed connection: %s", strerror(errno));
 }
 
 void conn_close(struct conn *c, enum conn_end end, uint32_t write_ms, bool log_connections,

@@ -121,7 +121,8 @@ class RawClient:
     it answers a probe of its closed window in either case.
     """
 
-    def __init__(self, network, source, port, server_port, window=65535, acknowledges=False):
+    def __init__(self, network, source, port, server_port, window=65535, scale=WINDOW_SCALE,
+                 acknowledges=False):
         address = ipaddress.ip_address(source)
         self._network = network
         self._version = address.version
@@ -129,7 +130,7 @@ class RawClient:
         self._target = ipaddress.ip_address(SERVER[self._version]).packed
         self._ports = struct.pack("!HH", port, server_port)
         self.key = (self._source, self._ports[:2])
-        self.window = window
+        self.window, self._scale = window, scale
         self.acknowledges = acknowledges
         self.answers = True
         self.sequence = port << 16
@@ -153,7 +154,7 @@ class RawClient:
 
     def connect(self):
         """Shakes hands."""
-        options = struct.pack("!BBHBBBB", 2, 4, 1400, 3, 3, WINDOW_SCALE, 1)
+        options = struct.pack("!BBHBBBB", 2, 4, 1400, 3, 3, self._scale, 1)
         self._network.write(self._packet(SYN, b"", self.sequence, options))
         with self._changed:
             assert self._changed.wait_for(lambda: self.established or self.ended, seconds(30))
@@ -164,6 +165,11 @@ class RawClient:
         self._network.write(self._packet(flags, data, self.sequence + skip))
         if not skip:
             self.sequence += len(data) + bool(flags & FIN)
+
+    def fill_window(self, count):
+        """From now on acknowledges so many bytes that the server has sent, and takes no more."""
+        self._expected += count
+        self.window = 0
 
     def reset(self):
         """Breaks the connection off, where the server's kernel still has it."""

@@ -95,6 +95,19 @@ def test_closed_connections_do_not_stay_in_the_kernel(attack):
     wait_for(lambda: not states(server), what="that nothing of it is left")
 
 
+def test_a_window_that_is_just_full_keeps_no_closed_connection(attack):
+    """No byte is unsent then, but the end of the connection has no room in the window either."""
+    write = span(2)
+    server, network = attack({"timeouts.write": write, "timeouts.idle": 0, "pool.workers": 1})
+    client = network.client(ATTACKER, 1001, server.address[1], window=1400, scale=0)
+    client.send(b"x" * 1400)
+    wait_for(lambda: server.figures()[0][0]["sent_bytes"] == 1400)
+    client.fill_window(1400)
+    client.send(b"", flags=ACK | FIN)
+    wait_for(lambda: server.figures()[0][0]["client"] == 1)
+    wait_for(lambda: not states(server), what="that nothing of it is left")
+
+
 @again_when_late
 def test_a_write_timeout_resets_and_leaves_nothing_in_the_kernel(attack):
     write = span(2)
