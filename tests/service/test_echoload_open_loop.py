@@ -174,8 +174,8 @@ def test_a_slow_server_is_not_the_generator_s_fault():
     answered = 1 + report["seconds"] / Slow.DELAY_S
     assert report["echoes"] <= answered
     assert report["schedule"]["sent_share"] <= (1 + answered) / 20
-    # Hardly one had room when it was due.
-    assert report["schedule"]["late_share"] <= 3 / 20
+    # Only what had room when it was due, and was sent in time, can be late.
+    assert report["schedule"]["late_share"] <= (1 + answered) / 20
 
 
 @pytest.mark.parametrize("options", [(), ("-P", "-p", 64)])

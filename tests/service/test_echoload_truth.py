@@ -49,7 +49,7 @@ def test_a_generator_that_reads_slowly_is_told_by_every_figure(start, tmp_path, 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs: on one, the server "
                     "answers before the call that sent returns")
-@LOOPS
+@pytest.mark.parametrize("loop", [(), ("-r", 30)], ids=["closed loop", "open loop"])
 def test_a_generator_that_sends_slowly_is_told(start, tmp_path, loop):
     address = start({"pool.workers": 1}).address
     slow_us = 20_000  # longer than a busy machine keeps the server from a CPU
