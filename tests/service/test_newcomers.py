@@ -131,8 +131,11 @@ def test_between_a_stop_and_a_new_start_clients_are_refused_and_none_is_reset(st
 def half_open(address):
     """A client that does not hear the answer to its first segment."""
     sock = socket.socket(family_of(address))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
-                    struct.pack("HP", 1, ctypes.addressof(DROP)))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
+                        struct.pack("HP", 1, ctypes.addressof(DROP)))
+    except PermissionError as error:
+        pytest.skip(f"needs socket filters: {error}")
     sock.setblocking(False)
     sock.connect_ex(address)
     return sock
