@@ -18,7 +18,7 @@ from live import needs_program
 BENCH = CHECKOUT / "bench"
 ECHOLOAD = Path(PROGRAM).parent / "bench" / "echoload"
 needs_echoload = pytest.mark.skipif(
-    not ECHOLOAD.is_file(), reason=f"{ECHOLOAD} was not built (script/build --bench)")
+    not ECHOLOAD.is_file(), reason="needs echoload: script/build --bench builds it")
 
 
 def tune(tmp_path, *arguments, build=ECHOLOAD.parents[1]):
