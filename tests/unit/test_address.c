@@ -58,8 +58,9 @@ static void an_interface_may_be_named(void **state)
 
 static void an_interface_need_not_exist_to_be_named(void **state)
 {
-	static const char *const cases[] = {"fe80::1%none", "fe80::1%eth0.100", "fe80::1%br-lan",
-					    "fe80::1%123456789abcdef", "fe80::1%2nd"};
+	static const char *const cases[] = {"fe80::1%none",   "fe80::1%eth0.100",
+					    "fe80::1%br-lan", "fe80::1%123456789abcdef",
+					    "fe80::1%2nd",    "fe80::1%_x"};
 	union address a;
 
 	(void)state;
@@ -93,6 +94,8 @@ static void bad_addresses_are_refused(void **state)
 		"fe80::1%",
 		"fe80::1%0",
 		"fe80::1%02",
+		"fe80::1%12345678901",
+		"fe80::1%-x",
 		"fe80::1%-1",
 		"fe80::1%4294967296",
 		"1.2.3.4%2",
@@ -117,6 +120,73 @@ static void bad_addresses_are_refused(void **state)
 		if (address_parse(cases[i], 1, &a))
 			fail_msg("\"%s\" was taken", cases[i]);
 		assert_memory_equal(&a, &empty, sizeof(a));
+	}
+}
+
+/* Each differs from the others in another part of the address. */
+static const char *const different[] = {"127.0.0.1", "10.0.0.1", "0.0.0.0",
+					"1::",       "0:0:1::",  "0:0:0:0:1::",
+					"::1",       "::",       "::ffff:127.0.0.1"};
+
+static bool is_wildcard(const char *text)
+{
+	return strcmp(text, "0.0.0.0") == 0 || strcmp(text, "::") == 0;
+}
+
+static void equality_and_exclusion_look_at_every_part(void **state)
+{
+	const size_t count = sizeof(different) / sizeof(different[0]);
+	union address a, b;
+
+	(void)state;
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < count; j++) {
+			const bool same = i == j;
+
+			assert_true(address_parse(different[i], 7, &a));
+			assert_true(address_parse(different[j], 7, &b));
+			assert_int_equal(address_equal(&a, &b), same);
+			assert_int_equal(
+				address_excludes(&a, &b),
+				same || (a.any.sa_family == b.any.sa_family &&
+					 (is_wildcard(different[i]) || is_wildcard(different[j]))));
+			assert_true(address_parse(different[j], 8, &b));
+			assert_false(address_equal(&a, &b));
+			assert_false(address_excludes(&a, &b));
+		}
+	}
+	assert_true(address_parse("fe80::1%1", 7, &a));
+	assert_true(address_parse("fe80::1%2", 7, &b));
+	assert_false(address_equal(&a, &b));
+}
+
+static void loopback_is_told_by_every_part(void **state)
+{
+	static const struct {
+		const char *text;
+		bool loopback;
+	} cases[] = {
+		{"127.0.0.1", true},
+		{"127.255.0.9", true},
+		{"126.0.0.1", false},
+		{"128.0.0.1", false},
+		{"::1", true},
+		{"::2", false},
+		{"1::1", false},
+		{"0:0:1::1", false},
+		{"0:0:0:0:1::1", false},
+		{"::ffff:127.0.0.2", true},
+		{"::ffff:10.0.0.1", false},
+		{"1::ffff:7f00:1", false},
+		{"0:0:1::ffff:7f00:1", false},
+	};
+	union address a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(address_parse(cases[i].text, 1, &a));
+		if (address_is_loopback(&a) != cases[i].loopback)
+			fail_msg("%s", cases[i].text);
 	}
 }
 
@@ -209,6 +279,8 @@ int main(void)
 		cmocka_unit_test(an_interface_may_be_named),
 		cmocka_unit_test(an_interface_need_not_exist_to_be_named),
 		cmocka_unit_test(bad_addresses_are_refused),
+		cmocka_unit_test(equality_and_exclusion_look_at_every_part),
+		cmocka_unit_test(loopback_is_told_by_every_part),
 		cmocka_unit_test(the_length_and_port_follow_the_family),
 		cmocka_unit_test(good_ranges_are_parsed),
 		cmocka_unit_test(bad_ranges_are_refused),

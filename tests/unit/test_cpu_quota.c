@@ -134,6 +134,53 @@ static void test_a_container_that_sees_only_its_group(void **state)
 	assert_quota(quota_of("3:cpu:/\n", mounts), 0.5, "");
 }
 
+static void test_lines_that_are_not_whole_are_passed_over(void **state)
+{
+	static const char mounts[] = "nonsense\n"
+				     "30 23 0:27 / - cgroup2\n"
+				     " - cgroup2 cgroup2 rw\n"
+				     "30 23 0:27 / %s rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
+
+	(void)state;
+	write_file("cpu.max", "50000 100000\n");
+	assert_quota(quota_of("0::/\n", mounts), 0.5, "");
+	write_file("cpu.max", "50000 0\n");
+	assert_quota(quota_of("0::/\n", mounts), 0, "");
+}
+
+/* "0::" and a path of this length. */
+static const char *long_group(char text[static PATH_MAX + 64], size_t length)
+{
+	memcpy(text, "0::/", 4);
+	memset(text + 4, 'x', length - 1);
+	memcpy(text + 3 + length, "\n", 2);
+	return text;
+}
+
+/* Such a group has no files, as no path is longer than PATH_MAX. */
+static void test_a_group_with_a_name_that_is_too_long_has_no_quota(void **state)
+{
+	char groups[PATH_MAX + 64];
+
+	(void)state;
+	/* Too long with the mount before it, or only with the name of the file behind it. */
+	assert_quota(quota_of(long_group(groups, PATH_MAX - 10), v2_mount), 0, "");
+	assert_quota(quota_of(long_group(groups, PATH_MAX - 3 - strlen(top)), v2_mount), 0, "");
+	/* A line that is too long is passed over, and so is its end. */
+	assert_quota(quota_of(long_group(groups, PATH_MAX + 32), v2_mount), 0, "");
+	groups[PATH_MAX + 35] = '\0';
+	assert_quota(quota_of(groups, v2_mount), 0, "");
+}
+
+static void test_throttling_of_a_group_that_cannot_be_named(void **state)
+{
+	struct cpu_quota q = {.cpus = 1};
+
+	(void)state;
+	memset(q.group, 'x', sizeof(q.group) - 1);
+	assert_int_equal(cpu_quota_throttling(&q).periods, 0);
+}
+
 static void test_both_versions_at_once(void **state)
 {
 	static const char mounts[] = "30 23 0:27 / %1$s/two rw - cgroup2 cgroup2 rw\n"
@@ -208,6 +255,10 @@ int main(void)
 		cmocka_unit_test_setup(test_version_2_at_every_level, begin),
 		cmocka_unit_test_setup(test_version_1_at_every_level, begin),
 		cmocka_unit_test_setup(test_a_container_that_sees_only_its_group, begin),
+		cmocka_unit_test_setup(test_lines_that_are_not_whole_are_passed_over, begin),
+		cmocka_unit_test_setup(test_a_group_with_a_name_that_is_too_long_has_no_quota,
+				       begin),
+		cmocka_unit_test(test_throttling_of_a_group_that_cannot_be_named),
 		cmocka_unit_test_setup(test_both_versions_at_once, begin),
 		cmocka_unit_test_setup(test_what_cannot_be_read_is_no_quota, begin),
 		cmocka_unit_test_setup(test_how_often_it_was_used_up, begin),

@@ -13,6 +13,7 @@
 
 #include "cmocka_setup.h"
 #include "echopool/net/inherited.h"
+#include "echopool/net/listener.h"
 #include "echopool/net/listeners.h"
 #include "sockets.h"
 
@@ -274,6 +275,23 @@ static void test_an_interface_that_does_not_exist_is_told(void **state)
 	settings_free(&s);
 }
 
+static void test_only_a_lacking_family_is_no_mistake(void **state)
+{
+	static const char *const others[] = {"127.0.0.1", "::",           "1::1",
+					     "0:0:1::1",  "0:0:0:0:1::1", "::2"};
+	union address a;
+
+	(void)state;
+	assert_true(address_parse("::1", 7, &a));
+	assert_true(listener_family_is_lacking(&a, EADDRNOTAVAIL));
+	assert_true(listener_family_is_lacking(&a, EAFNOSUPPORT));
+	assert_false(listener_family_is_lacking(&a, EADDRINUSE));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_true(address_parse(others[i], 7, &a));
+		assert_false(listener_family_is_lacking(&a, EADDRNOTAVAIL));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_an_interface_that_does_not_exist_is_told),
 		cmocka_unit_test(test_takes_over_a_listening_socket),
 		cmocka_unit_test(test_takes_over_nothing_else),
+		cmocka_unit_test(test_only_a_lacking_family_is_no_mistake),
 	};
 
 	snprintf(second_ipv4, sizeof(second_ipv4), "127.%d.%d.2", getpid() >> 8 & 0xff,
