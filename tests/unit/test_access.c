@@ -304,6 +304,19 @@ static bool may_replace(struct access *a, const char *silent, const char *waitin
 	return access_may_replace(a, &s, &w);
 }
 
+static void test_two_addresses_with_one_each_crowd_nobody(void **state)
+{
+	struct access *a = make(NULL, NULL, 0);
+
+	(void)state;
+	comes(a, "192.0.2.1", true);
+	comes(a, "192.0.2.2", true);
+	assert_false(access_may_crowd(a));
+	comes(a, "192.0.2.1", true);
+	assert_true(access_may_crowd(a));
+	access_free(a);
+}
+
 static void test_who_waits_counts_against_its_own_address_only(void **state)
 {
 	const struct address_key second = key_from("192.0.2.2");
@@ -358,6 +371,7 @@ int main(void)
 		cmocka_unit_test(test_an_address_is_counted_by_its_prefix),
 		cmocka_unit_test(test_what_was_counted_by_another_prefix_is_released_as_that),
 		cmocka_unit_test(test_many_addresses_are_kept_apart),
+		cmocka_unit_test(test_two_addresses_with_one_each_crowd_nobody),
 		cmocka_unit_test(test_who_waits_counts_against_its_own_address_only),
 		cmocka_unit_test(test_nobody_with_less_is_replaced),
 	};

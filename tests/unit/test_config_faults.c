@@ -305,6 +305,9 @@ static void wrong_words_and_lists_are_refused(void **state)
 		 0,
 		 F ":1: listen.addresses: found 17 entries; expected an array of 1 to 16 numeric "
 		   "addresses, as [ \"127.0.0.1\", \"::1\" ]\n"},
+		{"access: { allow = [ 5 ]; };", 0,
+		 F ":1: access.allow: found 5; expected an address, or a range with no bits set "
+		   "behind its prefix, as \"10.0.0.0/8\"\n"},
 		{"access: { allow = [ ]; deny = [ \"10.0.0.1/8\" ]; };", 0,
 		 F ":1: access.allow: found 0 entries; expected an array of 1 to 1024 address "
 		   "ranges, as [ \"10.0.0.0/8\", \"::1\" ]\n" F

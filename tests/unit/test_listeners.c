@@ -275,6 +275,26 @@ static void test_an_interface_that_does_not_exist_is_told(void **state)
 	settings_free(&s);
 }
 
+static void test_a_change_keeps_the_chosen_port_only_where_it_was_0_before(void **state)
+{
+	static char *addresses[] = {(char *)"127.0.0.1"};
+	struct settings s = settings_for(addresses, 1);
+	struct listeners now, same, other, none = {.count = 0};
+
+	(void)state;
+	assert_true(listeners_open(&now, &s));
+	assert_true(listeners_change(&now, &same, &s, true));
+	assert_int_equal(same.items[0].fd, now.items[0].fd);
+	assert_true(listeners_change(&now, &other, &s, false));
+	assert_int_not_equal(other.items[0].fd, now.items[0].fd);
+	assert_int_not_equal(address_port(&other.items[0].address),
+			     address_port(&now.items[0].address));
+	listeners_close(&other);
+	assert_true(listeners_change(&none, &other, &s, true));
+	listeners_close(&other);
+	listeners_close(&now);
+}
+
 static void test_only_a_lacking_family_is_no_mistake(void **state)
 {
 	static const char *const others[] = {"127.0.0.1", "::",           "1::1",
@@ -304,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_an_interface_that_does_not_exist_is_told),
 		cmocka_unit_test(test_takes_over_a_listening_socket),
 		cmocka_unit_test(test_takes_over_nothing_else),
+		cmocka_unit_test(test_a_change_keeps_the_chosen_port_only_where_it_was_0_before),
 		cmocka_unit_test(test_only_a_lacking_family_is_no_mistake),
 	};
 
