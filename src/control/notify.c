@@ -41,7 +41,7 @@ static socklen_t make_address(const char *name, struct sockaddr_un *address)
 /* Returns 0 or an errno value. */
 static int send_notice(const char *name, const char *notice, int flags)
 {
-	const struct timeval most = {.tv_usec = NOTICE_TIMEOUT_MS % 1000 * 1000,
+	const struct timeval most = {.tv_usec = NOTICE_TIMEOUT_MS % 1000 * 1000L,
 				     .tv_sec = NOTICE_TIMEOUT_MS / 1000};
 	struct sockaddr_un address;
 	const socklen_t bytes = make_address(name, &address);

@@ -6,6 +6,7 @@ The libraries for the other CPUs are unpacked below the cache directory, nothing
 installed. Warnings are errors. The last line is the sum.
 """
 
+import os
 import pathlib
 import platform
 import re
@@ -40,9 +41,20 @@ def setup(build, machine, *options):
                build.parent / f"{build.name}.ini", *options)
 
 
+def lead_into(root, folder):
+    """Has links of a folder of root, as libm.so, lead into root and not to the files of this
+    machine: without them the linker would take the static libraries."""
+    for link in folder.iterdir():
+        if link.is_symlink() and os.path.isabs(os.readlink(link)):
+            inside = os.path.relpath(root / os.readlink(link).lstrip("/"), folder)
+            link.unlink()
+            link.symlink_to(inside)
+
+
 def build_for_cpu(build, debian, compiler, cpu, order):
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
     root = cached_root(suite, PACKAGES, "--variant=extract", f"--architectures={debian}")
+    lead_into(root, root / "usr" / "lib" / compiler)
     return setup(build, f"""
 [binaries]
 c = ['{compiler}-gcc', '--sysroot={root}']
