@@ -54,9 +54,9 @@ def test_a_generator_that_sends_slowly_is_told(start, tmp_path, loop):
     address = start({"pool.workers": 1}).address
     slow_us = 20_000  # longer than a busy machine keeps the server from a CPU
     for report in slowed(address, tmp_path, "SLOW_SEND", loop, slow_us):
-        # Many are answered sooner than the call takes; the two connections wait for each other's.
-        if report["undelayed_us"]["mean"] < 0.9 * slow_us and report["disturbed"]:
-            assert report["latency_us"]["mean"] - report["undelayed_us"]["mean"] > 0.5 * slow_us
+        # Some are answered long before the call is over, but none is seen before.
+        if report["undelayed_us"]["min"] < 0.5 * slow_us and report["disturbed"]:
+            assert report["latency_us"]["min"] >= slow_us
             return
     raise AssertionError(report)
 
