@@ -23,7 +23,8 @@
 #include "echopool/net/acceptor_state.h"
 #include "echopool/pool/conn.h"
 
-void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
+/* Closes a connection that no worker has seen; arrival->fd becomes -1. */
+static void turn_away(struct acceptor *a, struct arrival *arrival, const char *reason)
 {
 	close(arrival->fd); /* nothing was read or written, so no error matters */
 	arrival->fd = -1;
@@ -35,7 +36,7 @@ void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char 
 void acceptor_let_go(struct acceptor *a, struct arrival *arrival, const char *reason)
 {
 	access_release(a->options.access, &arrival->counted, false);
-	acceptor_turn_away(a, arrival, reason);
+	turn_away(a, arrival, reason);
 }
 
 /* Closes what the full queue has no place for. */
@@ -91,7 +92,7 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 	v = access_admit(a->options.access, &arrival->peer, &arrival->counted);
 	if (v != ACCESS_ADMITTED) {
 		stat_add(&a->refused[v], 1);
-		acceptor_turn_away(a, arrival, reasons[v]);
+		turn_away(a, arrival, reasons[v]);
 	} else if (!push(a, arrival)) {
 		exclude(a, arrival);
 	}

@@ -141,6 +141,16 @@ def half_open(address):
     return sock
 
 
+def assert_served(clients):
+    """Each is connected, gets its byte back, and goes."""
+    for client in clients:
+        client.settimeout(seconds(20))
+        wait_for_room(client)
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        client.close()
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("reload", [False, True])
 @again_when_late
@@ -156,12 +166,7 @@ def test_who_ends_the_handshake_meanwhile_is_served(start, host, reload):
         server.configure({"listen.addresses": ["127.0.0.2"], "listen.port": address[1]})
     server.send_signal(signal.SIGHUP if reload else signal.SIGTERM)
     check_time(time.monotonic() - begin, REPEATED_S - 0.05)
-    for client in clients:
-        client.settimeout(seconds(20))
-        wait_for_room(client)
-        client.sendall(b"x")
-        assert client.recv(1) == b"x"
-        client.close()
+    assert_served(clients)
     if reload:
         server.log.wait("ready on", count=2)
         assert server.refuses(address)
@@ -184,12 +189,7 @@ def test_those_who_end_their_handshakes_one_after_another_are_served(start):
         client.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
     server.send_signal(signal.SIGTERM)
     check_time(time.monotonic() - begin, REPEATED_S)
-    for client in clients:
-        client.settimeout(seconds(20))
-        wait_for_room(client)
-        client.sendall(b"x")
-        assert client.recv(1) == b"x"
-        client.close()
+    assert_served(clients)
     assert server.wait_exit() == 0
 
 

@@ -48,12 +48,9 @@ struct acceptor {
 void acceptor_admit(struct acceptor *a, struct arrival *arrival);
 
 /*
- * Closes a connection that no worker has seen; arrival->fd becomes -1. reason is for the log. As
- * acceptor_expire().
+ * Closes an admitted connection that no worker has taken; arrival->fd becomes -1. reason is for the
+ * log. As acceptor_expire().
  */
-void acceptor_turn_away(struct acceptor *a, struct arrival *arrival, const char *reason);
-
-/* The same for one that was admitted. */
 void acceptor_let_go(struct acceptor *a, struct arrival *arrival, const char *reason);
 
 #endif
