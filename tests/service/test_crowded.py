@@ -1,15 +1,11 @@
 """Who holds most makes room when others wait: floods that trickle, beside honest clients."""
 
-import heapq
-import itertools
-import select
-import socket
-import threading
 import time
 
 import pytest
 
-from clients import Client, dial, need_descriptors
+from clients import Client, dial
+from floods import Flood
 from harness import FULL, again_when_late, check_time, seconds, wait_for
 
 SLOTS, QUEUE = (8192, 1024) if FULL else (1000, 120)
@@ -17,76 +13,6 @@ FLOOD = 10400 if FULL else 1300
 TRICKLE_S = 4.0 if FULL else 0.5
 ROOM = {"pool.workers": 2, "pool.worker_connections": SLOTS // 2, "pool.queue_limit": QUEUE,
         "timeouts.queue": 0}
-
-
-class Flood:
-    """Connections from many addresses that send a byte now and then, and come again when closed."""
-
-    def __init__(self, address, addresses, count):
-        need_descriptors(count + 200)
-        self.address = address
-        self.sources = [f"127.1.{i // 250}.{i % 250 + 1}" for i in range(addresses)]
-        self.poll = select.epoll()
-        self.sockets = {}
-        self.due = []  # when the next byte is sent, or a connection opened
-        self.order = itertools.count()
-        self.stopping = threading.Event()
-        for i in range(count):
-            self._plan(0, self.sources[i % addresses], None)
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _plan(self, after, source, sock):
-        heapq.heappush(self.due, (time.monotonic() + after, next(self.order), source, sock))
-
-    def _open(self, source):
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
-        sock.bind((source, 0))
-        sock.connect_ex(self.address)
-        self.sockets[sock.fileno()] = sock, source
-        self.poll.register(sock.fileno(), select.EPOLLIN)
-        self._plan(TRICKLE_S, source, sock)
-
-    def _act(self, source, sock):
-        if sock is None:
-            self._open(source)
-        elif sock.fileno() >= 0:
-            try:
-                sock.send(b"x")
-            except OSError:
-                pass  # not connected yet, or reset, which the poll tells
-            self._plan(TRICKLE_S, source, sock)
-
-    def _hear(self, fd):
-        sock, source = self.sockets[fd]
-        try:
-            if sock.recv(4096):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self.poll.unregister(fd)
-        del self.sockets[fd]
-        sock.close()
-        self._plan(0.2, source, None)
-
-    def _run(self):
-        while not self.stopping.is_set():
-            for _ in range(200):
-                if self.due and self.due[0][0] <= time.monotonic():
-                    self._act(*heapq.heappop(self.due)[2:])
-            for fd, _ in self.poll.poll(0.01):
-                self._hear(fd)
-
-    def close(self):
-        self.stopping.set()
-        self.thread.join()
-        self.poll.close()
-        for sock, _ in self.sockets.values():
-            sock.close()
 
 
 def from_address(server, source):
@@ -114,7 +40,7 @@ def test_a_flood_that_trickles_keeps_nobody_out(start, addresses):
     honest.echo()
     spoke = time.monotonic()
     flood = FLOOD if addresses > 1 else SLOTS + QUEUE // 2
-    server.hold(Flood(server.address, addresses, flood))
+    server.hold(Flood(server.address, addresses, flood, TRICKLE_S))
     wait_for(lambda: is_full(server, QUEUE // 2 - 2))
     longest = 0
     for i in range(20):
