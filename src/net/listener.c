@@ -123,6 +123,7 @@ bool listener_can_share(const union address *a)
 	const bool v6 = a->any.sa_family == AF_INET6;
 	const int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool bound;
+	int error;
 
 	if (fd < 0)
 		return false;
@@ -132,7 +133,9 @@ bool listener_can_share(const union address *a)
 				    v6 ? IPV6_FREEBIND : IP_FREEBIND, 1) &&
 		(!v6 || listener_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
 		bind(fd, &a->any, address_length(a)) == 0;
+	error = errno;
 	close(fd); /* nobody has connected */
+	errno = error;
 	return bound;
 }
 

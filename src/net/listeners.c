@@ -82,7 +82,7 @@ static bool ours_is_in_the_way(const struct opening *o, const union address *a)
  * Of a port that was shared the kernel remembers who shared it last, and lets others of the same
  * user in whose address is covered by that one's, though nobody shares any more. So the last has an
  * address of the other family, which covers none of this one, and which no machine has (RFC 5737,
- * RFC 3849). False: others can share the port all the same.
+ * RFC 3849). False, with errno set: others can share the port all the same.
  */
 static bool keep_others_out(const union address *a)
 {
@@ -91,6 +91,14 @@ static bool keep_others_out(const union address *a)
 
 	return address_parse(v6 ? "192.0.2.1" : "2001:db8::1", address_port(a), &nobody) &&
 	       listener_can_share(&nobody);
+}
+
+/* Where the kernel was short of something that is told; otherwise only a restart helps. */
+static int sharing_error(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM
+		       ? error
+		       : EOPNOTSUPP;
 }
 
 /*
@@ -109,15 +117,20 @@ static int open_shared(const struct listeners *l, const struct opening *o, const
 	alone = keep_others_out(a);
 	fd = alone ? listener_open(a, o->settings, true, is_reload(o), step) : -1;
 	error = errno;
-	alone = alone && (fd < 0 || keep_others_out(a));
+	if (fd >= 0 && !keep_others_out(a)) {
+		alone = false;
+		error = errno;
+	}
 	share_ports(o->now, false);
 	share_ports(l, false);
-	if (fd >= 0)
-		alone = alone && listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) &&
-			!listener_can_share(a);
+	if (fd >= 0 && alone) {
+		alone = listener_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0) &&
+			!listener_can_share(a) && errno == EADDRINUSE;
+		error = errno;
+	}
 	if (!alone) {
 		*step = "cannot keep other processes of this user from";
-		error = EOPNOTSUPP;
+		error = sharing_error(error);
 		if (fd >= 0)
 			close(fd);
 		fd = -1;

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -249,30 +250,89 @@ static void test_takes_over_nothing_else(void **state)
 	tcp_pair_close(&pair);
 }
 
+/* What is logged from now until said_end(). */
+struct said {
+	FILE *file;
+	int stderr_kept;
+	char text[1024];
+};
+
+static void said_begin(struct said *said)
+{
+	said->file = tmpfile();
+	said->stderr_kept = dup(STDERR_FILENO);
+	assert_true(said->file && said->stderr_kept >= 0);
+	assert_int_equal(dup2(fileno(said->file), STDERR_FILENO), STDERR_FILENO);
+}
+
+static void said_end(struct said *said)
+{
+	assert_int_equal(dup2(said->stderr_kept, STDERR_FILENO), STDERR_FILENO);
+	rewind(said->file);
+	said->text[fread(said->text, 1, sizeof(said->text) - 1, said->file)] = '\0';
+	assert_int_equal(fclose(said->file), 0);
+	assert_int_equal(close(said->stderr_kept), 0);
+}
+
 static void test_an_interface_that_does_not_exist_is_told(void **state)
 {
-	char said[256] = "";
-	FILE *file = tmpfile();
-	const int stderr_kept = dup(STDERR_FILENO);
+	static char none[] = "fe80::1%none";
+	char *addresses[] = {none};
+	struct settings s = settings_for(addresses, 1);
 	struct listeners l;
-	struct settings s;
+	struct said said;
+	bool opened;
 
 	(void)state;
-	assert_true(file && stderr_kept >= 0);
-	assert_true(settings_init(&s));
-	s.listen.port = 0;
-	assert_true(string_list_add(&s.listen.addresses, "fe80::1%none"));
-	assert_int_equal(dup2(fileno(file), STDERR_FILENO), STDERR_FILENO);
-	const bool opened = listeners_open(&l, &s);
-	assert_int_equal(dup2(stderr_kept, STDERR_FILENO), STDERR_FILENO);
+	said_begin(&said);
+	opened = listeners_open(&l, &s);
+	said_end(&said);
 	assert_false(opened);
 	assert_int_equal(l.count, 0);
-	rewind(file);
-	assert_non_null(fgets(said, sizeof(said), file));
-	assert_non_null(strstr(said, "listen.addresses: \"fe80::1%none\": no such interface"));
-	assert_int_equal(fclose(file), 0);
-	assert_int_equal(close(stderr_kept), 0);
-	settings_free(&s);
+	assert_non_null(strstr(said.text, "listen.addresses: \"fe80::1%none\": no such interface"));
+}
+
+/* Opens 0.0.0.0 beside a listener of 127.0.0.1, with so many descriptors to spare. */
+static bool change_to_overlapping(unsigned int spare, struct said *said)
+{
+	static char all[] = "0.0.0.0";
+	char *one[] = {ipv4}, *every[] = {all};
+	struct settings s = settings_for(one, 1);
+	struct listeners now, next;
+	struct rlimit limit, low;
+	bool changed;
+
+	assert_true(listeners_open(&now, &s));
+	s = settings_for(every, 1);
+	s.listen.port = address_port(&now.items[0].address);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	said_begin(said);
+	low = limit;
+	low.rlim_cur = (rlim_t)next_descriptor() + spare;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	changed = listeners_change(&now, &next, &s, true);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	said_end(said);
+	if (changed)
+		listeners_close(&next);
+	listeners_close(&now);
+	return changed;
+}
+
+static void test_a_lack_of_descriptors_is_told_as_that(void **state)
+{
+	const int ipv6 = socket(AF_INET6, SOCK_STREAM, 0);
+	struct said said;
+
+	(void)state;
+	if (ipv6 < 0)
+		skip();
+	close(ipv6);
+	assert_true(change_to_overlapping(2, &said));
+	/* One for the listener; who else could share its port cannot be found out. */
+	assert_false(change_to_overlapping(1, &said));
+	assert_non_null(strstr(said.text, strerror(EMFILE)));
+	assert_null(strstr(said.text, "restart"));
 }
 
 static void test_a_change_keeps_the_chosen_port_only_where_it_was_0_before(void **state)
@@ -322,6 +382,7 @@ int main(void)
 		cmocka_unit_test(test_a_port_in_use_is_refused_and_nothing_stays_open),
 		cmocka_unit_test(test_a_foreign_address_is_refused),
 		cmocka_unit_test(test_an_interface_that_does_not_exist_is_told),
+		cmocka_unit_test(test_a_lack_of_descriptors_is_told_as_that),
 		cmocka_unit_test(test_takes_over_a_listening_socket),
 		cmocka_unit_test(test_takes_over_nothing_else),
 		cmocka_unit_test(test_a_change_keeps_the_chosen_port_only_where_it_was_0_before),

@@ -25,7 +25,7 @@ int listener_open(const union address *a, const struct settings *s, bool share_p
 
 /*
  * Binds a socket that is willing to share its port with others of this user, for a moment; this
- * machine need not have the address. False: it cannot be bound.
+ * machine need not have the address. False, with errno set: it cannot be bound.
  */
 bool listener_can_share(const union address *a);
 
