@@ -168,7 +168,11 @@ static bool read_output(struct reload_child_output *o)
 			close_output(o);
 	}
 	o->text[o->bytes] = '\0';
-	return o->bytes < OUTPUT_BYTES - 1;
+	if (o->bytes < OUTPUT_BYTES - 1)
+		return true;
+	/* Or poll(2) would tell of the rest again and again until the child has ended. */
+	close_output(o);
+	return false;
 }
 
 /* Whether the child has said all and ended, within its time or not. */
