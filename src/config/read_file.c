@@ -50,27 +50,50 @@ static void warn_of_writers(const struct stat *st, struct findings *f)
 			     st->st_uid);
 }
 
-/* So does who may put another in its place. Of a path that is longer open(2) has told. */
-static void warn_of_replacers(const char *path, struct findings *f)
+/* So does who may put another in its place: whose directory of a path it is, or may write to it. */
+static void warn_of_directory(const char *path, const char *whose, struct findings *f)
 {
 	const char *slash = strrchr(path, '/');
 	char directory[PATH_MAX] = ".";
 	struct stat st;
+	mode_t writers;
 
 	if (slash != NULL)
 		snprintf(directory, sizeof(directory), "%.*s",
 			 slash == path ? 1 : (int)(slash - path), path);
+	if (stat(directory, &st) != 0)
+		return;
 	/* In a sticky one only the owner may. */
-	if (stat(directory, &st) == 0 && (st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+	writers = st.st_mode & S_ISVTX ? 0 : st.st_mode & (S_IWOTH | S_IWGRP);
+	if (writers != 0)
 		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
-			     "found that others may write to its directory (mode %04o); expected "
-			     "mode 0755",
+			     "found that %s may write to %s directory (mode %04o); expected mode "
+			     "0755",
+			     writers & S_IWOTH ? "others" : "its group", whose,
 			     (unsigned int)(st.st_mode & 07777));
-	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && !is_trusted(st.st_uid))
+	if (!is_trusted(st.st_uid))
+		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
+			     "found that user %u owns %s directory; expected root, or who runs "
+			     "echopool",
+			     st.st_uid, whose);
+}
+
+/* Of a path that is longer open(2) has told. */
+static void warn_of_replacers(const char *path, struct findings *f)
+{
+	char target[PATH_MAX];
+	struct stat st;
+
+	warn_of_directory(path, "its", f);
+	if (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
+		return;
+	if (!is_trusted(st.st_uid))
 		findings_add(f, LOG_LEVEL_WARNING, (struct origin){0}, NULL,
 			     "found a symbolic link of user %u; expected one of root, or of who "
 			     "runs echopool",
 			     st.st_uid);
+	if (realpath(path, target) != NULL)
+		warn_of_directory(target, "its target's", f);
 }
 
 /* Refuses what is not a regular file of a sensible size. */

@@ -433,6 +433,23 @@ def by_directory(file):
     file.parent.chmod(0o777)
 
 
+def by_group_of_directory(file):
+    file.parent.chmod(0o775)
+
+
+def by_owner_of_directory(file):
+    file.parent.chmod(0o1777)
+    os.chown(file.parent, NOBODY, -1)
+
+
+def by_directory_of_target(file):
+    target = file.parent / "target" / file.name
+    target.parent.mkdir()
+    target.parent.chmod(0o777)
+    file.rename(target)
+    file.symlink_to(target)
+
+
 def by_link(file):
     target = file.with_name("target.conf")
     file.rename(target)
@@ -445,6 +462,12 @@ def by_link(file):
     (by_group, r"that its group may write to it \(mode 0664\); expected mode 0644$"),
     (by_owner, "that user 65534 owns it; expected root, or who runs echopool$"),
     (by_directory, r"that others may write to its directory \(mode 0777\); expected mode 0755$"),
+    (by_group_of_directory,
+     r"that its group may write to its directory \(mode 0775\); expected mode 0755$"),
+    (by_owner_of_directory,
+     "that user 65534 owns its directory; expected root, or who runs echopool$"),
+    (by_directory_of_target,
+     r"that others may write to its target's directory \(mode 0777\); expected mode 0755$"),
     (by_link, "a symbolic link of user 65534; expected one of root, or of who runs echopool$"),
 ])
 def test_who_else_may_change_the_file_is_told(start, change, said):
