@@ -1,5 +1,6 @@
 """The rule of script/bench on simulated rounds of known best: it is found, and stays the same."""
 
+import itertools
 import math
 import random
 
@@ -7,10 +8,12 @@ import pytest
 
 from common import pairs
 from harness import FULL, PLAIN
-from sizing import recommend, standing
+from sizing import command_line, recommend, standing
 
 RUNS = 1000 if FULL and PLAIN else 40  # no build of the program matters here
-MOST_ROUNDS = 45
+# Of a simulation: what script/bench has time for by default; a run starts in a tenth of a second.
+DEFAULTS = command_line.parser().parse_args([])
+MOST_RUNS = int(DEFAULTS.limit / (DEFAULTS.duration + DEFAULTS.warmup + 0.1))
 THROUGHPUT_NOISE = 0.15
 
 
@@ -18,7 +21,7 @@ def simulated(chance, truth, noise_of_p99, noise=THROUGHPUT_NOISE):
     """The Advice after rounds that go on until it is sure; truth: {size: (echoes/s, p99)}."""
     cells = [(workers, "x") for workers in truth]
     left, runs = cells, []
-    for number in range(1, MOST_ROUNDS + 1):
+    for number in itertools.count(1):
         of_round = chance.gauss(0, noise)
         runs += [{"round": number, "load": "x", "workers": workers, "ok": True,
                   "echoes_per_s": truth[workers][0] * math.exp(chance.gauss(of_round, noise)),
@@ -26,8 +29,8 @@ def simulated(chance, truth, noise_of_p99, noise=THROUGHPUT_NOISE):
                  for workers, _ in left]
         if standing.is_look(number):
             left = recommend.cells_left(runs, cells)
-            if not left:
-                break
+        if not left or len(runs) + len(left) > MOST_RUNS:
+            break
     return recommend.for_load(runs)
 
 
