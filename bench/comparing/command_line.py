@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import time
 from pathlib import Path
 
 from common import machine
@@ -18,11 +19,12 @@ generator, echoload, puts the same loads on all of them and compares every byte.
 beside its ratio to the best.
 
 For each load it first finds echopool's pool size by the rule of script/bench, in a short sweep.
-Then every server runs under every load once in each round, every second round in reverse order, so
-that what drifts on the machine is the same for all. Each run has a server that was started for it.
-Reported is the median of the rounds. A server that this machine does not have is listed with the
-reason; one that dies or loses connections is listed with what happened, and is not the best of
-anything."""
+Then every server runs under every load once in each round, in an order of chance, all with the
+same seed. Each run has a server that was started for it. Reported is the median of the rounds.
+Then only echopool and the best of the others run, in pairs, until it is known within 3 % how
+many times as fast one is, or the time is over: the best of many is partly so by luck. A server
+that this machine does not have is listed with the reason; one that dies or loses connections is
+listed with what happened, and is not the best of anything."""
 
 EXAMPLES = """\
 servers, for --peers:
@@ -33,7 +35,7 @@ loads, for --loads:
 
 examples:
   bench/compare.py
-      everything; the sweep and 5 rounds of 2 s, about 17 minutes on 2 CPUs
+      everything; the sweep, 5 rounds of 2 s, and pairs: about half an hour on 2 CPUs
   bench/compare.py --loads 50,1000 --peers epoll,uv
       two loads; echopool beside two others
   bench/compare.py --workers 1
@@ -47,7 +49,7 @@ how to read the tables:
   of best        the figure divided by the best of its column: at most 1 for throughput, at least 1
                  for latency, CPU and memory
   surely         where that ratio is, in 95 of 100 such comparisons, from pairs of runs of the same
-                 rounds; servers whose interval holds 1 cannot be told apart from the best
+                 rounds; "even" where that holds 1: the two cannot be told apart
   +-             half of the distance between the lowest and the highest round
   p50 to p99.9   of a message. A server that answers sooner is also asked sooner, so read them
                  together with the throughput
@@ -131,6 +133,11 @@ def _add_measurement_options(group):
         help="only these (all)")
     add("--rounds", metavar="N", type=whole_number(1, 1000),
         help="how often each is measured (5)")
+    add("--limit", metavar="SECONDS", type=seconds(0),
+        help="for how long pairs go on at most; 0: no pairs (600)")
+    add("--seed", metavar="N", type=whole_number(0, 9999999),
+        default=time.time_ns() // 10**6 % 10**7,
+        help="of the order of the runs and of random loads (another each time)")
     add("--duration", metavar="SECONDS", type=seconds(0.05),
         help="measured time of each run (2)")
     add("--warmup", metavar="SECONDS", type=seconds(0),
@@ -138,7 +145,8 @@ def _add_measurement_options(group):
     add("--threads", metavar="N", type=whole_number(1, 1024),
         default=machine.default_threads(), help="threads of the generator (%(default)s)")
     add("--quick", action="store_true",
-        help="one round of 0.5 s, one worker for each CPU, no sweep, unless told otherwise")
+        help="one round of 0.5 s, one worker for each CPU, no sweep, no pairs, unless told "
+             "otherwise")
     add("--output", metavar="DIR", default="bench-results",
         help="where the files are written (%(default)s)")
 
@@ -146,8 +154,8 @@ def _add_measurement_options(group):
 def parse(words):
     """The options of these arguments, with what depends on other options filled in."""
     options = parser().parse_args(words)
-    usual = (1, 0.5, 0.2) if options.quick else (5, 2.0, 0.5)
-    for name, value in zip(("rounds", "duration", "warmup"), usual):
+    usual = (1, 0.5, 0.2, 0) if options.quick else (5, 2.0, 0.5, 600)
+    for name, value in zip(("rounds", "duration", "warmup", "limit"), usual):
         if getattr(options, name) is None:
             setattr(options, name, value)
     if options.workers is None:

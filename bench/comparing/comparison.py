@@ -1,20 +1,16 @@
-"""What the runs of a comparison mean: medians, ratios to the best, tables, and the targets.
+"""What the runs of a comparison mean: medians, ratios to the best, and tables.
 
 Pure functions of rows. The row of a run has "load" and "peer" (their keys), "round", "ok", and
 either the flat figures of echoload with "memory_bytes", or "error": why there are none. A summary
-is what summarize() makes of all rounds of one server under one load.
+is what summarize() makes of all rounds of one server under one load; see targets.py for the pairs.
 """
 
 from typing import NamedTuple
 
 from common import pairs, rounds, table
-from comparing.loads import LOADS, TARGETS
-from comparing.peers import OWN
 
-LOOPS = ("epoll", "uv")
 # How often the true ratio of two servers may be beyond an interval on one side.
 ERROR = 0.025
-ROUNDING = 1e-9
 
 
 class Measure(NamedTuple):
@@ -81,68 +77,18 @@ def _add_ratios(summaries, measure):
             value / measure.best(values) if values and value is not None else None)
 
 
-def _find(summaries, load, peer):
+def find_summary(summaries, load, peer):
     for summary in summaries:
         if (summary["load"], summary["peer"]) == (load, peer):
             return summary
     return {}
 
 
-def _standard(target, summaries):
-    """(the figure to compare echopool's with, whose it is); (None, None) when it is missing."""
-    if target.against in ("peers", "loops"):
-        best = min if target.at_most is not None else max
-        found = [(s[target.value], s["peer"]) for s in summaries
-                 if s["load"] == target.load and s["peer"] != OWN and s.get(target.value)
-                 and not s["failed"] and (target.against == "peers" or s["peer"] in LOOPS)]
-        return best(found) if found else (None, None)
-    found = _find(summaries, target.against, OWN)
-    return None if found.get("failed") else found.get(target.value), OWN
-
-
-def judge(summaries, rows):
-    """The targets as rows: load, value, against, whose, wanted, ratio, reached (None: not run).
-
-    Only those whose load was run. The ratio is the mean of pairs of the same rounds; with enough of
-    them there are low and high, its interval, and sure: the interval does not hold what is wanted.
-    """
-    found = []
-    ran = {summary["load"] for summary in summaries}
-    for target in TARGETS:
-        if target.load not in ran:
-            continue
-        own = _find(summaries, target.load, OWN)
-        standard, whose = _standard(target, summaries)
-        other = (target.load if target.against in ("peers", "loops") else target.against, whose)
-        pair = paired(rows, target.value, (target.load, OWN), other) if standard else None
-        ratio = pair.times if pair and not own.get("failed") else None
-        least = target.at_most is None
-        wanted = target.at_least if least else target.at_most
-        found.append({"load": target.load, "value": target.value, "against": target.against,
-                      "whose": whose, "least": least, "wanted": wanted, "ratio": ratio,
-                      "reached": _reached(own, ratio, wanted, least), **_interval(pair, wanted)})
-    return found
-
-
-def _interval(pair, wanted):
-    if pair is None or pair.pairs < pairs.FEW:
-        return {"low": None, "high": None, "sure": False}
-    return {"low": pair.low, "high": pair.high,
-            "sure": pair.surely_below(wanted) or pair.surely_above(wanted)}
-
-
-def _interval_text(low, high):
-    return None if low is None else f"{low:.2f} to {high:.2f}"
-
-
-def _reached(own, ratio, wanted, least):
-    """Whether a target is reached; None: not measured. A failed round reaches nothing."""
-    if own.get("failed"):
-        return False
-    if ratio is None:
+def interval_text(low, high):
+    """Where a ratio surely is; with 1 in it the two cannot be told apart."""
+    if low is None:
         return None
-    # Logarithms and back are not exact.
-    return ratio >= wanted - ROUNDING if least else ratio <= wanted + ROUNDING
+    return f"{'even, ' if low <= 1 <= high else ''}{low:.2f} to {high:.2f}"
 
 
 def _ratio(value):
@@ -182,35 +128,10 @@ def load_table(load, peers, summaries):
     lines = []
     for peer in peers:
         reason = peer.refuses(load)
-        summary = _find(summaries, load.key, peer.key)
+        summary = find_summary(summaries, load.key, peer.key)
         note = f"not run: {reason}" if reason else _note(summary)
         lines.append({**summary, "name": peer.name, "note": note,
-                      "pairs": _interval_text(summary.get("echoes_per_s_ratio_low"),
-                                              summary.get("echoes_per_s_ratio_high")),
+                      "pairs": interval_text(summary.get("echoes_per_s_ratio_low"),
+                                             summary.get("echoes_per_s_ratio_high")),
                       "spread": rounds.spread_percent(summary, "echoes_per_s")})
     return table.render(_columns(any(line.get("workers") for line in lines)), lines)
-
-
-def target_table(judgements, peers):
-    """The targets, each with what was reached."""
-    titles = {load.key: load.title for load in LOADS}
-    names = {peer.key: peer.name for peer in peers}
-    values = {"echoes_per_s": "echoes/s", "cpu_server_us_per_echo": "server CPU for an echo"}
-    lines = []
-    for judged in judgements:
-        whose = names.get(judged["whose"], "-")
-        if judged["against"] not in ("peers", "loops"):
-            whose = f"itself, {titles.get(judged['against'], judged['against'])}"
-        lines.append({
-            "load": titles[judged["load"]], "value": values[judged["value"]], "whose": whose,
-            "wanted": f"{'at least' if judged['least'] else 'at most'} {judged['wanted']:.2f}",
-            "ratio": judged["ratio"], "pairs": _interval_text(judged["low"], judged["high"]),
-            "reached": {True: "yes", False: "NO", None: "not measured"}[judged["reached"]]
-            + (", not sure" if judged["low"] and not judged["sure"] else "")})
-    return table.render([table.Column("load", "echopool at", left=True),
-                         table.Column("value", "figure", left=True),
-                         table.Column("whose", "against the best", left=True),
-                         table.Column("wanted", "wanted", left=True),
-                         table.Column("ratio", "ratio", "{:.3f}".format),
-                         table.Column("pairs", "surely", left=True),
-                         table.Column("reached", "reached", left=True)], lines)

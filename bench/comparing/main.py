@@ -4,13 +4,14 @@ trial.py makes the runs of the servers of peers.py under the loads of loads.py; 
 what they mean, report.py prints and writes it.
 """
 
+import random
 import sys
 import time
 from pathlib import Path
 
 from common import command, machine, rounds, server
-from comparing import command_line, peers, trial
-from comparing.loads import LOADS
+from comparing import command_line, comparison, peers, targets, trial
+from comparing.loads import LOADS, RATE_SHARE
 from comparing.report import Report
 from sizing import sweep
 
@@ -49,7 +50,8 @@ class Comparison:
         self.cases = chosen_loads(options, self.remarks)
         self.workers = dict(options.workers)
         self.reasons = {}
-        self.rows = []
+        self.rows = []  # of the rounds of all servers
+        self.pair_rows = []
         self.seconds = 0
         self.interrupted = False
         self.bench = trial.Bench(
@@ -75,6 +77,7 @@ class Comparison:
         try:
             self._choose_sizes()
             self._measure()
+            self._measure_pairs()
         except KeyboardInterrupt:
             self.interrupted = True
             self.remarks.append("interrupted: not all of the rounds were run")
@@ -82,7 +85,8 @@ class Comparison:
 
     def _choose_sizes(self):
         """Finds the pool size for each load without a given one."""
-        cases = [case for case in self.cases if case.key not in self.workers]
+        cases = [case for case in self.cases
+                 if not case.share_of and case.key not in self.workers]
         if not cases:
             return
         sizes = sweep.default_workers()
@@ -98,25 +102,60 @@ class Comparison:
 
     def _measure(self):
         cells = [(case, peer) for case in self.cases for peer in self.peers
-                 if not peer.refuses(case)]
-        loads = rounds.count_text(len(self.cases), "load")
+                 if not case.share_of and not peer.refuses(case)]
+        loads = rounds.count_text(len({case.key for case, _ in cells}), "load")
         print(f"{len(self.peers)} servers under {loads}: "
               f"{len(cells) * self.options.rounds} runs", file=sys.stderr)
         with rounds.Progress(len(cells) * self.options.rounds, len(cells)) as progress:
-            for number, (case, peer) in rounds.interleave(cells, self.options.rounds):
-                progress.begin(f"round {number}, {case.name}, {peer.name}")
-                workers = self.workers.get(case.key) if peer.key == peers.OWN else None
-                row = trial.run(self.bench, peer, case, workers)
-                self.rows.append({"load": case.key, "peer": peer.key, "round": number, **row})
-                if not row["ok"]:
-                    progress.say(f"failed: {peer.name}, {case.title}: {trial.what_failed(row)}")
-                progress.end()
+            for number in range(1, self.options.rounds + 1):
+                self._round(number, cells, progress, self.rows)
+
+    def _round(self, number, cells, progress, rows):
+        """A run of each cell, in an order of chance: none always comes after the same."""
+        seed = self.options.seed + number
+        for case, peer in random.Random(seed).sample(cells, len(cells)):
+            progress.begin(f"round {number}, {case.name}, {peer.name}")
+            workers = self.workers.get(case.share_of or case.key) if peer.key == peers.OWN else None
+            row = trial.run(self.bench, peer, case, workers, seed)
+            rows.append({"load": case.key, "peer": peer.key, "round": number, **row})
+            if not row["ok"]:
+                progress.say(f"failed: {peer.name}, {case.title}: {trial.what_failed(row)}")
+            progress.end()
+
+    def _measure_pairs(self):
+        """Only echopool and the best of the others, until their ratios are known, or time is over.
+        """
+        medians = comparison.summarize(self.rows)
+        left = [pair for pair in targets.chosen(medians)
+                if {load for load, _ in pair[1:]} <= {case.key for case in self.cases}]
+        begin = time.monotonic()
+        with rounds.Progress(0, 0, limit_s=self.options.limit) as progress:
+            number = each_s = 0
+            while left and progress.has_time(each_s):
+                cells = {cell for pair in left for cell in pair[1:]}
+                number += 1
+                self._round(self.options.rounds + number,
+                            [self._cell(cell, left, medians) for cell in sorted(cells)],
+                            progress, self.pair_rows)
+                each_s = (time.monotonic() - begin) / number
+                left = [pair for pair in left if not targets.is_known(self.pair_rows, pair)]
+                progress.end_round(number, f"{rounds.count_text(len(left), 'ratio')} not known")
+
+    def _cell(self, cell, left, medians):
+        """The (Load, Peer) of two keys; a load at a rate gets that of the slower of its pair."""
+        case = next(case for case in self.cases if case.key == cell[0])
+        if case.share_of:
+            pair = next(pair for pair in left if pair[0].load == case.key)
+            slower = min(comparison.find_summary(medians, case.share_of, peer)["echoes_per_s"]
+                         for _, peer in pair[1:])
+            case = case._replace(options={**case.options, "rate": int(RATE_SHARE * slower)})
+        return case, next(peer for peer in self.peers if peer.key == cell[1])
 
     def status(self):
         """The exit status."""
         if self.interrupted:
             return command.INTERRUPTED
-        own = [row for row in self.rows if row["peer"] == peers.OWN]
+        own = [row for row in self.rows + self.pair_rows if row["peer"] == peers.OWN]
         return 0 if own and all(row["ok"] for row in own) else 1
 
 

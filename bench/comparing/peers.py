@@ -26,6 +26,9 @@ WHAT = {
     "socat": "socat TCP4-LISTEN,fork EXEC:cat, two processes for each client",
 }
 
+# Those that serve with several threads, as echopool does.
+THREADED = ("threads", "go")
+
 SOURCES = Path(__file__).resolve().parents[1] / "peers"
 GO_BUILD_S = 300
 

@@ -4,9 +4,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from common import machine, plot, table
+from common import machine, plot, rounds, table
 from common.rounds import clock
-from comparing import comparison, peers
+from comparing import comparison, peers, targets
 
 # (key of the medians, title, unit, what it is divided by, logarithmic)
 PANELS = (("echoes_per_s_ratio", "Throughput beside the best of each load", "of best", 1, False),
@@ -26,22 +26,29 @@ class Report:
     def __init__(self, done):
         self.done = done
         self.medians = comparison.summarize(done.rows)
-        self.targets = comparison.judge(self.medians, done.rows)
+        self.targets = targets.judge(self.medians, done.pair_rows or done.rows)
         self.command = shlex.join(["bench/compare.py", *sys.argv[1:]])
         self.remarks = list(done.remarks)
 
     def text(self):
-        parts = [self._head(), *map(self._load, self.done.cases)]
+        parts = [self._head(), *(self._load(case) for case in self.done.cases if not case.share_of)]
         if self.targets:
-            parts.append("What echopool is to reach, from the medians of this run:\n\n"
-                         + comparison.target_table(self.targets, self.done.peers))
+            parts.append(f"What echopool is to reach, from {self._pairs()}:\n\n"
+                         + targets.target_table(self.targets, self.done.peers))
         parts.append(self._sizes())
         return "\n".join(part for part in parts if part)
+
+    def _pairs(self):
+        """What the ratios of the targets are from."""
+        count = len({row["round"] for row in self.done.pair_rows})
+        if not count:
+            return "the rounds of all servers"
+        return f"{rounds.count_text(count, 'round')} with the best of those above alone"
 
     def _head(self):
         options = self.done.options
         count = "one round" if options.rounds == 1 else (
-            f"medians of {options.rounds} interleaved rounds")
+            f"medians of {options.rounds} rounds, each in another order (seed {options.seed})")
         threads = f"{options.threads} thread" + ("s" if options.threads > 1 else "")
         lines = ["echopool beside other echo servers", machine.text(self.done.machine).rstrip(),
                  f"command: {self.command}",
@@ -109,7 +116,7 @@ class Report:
             paths[0].write_text(text, encoding="utf-8")
             table.write_json(paths[1], self._object())
             table.write_csv(paths[2], self.medians)
-            table.write_csv(paths[3], self.done.rows)
+            table.write_csv(paths[3], self.done.rows + self.done.pair_rows)
         finally:
             # The text is printed even where the files cannot be written.
             print(text)
@@ -126,7 +133,7 @@ class Report:
                            "workers": done.workers.get(case.key),
                            "reason": done.reasons.get(case.key)} for case in done.cases],
                 "interrupted": done.interrupted, "targets": self.targets,
-                "medians": self.medians, "runs": done.rows}
+                "medians": self.medians, "runs": done.rows, "pairs": done.pair_rows}
 
 
 def _scaled(value, factor):

@@ -42,10 +42,10 @@ def _started(bench, peer, workers, directory):
     return server.Server(peer.command(port, directory), port, name=peer.name, ready=peer.ready)
 
 
-def _measured(bench, peer, case, workers, directory):
+def _measured(bench, peer, case, workers, seed, directory):
     with _started(bench, peer, workers, directory) as running:
         with server.Watch(running) as watch:
-            result = load.run(bench.echoload, running.target, server=running.pid,
+            result = load.run(bench.echoload, running.target, server=running.pid, seed=seed,
                               **bench.options(case))
         status = running.process.poll()
         if status is not None:
@@ -77,11 +77,11 @@ def _temporary():
             made.cleanup()
 
 
-def run(bench, peer, case, workers=None):
+def run(bench, peer, case, workers=None, seed=1):
     """The row of one run, without "load", "peer" and "round"; workers is for echopool alone."""
     try:
         with _temporary() as directory:
-            row = _measured(bench, peer, case, workers, directory)
+            row = _measured(bench, peer, case, workers, seed, directory)
     except (server.ServerFailed, load.LoadFailed, OSError, subprocess.SubprocessError) as error:
         row = {"ok": False, "error": " ".join(str(error).split())}
     if peer.key == peers.OWN:
