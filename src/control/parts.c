@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "echopool/base/clock.h"
 #include "echopool/base/cpus.h"
 #include "echopool/base/log.h"
 #include "echopool/base/log_rate.h"
@@ -189,7 +190,7 @@ void parts_close(struct parts *p)
 
 uint64_t parts_expire(struct parts *p)
 {
-	return acceptor_expire(p->acceptor);
+	return acceptor_expire(p->acceptor, clock_now_ns());
 }
 
 void parts_end(struct parts *p)

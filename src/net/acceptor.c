@@ -23,9 +23,6 @@
 #include "echopool/net/newcomers.h"
 #include "echopool/pool/conn.h"
 
-/* Connections accepted from one listener before the others and the bell have their turn. */
-#define ACCEPTS_PER_TURN 64
-
 /* How long clients in the middle of their handshake may hold up the close of a listener. */
 #define HALF_OPEN_MS 500
 
@@ -50,7 +47,8 @@ static void stop_for_bug(struct acceptor *a, int error)
  */
 static void pause_ms(struct acceptor *a, int ms)
 {
-	const int queue_ms = clock_timeout_ms(acceptor_expire(a), clock_now_ns());
+	const uint64_t now_ns = clock_now_ns();
+	const int queue_ms = clock_timeout_ms(acceptor_expire(a, now_ns), now_ns);
 	struct pollfd bell = {.fd = a->bell.fd, .events = POLLIN};
 
 	if (queue_ms >= 0 && queue_ms < ms)
@@ -95,30 +93,15 @@ static bool may_go_on(enum accept_verdict v)
 }
 
 /*
- * How many connections may be accepted before asking again. With queue_full = "wait" it waits for
- * room in the queue; 0 means that something else has to be looked at first.
+ * With queue_full = "wait" it waits for room in the queue. False: something else has to be looked
+ * at first.
  */
-static uint32_t may_accept(struct acceptor *a)
+static bool may_accept(struct acceptor *a)
 {
-	uint32_t room = ACCEPTS_PER_TURN;
-
 	/* While others may be crowded out, it must see who comes. */
 	a->asked = a->options.queue_full == QUEUE_FULL_WAIT &&
 		   !(queue_is_saturated(a->options.queue) && access_may_crowd(a->options.access));
-	if (a->asked)
-		room = queue_wait_for_room(a->options.queue, acceptor_expire(a));
-	return room < ACCEPTS_PER_TURN ? room : ACCEPTS_PER_TURN;
-}
-
-/* Takes one turn at a readable listener. False: something else has to be looked at first. */
-static bool accept_from(struct acceptor *a, const struct listener *l)
-{
-	const uint32_t most = may_accept(a);
-	enum accept_verdict v = ACCEPT_TAKEN;
-
-	for (uint32_t i = 0; i < most && may_go_on(v) && !is_stopping(a); i++)
-		v = accept_one(a, l);
-	return most > 0;
+	return !a->asked || queue_wait_for_room(a->options.queue, a->expiry_ns) > 0;
 }
 
 static bool somebody_waits_at(const struct listener *l)
@@ -241,24 +224,30 @@ static void follow_change(struct acceptor *a)
 		return;
 	drain_backlogs_except(a, &next->listeners);
 	a->options = *next;
+	a->expiry_ns = 0; /* queue_ms may be another */
 	lock_acquire(&a->lock);
 	a->next = NULL;
 	condition_signal(&a->changed);
 	lock_release(&a->lock);
 }
 
-/* Waits for connections or the bell, and takes one turn at each listener. */
+/*
+ * Waits for connections or the bell, and accepts one from each listener that has some. To ask a
+ * listener for more costs as much as poll, which tells of more at once and needs to be asked
+ * anyway.
+ */
 static void wait_and_accept(struct acceptor *a)
 {
 	const struct listeners *l = &a->options.listeners;
 	const unsigned int count = l->count;
-	const uint64_t deadline_ns = acceptor_expire(a);
+	const uint64_t now_ns = clock_now_ns();
+	const uint64_t deadline_ns = acceptor_expire(a, now_ns);
 	struct pollfd fds[LISTENERS_MAX + 1];
 
 	for (unsigned int i = 0; i < count; i++)
 		fds[i] = (struct pollfd){.fd = l->items[i].fd, .events = POLLIN};
 	fds[count] = (struct pollfd){.fd = a->bell.fd, .events = POLLIN};
-	if (poll(fds, count + 1, clock_timeout_ms(deadline_ns, clock_now_ns())) < 0) {
+	if (poll(fds, count + 1, clock_timeout_ms(deadline_ns, now_ns)) < 0) {
 		if (errno != EINTR)
 			fail(errno, "poll");
 		return;
@@ -277,10 +266,13 @@ static void wait_and_accept(struct acceptor *a)
 	for (unsigned int i = 0; i < l->count; i++) {
 		const unsigned int next = (a->first + i) % l->count;
 
-		if (fds[next].revents && !accept_from(a, &l->items[next])) {
+		if (!fds[next].revents)
+			continue;
+		if (!may_accept(a)) {
 			a->first = next;
 			return;
 		}
+		(void)accept_one(a, &l->items[next]); /* what it means is done already */
 	}
 }
 

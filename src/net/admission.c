@@ -48,6 +48,12 @@ static void exclude(struct acceptor *a, struct arrival *arrival)
 	acceptor_let_go(a, arrival, rejects ? "queue-full" : conn_end_name(CONN_END_CROWDED));
 }
 
+static void note_expiry(struct acceptor *a, uint64_t expiry_ns)
+{
+	if (expiry_ns < a->expiry_ns)
+		a->expiry_ns = expiry_ns;
+}
+
 static bool push(struct acceptor *a, struct arrival *arrival)
 {
 	struct queue *q = a->options.queue;
@@ -60,6 +66,8 @@ static bool push(struct acceptor *a, struct arrival *arrival)
 	pushed = queue_push(q, arrival, a->asked || a->sweeping, &displaced);
 	if (displaced.fd >= 0)
 		exclude(a, &displaced);
+	if (pushed && a->options.queue_ms)
+		note_expiry(a, arrival->accepted_ns + a->options.queue_ms * NS_PER_MS);
 	return pushed;
 }
 
@@ -98,15 +106,14 @@ void acceptor_admit(struct acceptor *a, struct arrival *arrival)
 	}
 }
 
-uint64_t acceptor_expire(struct acceptor *a)
+uint64_t acceptor_expire(struct acceptor *a, uint64_t now_ns)
 {
-	uint64_t deadline_ns;
 	struct arrival arrival;
 
-	while (queue_expire(a->options.queue, a->options.queue_ms, clock_now_ns(), &arrival,
-			    &deadline_ns)) {
+	while (a->expiry_ns <= now_ns && queue_expire(a->options.queue, a->options.queue_ms, now_ns,
+						      &arrival, &a->expiry_ns)) {
 		stat_add(&a->expired, 1);
 		acceptor_let_go(a, &arrival, "queue-timeout");
 	}
-	return deadline_ns;
+	return a->expiry_ns;
 }

@@ -23,7 +23,7 @@
  *   proctype worker               worker_run(): take(), wait_and_serve(), worker_hand_over()
  *   awake                         it is not in epoll_wait: it looks at rung before it sleeps there
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
- *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),
+ *   proctype acceptor             wait_and_accept(), may_accept(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
  *   proctype operator             the main thread: pool_resize(), acceptor_change(), parts_close(),
  *                                 parts_end(), and what they call of queue.h
@@ -619,10 +619,10 @@ proctype acceptor()
 			:: else
 			fi;
 #endif
-			do
-			:: room && !stopping && CONNS - next > readable -> accept_and_push()
-			:: else -> break
-			od
+			if
+			:: room && !stopping -> accept_and_push()
+			:: else
+			fi
 		:: else -> break
 		od
 	od;

@@ -65,10 +65,11 @@ bool acceptor_has_ended(const struct acceptor *a);
 void acceptor_join(struct acceptor *a);
 
 /*
- * Closes what has waited in the queue for options.queue_ms. Returns when the next one will have;
- * UINT64_MAX: never. The acceptor's thread; the main thread once it was stopped.
+ * Closes what has waited in the queue for options.queue_ms. Returns when to call it next, before
+ * which none will have; UINT64_MAX: never. The acceptor's thread; the main thread once it was
+ * stopped.
  */
-uint64_t acceptor_expire(struct acceptor *a);
+uint64_t acceptor_expire(struct acceptor *a, uint64_t now_ns);
 
 /* Frees an acceptor that was stopped, having closed what still waits in the queue: no worker takes
  * it. */

@@ -40,8 +40,11 @@ struct acceptor {
 	/* The acceptor's own. */
 	struct accept_pauses pauses;
 	unsigned int first; /* the listener that is looked at first */
-	bool asked;         /* the queue has room for what is accepted in this turn */
-	bool sweeping;      /* emptying a backlog while the main thread waits: no pauses */
+	/* Nothing that waits in the queue has waited for queue_ms before; main's, once it has
+	 * ended. */
+	uint64_t expiry_ns;
+	bool asked;    /* the queue has room for what is accepted in this turn */
+	bool sweeping; /* emptying a backlog while the main thread waits: no pauses */
 };
 
 /* Hands an accepted connection to the queue, or turns it away. The acceptor's thread. */
