@@ -124,7 +124,10 @@ static bool wake_one(struct queue *q) REQUIRES(q->lock)
 
 void queue_wake_next(struct queue *q)
 {
-	if ((!q->ring.count && !q->handed_count) || wake_one(q))
+	const bool stuck = (q->ring.count || q->handed_count) && !wake_one(q);
+
+	spell_set(&q->starving, stuck && q->ring.count);
+	if (!stuck)
 		return;
 	for (unsigned int i = 0; i < q->workers; i++)
 		if (!q->slots[i].knows_saturated)
@@ -138,13 +141,17 @@ bool queue_is_saturated(const struct queue *q)
 
 struct arrival queue_pop(struct queue *q)
 {
+	struct arrival a;
+
 	/* The queue was full, or over a lowered limit: the acceptor may wait. */
 	if (q->ring.count >= q->limit)
 		condition_signal(&q->not_full);
 	/* Workers that had no capacity for the last arrival wait for the end. */
 	if (q->closed && q->ring.count == 1)
 		condition_broadcast(&q->not_empty);
-	return ring_pop(&q->ring);
+	a = ring_pop(&q->ring);
+	queue_note_full(q);
+	return a;
 }
 
 void queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell)

@@ -52,6 +52,7 @@ bool queue_set_limit(struct queue *q, uint32_t limit)
 	fits = ring_reserve(&q->ring, limit);
 	if (fits) {
 		q->limit = limit;
+		queue_note_full(q);
 		condition_signal(&q->not_full);
 	}
 	lock_release(&q->lock);
@@ -86,6 +87,7 @@ bool queue_push(struct queue *q, struct arrival *a, bool asked, struct arrival *
 	if (room) {
 		ring_push(&q->ring, a);
 		q->pushed++;
+		queue_note_full(q);
 		queue_wake_next(q);
 	}
 	lock_release(&q->lock);
@@ -205,7 +207,15 @@ struct queue_figures queue_figures(struct queue *q)
 	struct queue_figures f;
 
 	lock_acquire(&q->lock);
-	f = (struct queue_figures){.waiting = q->ring.count, .pushed = q->pushed};
+	f = (struct queue_figures){
+		.waiting = q->ring.count,
+		.limit = q->limit,
+		.pushed = q->pushed,
+		.saturated = q->starving,
+		.full = q->full,
+	};
+	if (f.waiting)
+		f.oldest_ns = ring_at(&q->ring, longest_waiting(q))->accepted_ns;
 	lock_release(&q->lock);
 	return f;
 }

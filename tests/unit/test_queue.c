@@ -44,6 +44,34 @@ static void test_refuses_what_does_not_fit(void **state)
 	close_queue(&f);
 }
 
+static void test_spells_of_a_full_pool_and_a_full_queue_are_counted(void **state)
+{
+	struct queue_figures q;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 2, 100);
+	others_hold(&f, 100);
+	take(f.queue, 0, 100, 0, 0);
+	assert_int_equal(queue_figures(f.queue).saturated.since_ns, 0); /* nobody waits */
+	assert_true(push(f.queue, 0));
+	assert_true(push(f.queue, 1));
+	q = queue_figures(f.queue);
+	assert_true(q.saturated.since_ns && q.full.since_ns);
+	/* One more has room for one: the queue is not full any more, but the pool is. */
+	take(f.queue, 0, 99, 0, 1);
+	assert_int_equal(queue_figures(f.queue).saturated.since_ns, q.saturated.since_ns);
+	assert_int_equal(queue_figures(f.queue).full.since_ns, 0);
+	assert_true(queue_figures(f.queue).full.ended_ns > 0);
+	take(f.queue, 0, 99, 1, 1);
+	q = queue_figures(f.queue);
+	assert_true(!q.saturated.since_ns && q.saturated.ended_ns > 0);
+	assert_true(q.saturated.count == 1 && q.full.count == 1);
+	assert_true(push(f.queue, 2));
+	assert_int_equal(queue_figures(f.queue).saturated.count, 2);
+	close_queue(&f);
+}
+
 static void test_closed_gives_what_waits_and_then_the_end(void **state)
 {
 	struct queue_batch batch;
@@ -328,6 +356,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keeps_the_order_across_the_end_of_the_ring),
 		cmocka_unit_test(test_refuses_what_does_not_fit),
+		cmocka_unit_test(test_spells_of_a_full_pool_and_a_full_queue_are_counted),
 		cmocka_unit_test(test_closed_gives_what_waits_and_then_the_end),
 		cmocka_unit_test(test_stopped_gives_nothing_more),
 		cmocka_unit_test(test_the_acceptor_wakes_for_room),

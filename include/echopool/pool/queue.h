@@ -150,10 +150,21 @@ void queue_close(struct queue *q);
 /* Like queue_close(), but every worker must stop at once. Any thread. */
 void queue_stop(struct queue *q);
 
+/* How long something has been so, that comes and goes. Nanoseconds of CLOCK_MONOTONIC. */
+struct spell {
+	uint64_t since_ns; /* 0: it is not so now */
+	uint64_t ended_ns; /* how long all spells together were, without the one now */
+	uint64_t count;    /* how many began */
+};
+
 /* Figures of one moment. */
 struct queue_figures {
 	uint32_t waiting; /* now */
-	uint64_t pushed;  /* since the start */
+	uint32_t limit;
+	uint64_t pushed;        /* since the start */
+	uint64_t oldest_ns;     /* when the one was accepted that has waited longest; 0: none */
+	struct spell saturated; /* some wait, and no worker may take them */
+	struct spell full;      /* as many wait as may */
 };
 
 /* Any thread. */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "echopool/base/clock.h"
 #include "echopool/base/counter.h"
 #include "echopool/base/thread.h"
 #include "echopool/pool/queue.h"
@@ -37,7 +38,9 @@ struct queue {
 	struct condition not_full;  /* the acceptor waits on it */
 	struct ring ring;
 	uint32_t limit;
-	uint64_t pushed;             /* since the start */
+	uint64_t pushed;       /* since the start */
+	struct spell starving; /* some wait, and no worker may take them */
+	struct spell full;
 	uint64_t capacity;           /* how many all workers together serve at once */
 	uint32_t worker_connections; /* and each */
 	uint64_t held;               /* the sum over all slots, and handed_count */
@@ -52,6 +55,29 @@ struct queue {
 	unsigned int workers; /* in slots 0 to workers - 1; who is in a slot behind them leaves */
 	struct slot slots[];
 };
+
+/* Begins or ends a spell; the clock is read only when it changes. */
+static inline void spell_set(struct spell *s, bool now)
+{
+	uint64_t now_ns;
+
+	if (now == (s->since_ns != 0))
+		return;
+	now_ns = clock_now_ns();
+	if (now)
+		s->count++;
+	else
+		s->ended_ns += now_ns - s->since_ns;
+	s->since_ns = now ? now_ns : 0;
+}
+
+/* Notes whether as many wait as may; call it after every change of the ring or its limit. */
+static inline void queue_note_full(struct queue *q) REQUIRES(q->lock)
+{
+	spell_set(&q->full, q->ring.count >= q->limit);
+	if (!q->ring.count)
+		spell_set(&q->starving, false);
+}
 
 /* Removes the oldest arrival, of which there must be one, and wakes whoever waits for that. */
 struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
