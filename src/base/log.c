@@ -52,6 +52,7 @@ static atomic_uint current_level = LOG_LEVEL_INFO;
 
 /* Lines lost since the last that could be written. Only counts, so relaxed order suffices. */
 static atomic_uint lost_lines;
+static _Atomic uint64_t lost_ever;
 
 /* A line was written in part. Only a hint, so relaxed. */
 static atomic_bool line_is_open;
@@ -309,6 +310,12 @@ static void log_lost_lines(void)
 		atomic_fetch_add_explicit(&lost_lines, lost, memory_order_relaxed);
 }
 
+static void count_lost_line(void)
+{
+	atomic_fetch_add_explicit(&lost_lines, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lost_ever, 1, memory_order_relaxed);
+}
+
 static void log_line(enum log_level level, const char *format, va_list arguments)
 	__attribute__((format(printf, 2, 0)));
 static void log_line(enum log_level level, const char *format, va_list arguments)
@@ -319,9 +326,14 @@ static void log_line(enum log_level level, const char *format, va_list arguments
 		if (put_line(level, format, arguments))
 			log_lost_lines();
 		else
-			atomic_fetch_add_explicit(&lost_lines, 1, memory_order_relaxed);
+			count_lost_line();
 	}
 	errno = saved;
+}
+
+uint64_t log_lines_lost(void)
+{
+	return atomic_load_explicit(&lost_ever, memory_order_relaxed);
 }
 
 bool log_has_room(void)

@@ -73,3 +73,27 @@ void accept_succeeded(struct accept_pauses *p)
 {
 	p->last_ms = 0;
 }
+
+enum accept_error_kind accept_error_kind(int error)
+{
+	switch (error) {
+	case EMFILE:
+		return ACCEPT_EMFILE;
+	case ENFILE:
+		return ACCEPT_ENFILE;
+	case ENOBUFS:
+		return ACCEPT_ENOBUFS;
+	case ENOMEM:
+		return ACCEPT_ENOMEM;
+	default:
+		return ACCEPT_OTHER;
+	}
+}
+
+const char *accept_error_name(enum accept_error_kind kind)
+{
+	static const char *const names[ACCEPT_ERRORS] = {"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM",
+							 "other"};
+
+	return names[kind];
+}

@@ -77,7 +77,7 @@ static enum accept_verdict accept_one(struct acceptor *a, const struct listener 
 	v = accept_judge(error);
 	if (v == ACCEPT_EMPTY)
 		return v;
-	stat_add(&a->failed, 1);
+	stat_add(&a->failed[accept_error_kind(error)], 1);
 	log_debug("accept: %s", strerror(error));
 	if (v == ACCEPT_BROKEN)
 		stop_for_bug(a, error);
@@ -92,16 +92,29 @@ static bool may_go_on(enum accept_verdict v)
 	return v == ACCEPT_TAKEN || v == ACCEPT_NEXT || v == ACCEPT_SLOW;
 }
 
+/* Anybody may see since when it has been inside one turn; at_ns is 0 while it sleeps. */
+static void note_turn(struct acceptor *a, uint64_t at_ns)
+{
+	atomic_store_explicit(&a->turn_ns, at_ns, memory_order_relaxed);
+}
+
 /*
  * With queue_full = "wait" it waits for room in the queue. False: something else has to be looked
  * at first.
  */
 static bool may_accept(struct acceptor *a)
 {
+	bool room;
+
 	/* While others may be crowded out, it must see who comes. */
 	a->asked = a->options.queue_full == QUEUE_FULL_WAIT &&
 		   !(queue_is_saturated(a->options.queue) && access_may_crowd(a->options.access));
-	return !a->asked || queue_wait_for_room(a->options.queue, a->expiry_ns) > 0;
+	if (!a->asked)
+		return true;
+	note_turn(a, 0);
+	room = queue_wait_for_room(a->options.queue, a->expiry_ns) > 0;
+	note_turn(a, clock_now_ns());
+	return room;
 }
 
 static bool somebody_waits_at(const struct listener *l)
@@ -243,11 +256,15 @@ static void wait_and_accept(struct acceptor *a)
 	const uint64_t now_ns = clock_now_ns();
 	const uint64_t deadline_ns = acceptor_expire(a, now_ns);
 	struct pollfd fds[LISTENERS_MAX + 1];
+	int n;
 
 	for (unsigned int i = 0; i < count; i++)
 		fds[i] = (struct pollfd){.fd = l->items[i].fd, .events = POLLIN};
 	fds[count] = (struct pollfd){.fd = a->bell.fd, .events = POLLIN};
-	if (poll(fds, count + 1, clock_timeout_ms(deadline_ns, now_ns)) < 0) {
+	note_turn(a, 0);
+	n = poll(fds, count + 1, clock_timeout_ms(deadline_ns, now_ns));
+	note_turn(a, clock_now_ns());
+	if (n < 0) {
 		if (errno != EINTR)
 			fail(errno, "poll");
 		return;
@@ -382,9 +399,22 @@ struct acceptor_figures acceptor_figures(const struct acceptor *a)
 		.rejected = stat_get(&a->rejected),
 		.crowded = stat_get(&a->crowded),
 		.expired = stat_get(&a->expired),
-		.failed = stat_get(&a->failed),
 	};
 
+	for (unsigned int i = 0; i < ACCEPT_ERRORS; i++) {
+		f.failed_by[i] = stat_get(&a->failed[i]);
+		f.failed += f.failed_by[i];
+	}
 	f.refused = f.denied + f.too_many + f.no_memory;
 	return f;
+}
+
+void acceptor_sum_waits(const struct acceptor *a, struct wait_totals *totals)
+{
+	wait_totals_sum(&a->expired_waits, totals);
+}
+
+uint64_t acceptor_turn_ns(const struct acceptor *a)
+{
+	return atomic_load_explicit(&a->turn_ns, memory_order_relaxed);
 }

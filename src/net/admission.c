@@ -113,6 +113,7 @@ uint64_t acceptor_expire(struct acceptor *a, uint64_t now_ns)
 	while (a->expiry_ns <= now_ns && queue_expire(a->options.queue, a->options.queue_ms, now_ns,
 						      &arrival, &a->expiry_ns)) {
 		stat_add(&a->expired, 1);
+		wait_totals_add(&a->expired_waits, (now_ns - arrival.accepted_ns) / NS_PER_US);
 		acceptor_let_go(a, &arrival, "queue-timeout");
 	}
 	return a->expiry_ns;

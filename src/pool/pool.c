@@ -139,6 +139,11 @@ uint64_t pool_left(const struct pool *p)
 	return p->left;
 }
 
+uint64_t pool_worker_cpu_ns(const struct pool *p, unsigned int index)
+{
+	return worker_cpu_ns(p->workers[index]);
+}
+
 const struct worker_stats *pool_left_stats(const struct pool *p)
 {
 	return &p->left_stats;
@@ -146,8 +151,8 @@ const struct worker_stats *pool_left_stats(const struct pool *p)
 
 void pool_sum_waits(const struct pool *p, struct wait_totals *totals)
 {
-	*totals = (struct wait_totals){{0}};
-	stats_sum_waits(&p->left_stats, totals);
+	*totals = (struct wait_totals){0};
+	wait_totals_sum(&p->left_stats.waits, totals);
 	for (unsigned int i = 0; i < p->count; i++)
-		stats_sum_waits(worker_stats(p->workers[i]), totals);
+		wait_totals_sum(&worker_stats(p->workers[i])->waits, totals);
 }

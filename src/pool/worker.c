@@ -91,17 +91,32 @@ static void tune_buffer(struct worker *w)
 	w->buffer_bytes = bytes;
 }
 
+/* Anybody may see since when it has been inside one turn: longer than some means that it hangs. */
+static void note_turn(struct worker *w)
+{
+	atomic_store_explicit(&w->stats.turn_ns, w->now_ns, memory_order_relaxed);
+}
+
+static void note_sleep(struct worker *w)
+{
+	atomic_store_explicit(&w->stats.turn_ns, 0, memory_order_relaxed);
+}
+
 /* Takes what the queue has for it; sleeps there while it holds nothing. False: it must end. */
 static bool take(struct worker *w)
 {
 	struct queue_batch batch;
 
+	if (w->held == 0)
+		note_sleep(w);
 	queue_take(w->options.queue, w->index, w->held, timeouts_may_look(w), &batch);
 	w->now_ns = clock_now_ns();
+	note_turn(w);
 	w->saturated = batch.saturated;
 	worker_adopt_handed(w, &batch.handed);
 	for (unsigned int i = 0; i < batch.count; i++) {
-		stats_add_wait(&w->stats, (w->now_ns - batch.arrivals[i].accepted_ns) / 1000);
+		wait_totals_add(&w->stats.waits,
+				(w->now_ns - batch.arrivals[i].accepted_ns) / 1000);
 		worker_adopt(w, &batch.arrivals[i]);
 	}
 	/* The queue counts on this room: it must learn if there is none. */
@@ -124,11 +139,17 @@ static void wait_and_serve(struct worker *w)
 	const int timeout_ms = queue_is_rung(w->options.queue, w->index)
 				       ? 0
 				       : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
-	int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
+	int n;
 
+	note_sleep(w);
+	n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
 	if (n < 0 && errno != EINTR)
 		fail(errno, "epoll_wait");
 	w->now_ns = clock_now_ns();
+	note_turn(w);
+	stat_add(&w->stats.wakeups, 1);
+	stat_add(&w->stats.events, n > 0 ? (uint64_t)n : 0);
+	stat_add(&w->stats.full_batches, n == EVENTS_PER_WAIT);
 	/* The bell only ends the wait: what it was rung for, queue_is_rung() says. */
 	for (int i = 0; i < n; i++)
 		if (events[i].data.ptr)
@@ -164,4 +185,14 @@ int worker_start(struct worker *w)
 void worker_join(struct worker *w)
 {
 	thread_join(w->thread);
+}
+
+uint64_t worker_cpu_ns(const struct worker *w)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
+		return 0;
+	return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
 }

@@ -23,9 +23,10 @@ const char *conn_end_name(enum conn_end end)
 	return names[end];
 }
 
-void stats_add_wait(struct worker_stats *stats, uint64_t wait_us)
+void wait_totals_add(struct wait_totals *totals, uint64_t wait_us)
 {
-	histogram_record(&wait_scale, stats->wait_us, wait_us);
+	histogram_record(&wait_scale, totals->count, wait_us);
+	stat_add(&totals->sum_us, wait_us);
 }
 
 void stats_sum(const struct worker_stats *stats, struct worker_stats *sum)
@@ -37,17 +38,36 @@ void stats_sum(const struct worker_stats *stats, struct worker_stats *sum)
 		stat_add(&sum->ended[i], stat_get(&stats->ended[i]));
 	stat_add(&sum->received_bytes, stat_get(&stats->received_bytes));
 	stat_add(&sum->sent_bytes, stat_get(&stats->sent_bytes));
-	histogram_add(&wait_scale, sum->wait_us, stats->wait_us);
+	wait_totals_sum(&stats->waits, &sum->waits);
+	stat_add(&sum->wakeups, stat_get(&stats->wakeups));
+	stat_add(&sum->events, stat_get(&stats->events));
+	stat_add(&sum->full_batches, stat_get(&stats->full_batches));
 }
 
-void stats_sum_waits(const struct worker_stats *stats, struct wait_totals *totals)
+void wait_totals_sum(const struct wait_totals *waits, struct wait_totals *totals)
 {
-	histogram_add(&wait_scale, totals->count, stats->wait_us);
+	histogram_add(&wait_scale, totals->count, waits->count);
+	stat_add(&totals->sum_us, stat_get(&waits->sum_us));
 }
 
 void wait_totals_subtract(struct wait_totals *totals, const struct wait_totals *earlier)
 {
 	histogram_subtract(&wait_scale, totals->count, earlier->count);
+	stat_add(&totals->sum_us, -stat_get(&earlier->sum_us));
+}
+
+uint64_t wait_totals_below(const struct wait_totals *totals, uint64_t wait_us)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < WAIT_BUCKETS && histogram_lowest(&wait_scale, i) < wait_us; i++)
+		sum += stat_get(&totals->count[i]);
+	return sum;
+}
+
+uint64_t wait_totals_count(const struct wait_totals *totals)
+{
+	return histogram_count(&wait_scale, totals->count);
 }
 
 uint64_t wait_totals_quantile(const struct wait_totals *totals, double share)

@@ -18,9 +18,9 @@ static int reset(void **state)
 
 static uint64_t quantile(double share)
 {
-	struct wait_totals totals = {{0}};
+	struct wait_totals totals = {0};
 
-	stats_sum_waits(&stats, &totals);
+	wait_totals_sum(&stats.waits, &totals);
 	return wait_totals_quantile(&totals, share);
 }
 
@@ -35,7 +35,7 @@ static void test_small_waits_are_exact(void **state)
 {
 	(void)state;
 	for (uint64_t us = 1; us <= 31; us++)
-		stats_add_wait(&stats, us);
+		wait_totals_add(&stats.waits, us);
 	assert_int_equal(quantile(0.5), 16);
 	assert_int_equal(quantile(1.0), 31);
 }
@@ -46,7 +46,7 @@ static void test_a_wait_is_rounded_up_by_at_most_a_sixteenth(void **state)
 	/* From microseconds to hours. */
 	for (uint64_t us = 1; us < UINT64_C(1) << 34; us += us / 3 + 1) {
 		memset(&stats, 0, sizeof(stats));
-		stats_add_wait(&stats, us);
+		wait_totals_add(&stats.waits, us);
 		assert_in_range(quantile(0.5), us, us + us / 16);
 		assert_in_range(quantile(1.0), us, us + us / 16);
 	}
@@ -55,22 +55,22 @@ static void test_a_wait_is_rounded_up_by_at_most_a_sixteenth(void **state)
 static void test_a_wait_past_all_bounds_is_counted(void **state)
 {
 	(void)state;
-	stats_add_wait(&stats, UINT64_MAX);
+	wait_totals_add(&stats.waits, UINT64_MAX);
 	assert_true(quantile(1.0) > UINT64_C(30000000000));
 }
 
 static void test_a_difference_holds_only_what_came_since(void **state)
 {
-	struct wait_totals before = {{0}};
-	struct wait_totals after = {{0}};
+	struct wait_totals before = {0};
+	struct wait_totals after = {0};
 
 	(void)state;
 	for (int i = 0; i < 100; i++)
-		stats_add_wait(&stats, 1000000);
-	stats_sum_waits(&stats, &before);
-	stats_add_wait(&stats, 5);
-	stats_add_wait(&stats, 7);
-	stats_sum_waits(&stats, &after);
+		wait_totals_add(&stats.waits, 1000000);
+	wait_totals_sum(&stats.waits, &before);
+	wait_totals_add(&stats.waits, 5);
+	wait_totals_add(&stats.waits, 7);
+	wait_totals_sum(&stats.waits, &after);
 	wait_totals_subtract(&after, &before);
 	assert_int_equal(wait_totals_quantile(&after, 0.5), 5);
 	assert_int_equal(wait_totals_quantile(&after, 1.0), 7);
@@ -79,7 +79,7 @@ static void test_a_difference_holds_only_what_came_since(void **state)
 static void test_a_sum_has_every_counter_of_each(void **state)
 {
 	static struct worker_stats sum;
-	struct wait_totals waits = {{0}};
+	struct wait_totals waits = {0};
 	uint64_t ends = 0;
 
 	(void)state;
@@ -90,7 +90,7 @@ static void test_a_sum_has_every_counter_of_each(void **state)
 	stat_add(&stats.sent_bytes, 5);
 	for (unsigned int end = 0; end < CONN_END_COUNT; end++)
 		stat_add(&stats.ended[end], 10 + end);
-	stats_add_wait(&stats, 9);
+	wait_totals_add(&stats.waits, 9);
 	stats_sum(&stats, &sum);
 	stats_sum(&stats, &sum);
 	assert_int_equal(stat_get(&sum.taken), 2);
@@ -101,7 +101,7 @@ static void test_a_sum_has_every_counter_of_each(void **state)
 	for (unsigned int end = 0; end < CONN_END_COUNT; end++)
 		ends += stat_get(&sum.ended[end]) == 20 + 2 * end;
 	assert_int_equal(ends, CONN_END_COUNT);
-	stats_sum_waits(&sum, &waits);
+	wait_totals_sum(&sum.waits, &waits);
 	assert_int_equal(stat_get(&waits.count[9]), 2);
 }
 

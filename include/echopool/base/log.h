@@ -7,6 +7,7 @@
 #define ECHOPOOL_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG };
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -45,6 +46,9 @@ void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * not, and they count as ready. Any thread.
  */
 bool log_has_room(void);
+
+/* How many lines could not be written since the start. Any thread. */
+uint64_t log_lines_lost(void);
 
 /*
  * Writes text as a line to stderr without the name of its level, for what begins with file:line.

@@ -16,6 +16,21 @@ enum accept_verdict {
 	ACCEPT_BROKEN /* the listener itself is wrong: a bug */
 };
 
+/* The errors of accept4(2) that are counted apart: the four of exhaustion, and all others. */
+enum accept_error_kind {
+	ACCEPT_EMFILE,
+	ACCEPT_ENFILE,
+	ACCEPT_ENOBUFS,
+	ACCEPT_ENOMEM,
+	ACCEPT_OTHER,
+	ACCEPT_ERRORS
+};
+
+enum accept_error_kind accept_error_kind(int error);
+
+/* "EMFILE", ... or "other". Any thread. */
+const char *accept_error_name(enum accept_error_kind kind);
+
 /* The pauses so far; starts as zero. */
 struct accept_pauses {
 	int last_ms;        /* the last that grew; 0: accept4 succeeded since */

@@ -9,9 +9,11 @@
 #include <stdint.h>
 
 #include "echopool/config/settings.h"
+#include "echopool/net/accept_error.h"
 #include "echopool/net/listeners.h"
 #include "echopool/pool/access.h"
 #include "echopool/pool/queue.h"
+#include "echopool/pool/worker_stats.h"
 
 /* What the acceptor works with; the pointers outlive it. */
 struct acceptor_options {
@@ -36,7 +38,8 @@ struct acceptor_figures {
 	uint64_t rejected; /* closed at once, as the queue was full */
 	uint64_t crowded;  /* closed for others while no worker had room (admission.c) */
 	uint64_t expired;  /* closed after timeouts.queue in the queue */
-	uint64_t failed;   /* accept4 answered an error; see the log */
+	uint64_t failed;   /* accept4 answered an error; see the log: the sum of these */
+	uint64_t failed_by[ACCEPT_ERRORS];
 };
 
 struct acceptor;
@@ -79,7 +82,13 @@ void acceptor_free(struct acceptor *a);
  * thread. */
 bool acceptor_is_broken(const struct acceptor *a);
 
-/* Any thread. */
+/* Any thread, as the next two. */
 struct acceptor_figures acceptor_figures(const struct acceptor *a);
+
+/* Adds the waits that ended by timeouts.queue to totals. */
+void acceptor_sum_waits(const struct acceptor *a, struct wait_totals *totals);
+
+/* When the turn of its loop began that it is in; 0: it sleeps. */
+uint64_t acceptor_turn_ns(const struct acceptor *a);
 
 #endif

@@ -35,7 +35,9 @@ struct acceptor {
 	_Atomic uint64_t rejected;
 	_Atomic uint64_t crowded;
 	_Atomic uint64_t expired;
-	_Atomic uint64_t failed;
+	struct wait_totals expired_waits;
+	_Atomic uint64_t turn_ns; /* when the turn began that it is in; 0: it sleeps */
+	_Atomic uint64_t failed[ACCEPT_ERRORS];
 
 	/* The acceptor's own. */
 	struct accept_pauses pauses;

@@ -42,6 +42,9 @@ void pool_free(struct pool *p);
 unsigned int pool_workers(const struct pool *p);
 const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int index);
 
+/* The CPU time that a worker's thread has used; 0 where the kernel does not tell. */
+uint64_t pool_worker_cpu_ns(const struct pool *p, unsigned int index);
+
 /* How many have left, and the sums of what they have counted. */
 uint64_t pool_left(const struct pool *p);
 const struct worker_stats *pool_left_stats(const struct pool *p);

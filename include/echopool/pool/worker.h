@@ -56,6 +56,9 @@ void worker_join(struct worker *w);
 /* Frees a worker whose thread never started or has been joined. */
 void worker_free(struct worker *w);
 
+/* The CPU time that its thread has used, from start to join; 0 where the kernel does not tell. */
+uint64_t worker_cpu_ns(const struct worker *w);
+
 /* Its figures, which any thread may read while the worker exists. */
 const struct worker_stats *worker_stats(const struct worker *w);
 

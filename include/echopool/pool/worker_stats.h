@@ -17,9 +17,10 @@
 #define WAIT_VALUE_BITS 35U
 #define WAIT_BUCKETS    HISTOGRAM_BUCKETS(WAIT_STEP_BITS, WAIT_VALUE_BITS)
 
-/* Sums of waits. The thread that makes them is the only one that uses them. */
+/* Waits. One thread counts or sums them up, and any may read them. */
 struct wait_totals {
 	_Atomic uint64_t count[WAIT_BUCKETS];
+	_Atomic uint64_t sum_us;
 };
 
 /* Why a connection ended. */
@@ -43,23 +44,32 @@ struct worker_stats {
 	_Atomic uint64_t ended[CONN_END_COUNT];
 	_Atomic uint64_t received_bytes;
 	_Atomic uint64_t sent_bytes;
-	_Atomic uint64_t wait_us[WAIT_BUCKETS]; /* from accept to the worker */
+	struct wait_totals waits; /* from accept to the worker */
+	/* Of the loop. */
+	_Atomic uint64_t wakeups;
+	_Atomic uint64_t events;
+	_Atomic uint64_t full_batches; /* wake-ups with as many events as one may have */
+	_Atomic uint64_t turn_ns;      /* when the turn began that it is in; 0: it sleeps */
 };
 
 /* One word for the log: "client", "reset", ... */
 const char *conn_end_name(enum conn_end end);
 
-/* Counts a wait. Only the worker that owns stats may call it. */
-void stats_add_wait(struct worker_stats *stats, uint64_t wait_us);
+/* Counts a wait. Only the thread that owns totals may call it. */
+void wait_totals_add(struct wait_totals *totals, uint64_t wait_us);
 
 /* Adds what one worker has counted to sum, which the calling thread owns; any thread. */
 void stats_sum(const struct worker_stats *stats, struct worker_stats *sum);
 
-/* Adds the waits of one worker to totals; any thread. */
-void stats_sum_waits(const struct worker_stats *stats, struct wait_totals *totals);
+/* Adds waits to totals, which the calling thread owns; any thread. */
+void wait_totals_sum(const struct wait_totals *waits, struct wait_totals *totals);
 
 /* Takes away the waits that an earlier sum counted, which leaves those since then. */
 void wait_totals_subtract(struct wait_totals *totals, const struct wait_totals *earlier);
+
+/* How many waits were shorter than wait_us, which is a power of two, and how many there were. */
+uint64_t wait_totals_below(const struct wait_totals *totals, uint64_t wait_us);
+uint64_t wait_totals_count(const struct wait_totals *totals);
 
 /*
  * The smallest wait in microseconds that at least share (0 to 1) of the waits do not exceed,
