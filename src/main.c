@@ -17,14 +17,18 @@
 #include "echopool/config/config.h"
 #include "echopool/control/server.h"
 #include "echopool/control/signals.h"
-#include "version.h"
 
 enum exit_status { EXIT_STOPPED = 0, EXIT_REFUSED = 1, EXIT_WRONG = 2 };
 
 #ifdef HAVE_LIBSYSTEMD
-#define FEATURES "+systemd"
+#define SYSTEMD "+systemd"
 #else
-#define FEATURES "-systemd"
+#define SYSTEMD "-systemd"
+#endif
+#ifdef HAVE_LIBMICROHTTPD
+#define FEATURES SYSTEMD " +admin"
+#else
+#define FEATURES SYSTEMD " -admin"
 #endif
 
 /* What the command line asks for; overrides point into argv. */

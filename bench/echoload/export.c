@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "limit.h"
-#include "version.h"
 
 /* A number with three decimals, which is more than any of them is right to. NAN: not known. */
 static json_t *number(double n)

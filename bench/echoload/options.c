@@ -12,7 +12,6 @@
 
 #include "echopool/base/clock.h"
 #include "usage.h"
-#include "version.h"
 
 #define MESSAGE_BYTES_MAX (16U << 20)
 

@@ -7,7 +7,6 @@
 #include <math.h>
 
 #include "limit.h"
-#include "version.h"
 
 static void print_load(FILE *out, const struct options *o)
 {

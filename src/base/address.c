@@ -208,3 +208,25 @@ bool address_excludes(const union address *a, const union address *b)
 	       (a->any.sa_family == b->any.sa_family && address_port(a) == address_port(b) &&
 		(is_wildcard(a) || is_wildcard(b)));
 }
+
+/* The bytes of an address, as a range has them; its family is in *family. */
+static const uint8_t *address_bytes(const union address *a, sa_family_t *family)
+{
+	const struct in6_addr *v6 = &a->v6.sin6_addr;
+	const bool mapped = a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6);
+
+	*family = mapped ? AF_INET : a->any.sa_family;
+	if (a->any.sa_family == AF_INET)
+		return (const uint8_t *)&a->v4.sin_addr;
+	return v6->s6_addr + (mapped ? 12 : 0);
+}
+
+bool cidr_matches(const struct cidr *range, const union address *a)
+{
+	const unsigned int whole = range->prefix_bits / 8, rest = range->prefix_bits % 8;
+	sa_family_t family;
+	const uint8_t *bytes = address_bytes(a, &family);
+
+	return family == range->family && memcmp(bytes, range->bytes, whole) == 0 &&
+	       (rest == 0 || (bytes[whole] ^ range->bytes[whole]) >> (8 - rest) == 0);
+}

@@ -19,7 +19,8 @@ static_assert(sizeof(enum queue_full) == sizeof(uint32_t) &&
 
 static const char *const default_addresses[] = {"127.0.0.1", "::1", NULL};
 static const char *const default_allow[] = {"0.0.0.0/0", "::/0", NULL};
-static const char *const default_deny[] = {NULL};
+static const char *const default_none[] = {NULL};
+static const char *const default_admin_allow[] = {"127.0.0.0/8", "::1", NULL};
 static const char *const queue_full_words[] = {"wait", "reject", NULL};
 static const char *const log_target_words[] = {"stderr", "syslog", NULL};
 static const char *const log_level_words[] = {"error", "warning", "info", "debug", NULL};
@@ -49,15 +50,23 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	 NULL},
 	{"timeouts.queue", SETTING_SECONDS, AT(timeouts.queue_ms), 30 * 1000, 0, 0, NULL},
 	{"timeouts.write", SETTING_SECONDS, AT(timeouts.write_ms), 120 * 1000, 0, 0, NULL},
+	{"timeouts.lame_duck", SETTING_SECONDS, AT(timeouts.lame_duck_ms), 0, 0, 0, NULL},
 	{"timeouts.drain", SETTING_SECONDS, AT(timeouts.drain_ms), 8 * 1000, 0, 0, NULL},
 	{"tcp.nodelay", SETTING_BOOL, AT(tcp.nodelay), true, 0, 0, NULL},
 	{"tcp.keepalive", SETTING_BOOL, AT(tcp.keepalive), true, 0, 0, NULL},
 	{"access.allow", SETTING_RULES, AT(access.allow), 0, 1, 1024, default_allow},
-	{"access.deny", SETTING_RULES, AT(access.deny), 0, 0, 1024, default_deny},
+	{"access.deny", SETTING_RULES, AT(access.deny), 0, 0, 1024, default_none},
 	{"log.target", SETTING_WORD, AT(log.target), LOG_TARGET_STDERR, 0, 0, log_target_words},
 	{"log.level", SETTING_WORD, AT(log.level), LOG_LEVEL_INFO, 0, 0, log_level_words},
 	{"log.connections", SETTING_BOOL, AT(log.connections), false, 0, 0, NULL},
 	{"log.rate", SETTING_INTEGER, AT(log.rate), 200, 0, 1000000, NULL},
+	{"admin.addresses", SETTING_ADDRESSES, AT(admin.addresses), 0, 0, 4, default_none},
+	{"admin.port", SETTING_INTEGER, AT(admin.port), 9707, 0, 65535, NULL},
+	{"admin.allow", SETTING_RULES, AT(admin.allow), 0, 1, 64, default_admin_allow},
+	{"admin.hosts", SETTING_NAMES, AT(admin.hosts), 0, 0, 16, default_none},
+	{"admin.connections", SETTING_INTEGER, AT(admin.connections), 16, 1, 64, NULL},
+	{"admin.timeout", SETTING_SECONDS, AT(admin.timeout_ms), 10 * 1000, 0, 0, NULL},
+	{"admin.unready_after", SETTING_SECONDS, AT(admin.unready_after_ms), 0, 0, 0, NULL},
 };
 
 const struct setting *settings_find(const char *path)
@@ -83,7 +92,8 @@ bool settings_is_group(const char *path)
 
 bool setting_is_list(const struct setting *setting)
 {
-	return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_RULES;
+	return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_RULES ||
+	       setting->kind == SETTING_NAMES;
 }
 
 /* The setting's value within s: the number, bool, enum or milliseconds. Not for lists. */
@@ -182,6 +192,19 @@ static void write_words(const char *const *words, char out[static SETTING_RANGE_
 	}
 }
 
+/* What the entries of a list are. */
+static const char *entries_of(enum setting_kind kind)
+{
+	switch (kind) {
+	case SETTING_ADDRESSES:
+		return "numeric addresses, as [ \"127.0.0.1\", \"::1\" ]";
+	case SETTING_RULES:
+		return "address ranges, as [ \"10.0.0.0/8\", \"::1\" ]";
+	default:
+		return "host names, as [ \"echo.example.net\" ]";
+	}
+}
+
 const char *setting_range(const struct setting *setting, char out[static SETTING_RANGE_BYTES])
 {
 	switch (setting->kind) {
@@ -198,11 +221,9 @@ const char *setting_range(const struct setting *setting, char out[static SETTING
 		break;
 	case SETTING_ADDRESSES:
 	case SETTING_RULES:
+	case SETTING_NAMES:
 		snprintf(out, SETTING_RANGE_BYTES, "an array of %u to %u %s", setting->min,
-			 setting->max,
-			 setting->kind == SETTING_ADDRESSES
-				 ? "numeric addresses, as [ \"127.0.0.1\", \"::1\" ]"
-				 : "address ranges, as [ \"10.0.0.0/8\", \"::1\" ]");
+			 setting->max, entries_of(setting->kind));
 		break;
 	}
 	return out;
@@ -244,6 +265,7 @@ static void print_value(const struct setting *setting, const struct settings *s,
 		break;
 	case SETTING_ADDRESSES:
 	case SETTING_RULES:
+	case SETTING_NAMES:
 		print_list(list_of(setting, s), out);
 		break;
 	}

@@ -152,6 +152,33 @@ static bool check_rule(struct loading *l, const struct setting *setting, const s
 	return false;
 }
 
+/* A name of a host has letters, digits, and "-", "_" or "." between them. */
+static bool check_name(struct loading *l, const struct setting *setting, const struct value *v)
+{
+	static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					 "0123456789-_.";
+
+	if (v->type == CONFIG_TYPE_STRING && v->string[0] != '\0' &&
+	    v->string[strspn(v->string, characters)] == '\0')
+		return true;
+	store_refuse(l, setting->path, v,
+		     "the name of a host without a port, as \"echo.example.net\"");
+	return false;
+}
+
+static bool check_element(struct loading *l, const struct setting *setting,
+			  const struct value *array, const struct value *element)
+{
+	switch (setting->kind) {
+	case SETTING_ADDRESSES:
+		return check_address(l, setting, array, element);
+	case SETTING_RULES:
+		return check_rule(l, setting, element);
+	default:
+		return check_name(l, setting, element);
+	}
+}
+
 static bool check_list(struct loading *l, const struct setting *setting, const struct value *v)
 {
 	char range[SETTING_RANGE_BYTES];
@@ -165,8 +192,7 @@ static bool check_list(struct loading *l, const struct setting *setting, const s
 		return false;
 	}
 	for (const struct value *e = v->elements; e < v->elements + v->count; e++)
-		good &= setting->kind == SETTING_ADDRESSES ? check_address(l, setting, v, e)
-							   : check_rule(l, setting, e);
+		good &= check_element(l, setting, v, e);
 	return good;
 }
 

@@ -17,6 +17,7 @@ struct change {
 	struct settings *settings;
 	unsigned int workers; /* counted once, as the number of CPUs may change */
 	struct listeners listeners;
+	struct listeners admin_listeners;
 	struct fd_share share;
 };
 
@@ -50,6 +51,11 @@ static bool prepare(struct parts *p, struct change *c)
 {
 	if (!log_prepare(c->settings->log.target) || !change_listeners(p, c))
 		return false;
+	if (!admin_change_listeners(&p->admin_listeners, &c->admin_listeners, p->settings,
+				    c->settings))
+		goto failed_listeners;
+	if (!parts_need_admin(p, c->settings))
+		goto failed;
 	if (!parts_divide_descriptors(p, c->settings, c->workers, c->listeners.count, &c->share))
 		goto failed;
 	/* A lowered limit waits until nothing can fail any more. */
@@ -63,6 +69,8 @@ static bool prepare(struct parts *p, struct change *c)
 	/* The queue was as small as this before, so this cannot fail. */
 	queue_set_limit(p->queue, p->share.queue_limit);
 failed:
+	listeners_close_except(&c->admin_listeners, &p->admin_listeners);
+failed_listeners:
 	listeners_close_except(&c->listeners, &p->listeners);
 	return false;
 }
@@ -90,7 +98,7 @@ static void log_changes(const struct parts *p, const struct settings *next)
 /* What cannot fail. */
 static void commit(struct parts *p, const struct change *c)
 {
-	const struct listeners old = p->listeners;
+	const struct listeners old = p->listeners, old_admin = p->admin_listeners;
 	const struct worker_options options = parts_worker_options(p);
 	const enum log_level was = p->settings->log.level;
 	const enum log_level level = c->settings->log.level;
@@ -106,6 +114,13 @@ static void commit(struct parts *p, const struct change *c)
 	p->listeners = c->listeners;
 	p->share = c->share;
 	listeners_admit(&p->listeners, &old);
+	p->admin_listeners = c->admin_listeners;
+	listeners_admit(&p->admin_listeners, &old_admin);
+	listeners_close_except(&old_admin, &p->admin_listeners);
+	if (p->admin_listeners.count == 0) {
+		admin_free(p->admin);
+		p->admin = NULL;
+	}
 
 	parts_tune(&p->tuning, p->settings);
 	/* Those that stay must not look full while they take over from those that leave. */

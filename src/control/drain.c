@@ -12,9 +12,6 @@
 #include "echopool/control/notify.h"
 #include "echopool/control/server_state.h"
 
-/* What systemd is asked for beyond the drain: until the last thread has closed what it holds. */
-#define CLOSING_MS UINT64_C(5000)
-
 void drain_begin(struct server *v, const char *why)
 {
 	v->draining = true;

@@ -24,8 +24,8 @@ bool parts_divide_descriptors(const struct parts *p, const struct settings *s, u
 			      unsigned int listeners, struct fd_share *share)
 {
 	const struct fd_demand demand = {
-		.open = p->open_before,
-		.listeners = listeners,
+		.open = p->open_before + admin_descriptors(s),
+		.listeners = listeners + (unsigned int)s->admin.addresses.count,
 		.workers = workers,
 		.worker_connections = s->pool.worker_connections,
 		.queue_limit = s->pool.queue_limit,
@@ -146,6 +146,13 @@ static bool start_threads(struct parts *p, unsigned int workers)
 	return p->acceptor != NULL;
 }
 
+bool parts_need_admin(struct parts *p, const struct settings *s)
+{
+	if (!p->admin && s->admin.addresses.count)
+		p->admin = admin_new();
+	return p->admin || s->admin.addresses.count == 0;
+}
+
 bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
 {
 	const unsigned int workers = parts_workers(s);
@@ -155,7 +162,8 @@ bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
 	fdlimit_raise();
 	p->open_before = fdlimit_count_open();
 	parts_tune(&p->tuning, s);
-	return open_listeners(p) &&
+	return open_listeners(p) && admin_open_listeners(&p->admin_listeners, s) &&
+	       parts_need_admin(p, s) &&
 	       parts_divide_descriptors(p, s, workers, p->listeners.count, &p->share) &&
 	       make_parts(p) && start_threads(p, workers);
 }
@@ -210,4 +218,6 @@ void parts_end(struct parts *p)
 	if (p->access)
 		access_free(p->access);
 	listeners_close(&p->listeners);
+	admin_free(p->admin);
+	listeners_close(&p->admin_listeners);
 }

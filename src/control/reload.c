@@ -28,7 +28,7 @@ void reload_begin(struct server *v)
 		log_info("SIGHUP: reading %s again", v->source->file);
 		notify_reloading();
 		if (!reload_child_start(&v->child, v->source)) {
-			v->report.refused_reloads++;
+			report_reload(&v->report, false);
 			server_announce_ready(v);
 		}
 	}
@@ -61,21 +61,20 @@ static void warn_of_an_empty_file(const struct server *v, const struct settings 
 void reload_continue(struct server *v)
 {
 	struct settings next;
+	bool applied;
 
 	switch (reload_child_continue(&v->child, &next)) {
 	case RELOAD_PENDING:
 		return;
 	case RELOAD_READ:
 		warn_of_an_empty_file(v, &next);
-		if (apply_settings(&v->parts, &next)) {
-			v->report.reloads++;
-			break;
-		}
-		log_error("reload: the settings stay as they are");
-		v->report.refused_reloads++;
+		applied = apply_settings(&v->parts, &next);
+		if (!applied)
+			log_error("reload: the settings stay as they are");
+		report_reload(&v->report, applied);
 		break;
 	case RELOAD_REFUSED:
-		v->report.refused_reloads++;
+		report_reload(&v->report, false);
 		break;
 	}
 	server_announce_ready(v);

@@ -43,6 +43,22 @@ static uint64_t held_now(const struct worker_stats *w)
 	return come > gone ? come - gone : 0;
 }
 
+uint64_t report_worker_connections(const struct pool *pool, unsigned int index)
+{
+	return held_now(pool_worker_stats(pool, index));
+}
+
+void report_reload(struct report *r, bool applied)
+{
+	if (applied) {
+		r->reloads++;
+		r->loaded_s = time(NULL);
+	} else {
+		r->refused_reloads++;
+	}
+	r->last_refused = !applied;
+}
+
 /* Not the sum of what each holds: those handed on and not fetched yet would be nobody's. */
 uint64_t report_connections(const struct pool *pool)
 {

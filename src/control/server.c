@@ -41,9 +41,31 @@ void server_announce_ready(const struct server *v)
 {
 	char status[STATUS_BYTES];
 
+	if (v->parts.admin_listeners.count) {
+		listeners_format(&v->parts.admin_listeners, status, sizeof(status));
+		log_info("admin endpoint on %s", status);
+	}
 	parts_describe(&v->parts, status, sizeof(status));
 	log_info("%s", status);
 	notify_ready(status);
+}
+
+/*
+ * Begins the drain, or first the time in which only /readyz says that this server goes, so that who
+ * sends clients here can look elsewhere.
+ */
+static void leave(struct server *v, const char *name)
+{
+	const uint32_t ms = v->parts.settings->timeouts.lame_duck_ms;
+
+	if (!ms) {
+		drain_begin(v, name);
+		return;
+	}
+	v->lame_duck_end_ns = clock_now_ns() + ms * NS_PER_MS;
+	v->drain_why = name;
+	log_info("%s: /readyz says no for %.1f s, then the drain begins", name, ms / 1000.0);
+	notify_stopping("lame duck", ms + v->parts.settings->timeouts.drain_ms + CLOSING_MS);
 }
 
 /*
@@ -52,10 +74,14 @@ void server_announce_ready(const struct server *v)
  */
 static void stop(struct server *v, const char *name)
 {
-	if (!v->draining) {
-		drain_begin(v, name);
-		v->second_stop_ns = clock_now_ns() + SECOND_STOP_MS * NS_PER_MS;
-	} else if (clock_now_ns() >= v->second_stop_ns) {
+	const uint64_t now_ns = clock_now_ns();
+
+	if (!v->draining && v->lame_duck_end_ns == UINT64_MAX) {
+		leave(v, name);
+		v->second_stop_ns = now_ns + SECOND_STOP_MS * NS_PER_MS;
+	} else if (now_ns >= v->second_stop_ns) {
+		if (!v->draining)
+			drain_begin(v, name);
 		drain_end(v, name);
 	}
 }
@@ -110,8 +136,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 /* When something must be done without an event. */
 static uint64_t deadline_ns(const struct server *v)
 {
-	uint64_t due_ns = earlier(v->alive_due_ns, report_due_ns(&v->report));
+	uint64_t due_ns = earlier(earlier(v->alive_due_ns, report_due_ns(&v->report)),
+				  admin_due_ns(v->parts.admin, v->parts.settings));
 
+	if (!v->draining)
+		due_ns = earlier(due_ns, v->lame_duck_end_ns);
 	if (v->draining)
 		return earlier(due_ns, v->drain_deadline_ns);
 	if (reload_child_is_reading(&v->child))
@@ -133,13 +162,15 @@ static void feed_watchdog(struct server *v)
 /* Sleeps until something happens, or the deadline, or expiry_ns. */
 static void wait_for_events(struct server *v, uint64_t expiry_ns)
 {
-	struct pollfd fds[4] = {
+	nfds_t count = 4;
+	struct pollfd fds[4 + ADMIN_POLL_MAX] = {
 		{.fd = v->signal_fd, .events = POLLIN},
 		{.fd = v->bell.fd, .events = POLLIN},
 	};
 
 	reload_child_fill_poll(&v->child, fds + 2);
-	if (poll(fds, 4, clock_timeout_ms(earlier(deadline_ns(v), expiry_ns), clock_now_ns())) <
+	count += admin_fill_poll(v->parts.admin, &v->parts.admin_listeners, fds + count);
+	if (poll(fds, count, clock_timeout_ms(earlier(deadline_ns(v), expiry_ns), clock_now_ns())) <
 		    0 &&
 	    errno != EINTR)
 		fail(errno, "poll");
@@ -152,6 +183,8 @@ static void run(struct server *v)
 		/* Once the acceptor has ended, the main thread keeps timeouts.queue. */
 		wait_for_events(v, v->closed ? parts_expire(&v->parts) : UINT64_MAX);
 		feed_watchdog(v);
+		if (!v->draining && clock_now_ns() >= v->lame_duck_end_ns)
+			drain_begin(v, v->drain_why);
 		if (v->draining)
 			drain_continue(v);
 		if (v->draining && clock_now_ns() >= v->drain_deadline_ns)
@@ -161,6 +194,7 @@ static void run(struct server *v)
 			drain_begin(v, "no more connections can be accepted");
 		}
 		read_signals(v);
+		admin_serve(v->parts.admin, v);
 		report_continue(&v->report, &v->parts);
 		reap_children(v);
 		if (reload_child_is_reading(&v->child))
@@ -175,6 +209,8 @@ int server_run(struct settings *s, const struct config_source *source)
 		.bell.fd = -1,
 		.signal_fd = -1,
 		.alive_due_ns = notify_alive_ns() ? 0 : UINT64_MAX,
+		.lame_duck_end_ns = UINT64_MAX,
+		.report = {.started_s = time(NULL), .loaded_s = time(NULL)},
 	};
 
 	reload_child_init(&v.child);

@@ -114,7 +114,7 @@ static void split(char *text, char *lines[static SETTINGS_COUNT])
 
 static bool is_list(const struct setting *setting)
 {
-	return setting->kind == SETTING_ADDRESSES || setting->kind == SETTING_RULES;
+	return setting_is_list(setting);
 }
 
 /* The number, bool, enum or milliseconds of a setting that is no list. */

@@ -19,7 +19,7 @@ from roots import cached_root
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = ["libc6-dev", "libatomic1", "libconfig-dev", "libcmocka-dev", "libjansson-dev",
-            "libsystemd-dev"]
+            "libsystemd-dev", "libmicrohttpd-dev"]
 # Debian's name of the architecture; the compiler's; qemu's and meson's; the order of the bytes.
 CPUS = [("armel", "arm-linux-gnueabi", "arm", "little"),
         ("s390x", "s390x-linux-gnu", "s390x", "big")]

@@ -23,7 +23,8 @@ from roots import cached_root
 
 SUITES = ["bookworm", "trixie"]
 PACKAGES = ["systemd", "systemd-sysv", "procps", "gcc", "libc6-dev", "meson", "ninja-build",
-            "pkg-config", "libconfig-dev", "libsystemd-dev", "python3-pytest"]
+            "pkg-config", "libconfig-dev", "libsystemd-dev", "libmicrohttpd-dev",
+            "python3-pytest"]
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = ["mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "mount", "setpriv"]
 BOOT_SECONDS = 120

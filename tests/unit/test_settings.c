@@ -53,11 +53,14 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"limits.prefix_ipv4=32\nlimits.prefix_ipv6=64\n"
 		"limits.receive_bytes=0\n"
 		"timeouts.idle=300.0\ntimeouts.idle_when_full=5.0\ntimeouts.queue=30.0\n"
-		"timeouts.write=120.0\ntimeouts.drain=8.0\n"
+		"timeouts.write=120.0\ntimeouts.lame_duck=0.0\ntimeouts.drain=8.0\n"
 		"tcp.nodelay=true\ntcp.keepalive=true\n"
 		"access.allow=[ \"0.0.0.0/0\", \"::/0\" ]\naccess.deny=[ ]\n"
 		"log.target=\"stderr\"\nlog.level=\"info\"\nlog.connections=false\n"
-		"log.rate=200\n";
+		"log.rate=200\n"
+		"admin.addresses=[ ]\nadmin.port=9707\n"
+		"admin.allow=[ \"127.0.0.0/8\", \"::1\" ]\nadmin.hosts=[ ]\n"
+		"admin.connections=16\nadmin.timeout=10.0\nadmin.unready_after=0.0\n";
 	struct settings s;
 
 	(void)state;
@@ -111,6 +114,7 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"timeouts.idle_when_full=0.001",
 		"timeouts.queue=0.02",
 		"timeouts.write=1.999",
+		"timeouts.lame_duck=2",
 		"timeouts.drain=0",
 		"tcp.nodelay=false",
 		"tcp.keepalive=FALSE",
@@ -120,6 +124,13 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"log.level=debug",
 		"log.connections=true",
 		"log.rate=1000000",
+		"admin.addresses=[ \"::1\" ]",
+		"admin.port=0",
+		"admin.allow=[ \"10.0.0.0/8\" ]",
+		"admin.hosts=[ \"echo.example.net\" ]",
+		"admin.connections=64",
+		"admin.timeout=0.5",
+		"admin.unready_after=30",
 	};
 	struct settings s, defaults;
 

@@ -66,4 +66,7 @@ const char *address_format(const union address *a, char text[static ADDRESS_TEXT
  */
 bool cidr_parse(const char *text, struct cidr *out);
 
+/* Whether an address is in the range; an IPv4 address may be mapped into IPv6. */
+bool cidr_matches(const struct cidr *range, const union address *a);
+
 #endif

@@ -48,6 +48,7 @@ struct settings {
 		uint32_t idle_when_full_ms;
 		uint32_t queue_ms;
 		uint32_t write_ms;
+		uint32_t lame_duck_ms;
 		uint32_t drain_ms;
 	} timeouts;
 	struct {
@@ -64,6 +65,15 @@ struct settings {
 		bool connections;
 		uint32_t rate; /* lines about connections a second; 0: all */
 	} log;
+	struct {
+		struct string_list addresses; /* numeric, checked; none: there is no endpoint */
+		uint32_t port;
+		struct string_list allow; /* CIDR, checked */
+		struct string_list hosts; /* names of this host, checked */
+		uint32_t connections;
+		uint32_t timeout_ms;
+		uint32_t unready_after_ms; /* 0: never */
+	} admin;
 };
 
 /* Fills s with the defaults. Returns false when memory is short; s is then empty. */
@@ -78,7 +88,8 @@ enum setting_kind {
 	SETTING_BOOL,
 	SETTING_WORD, /* one of a few words, stored as an enum */
 	SETTING_ADDRESSES,
-	SETTING_RULES /* address ranges */
+	SETTING_RULES, /* address ranges */
+	SETTING_NAMES  /* of hosts */
 };
 
 /* A line of the table of settings. */
@@ -97,7 +108,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 25
+#define SETTINGS_COUNT 33
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

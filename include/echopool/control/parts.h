@@ -10,6 +10,7 @@
 
 #include "echopool/base/fdlimit.h"
 #include "echopool/config/settings.h"
+#include "echopool/control/admin.h"
 #include "echopool/net/acceptor.h"
 #include "echopool/pool/pool.h"
 
@@ -21,12 +22,14 @@ struct parts {
 	unsigned int open_before;  /* descriptors, before the server opened its own */
 	bool inherited;            /* the listeners came from systemd */
 	struct listeners listeners;
+	struct listeners admin_listeners; /* of the admin endpoint; none where it is off */
 	struct fd_share share;
 	struct worker_tuning tuning;
 	struct access *access;
 	struct queue *queue;
 	struct pool *pool;
 	struct acceptor *acceptor;
+	struct admin *admin; /* made when it is first switched on */
 };
 
 /*
@@ -67,6 +70,9 @@ unsigned int parts_workers(const struct settings *s);
  */
 bool parts_divide_descriptors(const struct parts *p, const struct settings *s, unsigned int workers,
 			      unsigned int listeners, struct fd_share *share);
+
+/* Makes the admin endpoint if the settings ask for it and there is none; the log says why not. */
+bool parts_need_admin(struct parts *p, const struct settings *s);
 
 /* Sets what the workers look at while they run. */
 void parts_tune(struct worker_tuning *t, const struct settings *s);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "echopool/control/parts.h"
 
@@ -13,6 +14,9 @@
 struct report {
 	uint64_t reloads;         /* applied */
 	uint64_t refused_reloads; /* wrong files, and what the system refused */
+	bool last_refused;        /* the last reload was */
+	time_t started_s;         /* of the wall clock */
+	time_t loaded_s;          /* when the settings took effect */
 	/* What the last report saw, so that the next tells the waits since then. */
 	struct wait_totals earlier;
 	bool under_way; /* some workers have no line yet */
@@ -36,6 +40,12 @@ void report_continue(struct report *r, const struct parts *p);
 
 /* Logs what is left of a report at once. */
 void report_end(struct report *r, const struct parts *p);
+
+/* A reload has ended; whether its settings are in effect. */
+void report_reload(struct report *r, bool applied);
+
+/* How many connections one worker holds now. */
+uint64_t report_worker_connections(const struct pool *pool, unsigned int index);
 
 /* How many connections the workers hold now, or one that has left has handed on. */
 uint64_t report_connections(const struct pool *pool);

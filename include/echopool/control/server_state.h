@@ -1,6 +1,6 @@
 /*
- * The state of the main thread, which server.c, reload.c and drain.c share. Nobody else includes
- * this header; all of it is the main thread's.
+ * The state of the main thread, which server.c, reload.c, drain.c and the admin endpoint share, the
+ * last only to read. Nobody else includes this header; all of it is the main thread's.
  */
 #ifndef ECHOPOOL_CONTROL_SERVER_STATE_H
 #define ECHOPOOL_CONTROL_SERVER_STATE_H
@@ -13,6 +13,9 @@
 #include "echopool/control/parts.h"
 #include "echopool/control/report.h"
 
+/* What systemd is asked for beyond the drain: until the last thread has closed what it holds. */
+#define CLOSING_MS UINT64_C(5000)
+
 /* Main thread. */
 struct server {
 	struct parts parts;
@@ -23,9 +26,10 @@ struct server {
 	struct reload_child child;
 	bool reload_again; /* SIGHUP came while a reload was under way */
 	bool draining;
-	bool closed;           /* in a drain: the listeners are */
-	const char *drain_why; /* the first word of the drain's line */
-	bool failed;           /* the exit status will be 1 */
+	bool closed;               /* in a drain: the listeners are */
+	const char *drain_why;     /* the first word of the drain's line */
+	bool failed;               /* the exit status will be 1 */
+	uint64_t lame_duck_end_ns; /* when the drain begins; UINT64_MAX: nothing has asked for it */
 	uint64_t drain_deadline_ns;
 	uint64_t alive_due_ns;   /* when the watchdog is told next; UINT64_MAX: never */
 	uint64_t second_stop_ns; /* from then on another signal to stop ends the drain */

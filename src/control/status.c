@@ -1,0 +1,58 @@
+/*
+ * /status.txt: one sentence that says what is wrong, and the figures behind it, for curl and
+ * watch(1). Main thread.
+ */
+#include <inttypes.h>
+
+#include "echopool/base/clock.h"
+#include "echopool/control/pages.h"
+#include "echopool/control/server_state.h"
+
+static void write_verdict(FILE *out, const struct server *v, const struct queue_figures *q)
+{
+	const uint64_t now_ns = clock_now_ns();
+
+	if (v->draining)
+		fputs("It stops: the drain has begun.\n", out);
+	else if (acceptor_is_broken(v->parts.acceptor))
+		fputs("It cannot accept connections; see the log.\n", out);
+	else if (q->saturated.since_ns && q->saturated.since_ns <= now_ns)
+		fprintf(out, "Saturated for %.1f s: %" PRIu32 " wait, no worker has room.\n",
+			(double)(now_ns - q->saturated.since_ns) / (double)NS_PER_S, q->waiting);
+	else if (v->report.last_refused)
+		fputs("The last reload was refused, the settings before it are in effect; see the log.\n",
+		      out);
+	else if (!probe_is_ready(v))
+		fputs("It stops soon: timeouts.lame_duck runs.\n", out);
+	else
+		fputs("All is well.\n", out);
+}
+
+unsigned int status_text(FILE *out, const struct page_request *request)
+{
+	const struct server *v = request->server;
+	const struct parts *p = &v->parts;
+	const struct queue_figures q = queue_figures(p->queue);
+	const uint64_t limit = (uint64_t)pool_workers(p->pool) * p->share.worker_connections;
+
+	write_verdict(out, v, &q);
+	fprintf(out,
+		"\nconnections  %" PRIu64 " of %" PRIu64 "\nqueue        %" PRIu32 " of %" PRIu32
+		"\nsaturated    %.1f s in all, %" PRIu64 " times\n",
+		report_connections(p->pool), limit, q.waiting, q.limit,
+		(double)q.saturated.ended_ns / (double)NS_PER_S, q.saturated.count);
+	if (!request->workers)
+		return 200;
+	fprintf(out, "\n%6s  %11s  %10s  %10s  %12s  %12s\n", "worker", "connections", "taken",
+		"CPU s", "wake-ups", "sent KiB");
+	for (unsigned int i = 0; i < pool_workers(p->pool); i++) {
+		const struct worker_stats *w = pool_worker_stats(p->pool, i);
+
+		fprintf(out,
+			"%6u  %11" PRIu64 "  %10" PRIu64 "  %10.2f  %12" PRIu64 "  %12" PRIu64 "\n",
+			i, report_worker_connections(p->pool, i), stat_get(&w->taken),
+			(double)pool_worker_cpu_ns(p->pool, i) / (double)NS_PER_S,
+			stat_get(&w->wakeups), stat_get(&w->sent_bytes) / 1024);
+	}
+	return 200;
+}
