@@ -38,6 +38,7 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	{"pool.queue_limit", SETTING_INTEGER, AT(pool.queue_limit), 1024, 1, 1000000, NULL},
 	{"pool.queue_full", SETTING_WORD, AT(pool.queue_full), QUEUE_FULL_WAIT, 0, 0,
 	 queue_full_words},
+	{"pool.rebalance", SETTING_BOOL, AT(pool.rebalance), true, 0, 0, NULL},
 	{"limits.buffer_bytes", SETTING_INTEGER, AT(limits.buffer_bytes), 65536, 1024, 16777216,
 	 NULL},
 	{"limits.connections_per_ip", SETTING_INTEGER, AT(limits.connections_per_ip), 0, 0, 1000000,

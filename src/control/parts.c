@@ -74,6 +74,7 @@ void parts_tune(struct worker_tuning *t, const struct settings *s)
 			      memory_order_relaxed);
 	atomic_store_explicit(&t->write_ms, s->timeouts.write_ms, memory_order_relaxed);
 	atomic_store_explicit(&t->log_connections, s->log.connections, memory_order_relaxed);
+	atomic_store_explicit(&t->rebalance, s->pool.rebalance, memory_order_relaxed);
 	log_rate_set(s->log.rate);
 }
 

@@ -37,7 +37,7 @@ static uint64_t all_ended(const struct worker_stats *w)
  */
 static uint64_t held_now(const struct worker_stats *w)
 {
-	const uint64_t gone = all_ended(w) + stat_get(&w->handed_out);
+	const uint64_t gone = all_ended(w) + stat_get(&w->handed_out) + stat_get(&w->rebalanced);
 	const uint64_t come = stat_get(&w->taken) + stat_get(&w->handed_in);
 
 	return come > gone ? come - gone : 0;
@@ -78,14 +78,15 @@ static void log_counts(const char *whose, uint64_t connections, const struct wor
 	log_info("%s=%" PRIu64 " taken=%" PRIu64 " closed=%" PRIu64 " client=%" PRIu64
 		 " reset=%" PRIu64 " error=%" PRIu64 " idle=%" PRIu64 " idle_when_full=%" PRIu64
 		 " crowded=%" PRIu64 " write_timeout=%" PRIu64 " drain=%" PRIu64
-		 " handed_in=%" PRIu64 " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64,
+		 " handed_in=%" PRIu64 " rebalanced=%" PRIu64 " received_bytes=%" PRIu64
+		 " sent_bytes=%" PRIu64,
 		 whose, connections, stat_get(&w->taken), all_ended(w),
 		 stat_get(&w->ended[CONN_END_CLIENT]), stat_get(&w->ended[CONN_END_RESET]),
 		 stat_get(&w->ended[CONN_END_ERROR]), stat_get(&w->ended[CONN_END_IDLE]),
 		 stat_get(&w->ended[CONN_END_IDLE_WHEN_FULL]),
 		 stat_get(&w->ended[CONN_END_CROWDED]), stat_get(&w->ended[CONN_END_WRITE]),
 		 stat_get(&w->ended[CONN_END_DRAIN]), stat_get(&w->handed_in),
-		 stat_get(&w->received_bytes), stat_get(&w->sent_bytes));
+		 stat_get(&w->rebalanced), stat_get(&w->received_bytes), stat_get(&w->sent_bytes));
 }
 
 static void log_worker(unsigned int index, const struct worker_stats *w)

@@ -27,6 +27,10 @@
  * A worker that leaves adds its connections to one list, `handed`, whose room they have already;
  * nothing is done for each of them. The workers that stay take from it as they take arrivals.
  *
+ * A worker that works less is given some by another. They are its own at once (`given`), and room
+ * for them is not asked again; it takes them in its next queue_take(), to which it is rung. Who
+ * leaves, and any while the queue ends, is given none: it may not come there again.
+ *
  * One wake-up for each push is not enough, because two pushes may ring the same worker, which takes
  * only its share. So a worker that leaves some behind in queue_take(), and one that leaves for
  * good, wakes the next by the same rule; so does a change of the capacity. Whenever the lock is
@@ -158,17 +162,33 @@ void queue_set_slot(struct queue *q, unsigned int slot, const struct bell *bell)
 {
 	lock_acquire(&q->lock);
 	q->slots[slot] = (struct slot){.bell = bell};
+	deadline_list_init(&q->slots[slot].given);
 	q->workers = slot + 1;
 	lock_release(&q->lock);
 }
 
-/* The slot's worker may have been woken for an arrival that it did not take: wakes another. */
+static void add_handed(struct queue *q, struct deadline_list *connections, uint32_t count)
+	REQUIRES(q->lock)
+{
+	deadline_list_move_all(&q->handed, connections);
+	q->handed_count += count;
+	q->held += count;
+	tell_saturated(q);
+}
+
+/*
+ * The slot's worker may have been woken for an arrival that it did not take, or been given some
+ * before its thread could not be started: wakes another.
+ */
 void queue_clear_slot(struct queue *q, unsigned int slot)
 {
 	lock_acquire(&q->lock);
 	if (q->workers > slot)
 		q->workers = slot;
 	set_held(q, &q->slots[slot], 0);
+	if (q->slots[slot].given_count)
+		add_handed(q, &q->slots[slot].given, q->slots[slot].given_count);
+	q->slots[slot].given_count = 0;
 	queue_wake_next(q);
 	lock_release(&q->lock);
 }
@@ -233,11 +253,6 @@ static void ask_for_room(struct queue *q, struct slot *s, bool makes_room,
 	q->making_room = true;
 }
 
-static bool is_leaving(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
-{
-	return s >= &q->slots[q->workers];
-}
-
 static bool has_ended(const struct queue *q) REQUIRES(q->lock)
 {
 	return q->closed && !q->ring.count && !q->handed_count;
@@ -246,7 +261,8 @@ static bool has_ended(const struct queue *q) REQUIRES(q->lock)
 /* A worker that holds nothing sleeps while it gets nothing and need not end. */
 static void sleep_until_needed(struct queue *q, const struct slot *s) REQUIRES(q->lock)
 {
-	while (!may_take(q, s) && !is_leaving(q, s) && !has_ended(q) && !q->stopped) {
+	while (!may_take(q, s) && !s->given_count && !is_leaving(q, s) && !has_ended(q) &&
+	       !q->stopped) {
 		q->sleepers++;
 		condition_wait(&q->not_empty, &q->lock);
 		q->sleepers--;
@@ -264,9 +280,11 @@ static void end_making_room(struct queue *q, struct slot *s) REQUIRES(q->lock)
 	s->makes_room = false;
 }
 
-/* Forgets what the worker was woken for. */
+/* Forgets what the worker was woken for, and gives it what is its own already. */
 static void begin_take(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock)
 {
+	deadline_list_move_all(&batch->handed, &s->given);
+	s->given_count = 0;
 	atomic_store_explicit(&s->rung, false, memory_order_relaxed);
 	s->knows_saturated = false;
 	batch->leaving = is_leaving(q, s);
@@ -283,7 +301,7 @@ void queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_ro
 	batch->saturated = false;
 	deadline_list_init(&batch->handed);
 	lock_acquire(&q->lock);
-	set_held(q, s, held);
+	set_held(q, s, held + s->given_count);
 	end_making_room(q, s);
 	if (held == 0)
 		sleep_until_needed(q, s);
@@ -322,10 +340,28 @@ void queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *c
 {
 	lock_acquire(&q->lock);
 	set_held(q, &q->slots[slot], 0);
-	deadline_list_move_all(&q->handed, connections);
-	q->handed_count += count;
-	q->held += count;
-	tell_saturated(q);
+	add_handed(q, connections, count);
+	queue_wake_next(q);
+	lock_release(&q->lock);
+}
+
+/* Where a worker sleeps that is given some, nobody else knows: all that hold nothing look. */
+void queue_give(struct queue *q, unsigned int slot, unsigned int to,
+		struct deadline_list *connections, uint32_t count)
+{
+	struct slot *s = &q->slots[slot], *other = &q->slots[to];
+
+	lock_acquire(&q->lock);
+	set_held(q, s, s->held - count);
+	if (is_leaving(q, other) || q->closed) {
+		add_handed(q, connections, count);
+	} else {
+		deadline_list_move_all(&other->given, connections);
+		other->given_count += count;
+		set_held(q, other, other->held + count);
+		condition_broadcast(&q->not_empty);
+		ring_bell(other);
+	}
 	queue_wake_next(q);
 	lock_release(&q->lock);
 }

@@ -155,6 +155,7 @@ static void wait_and_serve(struct worker *w)
 		if (events[i].data.ptr)
 			worker_serve(w, events[i].data.ptr);
 	timeouts_apply(w);
+	share_work(w);
 }
 
 static void *worker_run(void *argument)

@@ -30,6 +30,13 @@ static bool watch(struct worker *w, int operation, struct conn *c)
 	return false;
 }
 
+/* A connection that could not be watched is not in the set. */
+static void unwatch(struct worker *w, const struct conn *c)
+{
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
+		fail(errno, "epoll_ctl");
+}
+
 void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 {
 	deadline_list_remove(&c->deadline);
@@ -37,11 +44,9 @@ void worker_close(struct worker *w, struct conn *c, enum conn_end end)
 	worker_must_take(w);
 	/*
 	 * close() takes a descriptor out of the set only if no other process has a copy. The child
-	 * of a reload has one until it has closed what it inherits (epoll(7), Q6). A connection
-	 * that could not be watched is not in the set.
+	 * of a reload has one until it has closed what it inherits (epoll(7), Q6).
 	 */
-	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
-		fail(errno, "epoll_ctl");
+	unwatch(w, c);
 	/* Before the close: a client that sees it may connect again at once. */
 	access_release(w->options.access, &c->counted, true);
 	conn_close(c, end, tuned(&w->options.tuning->write_ms), logs_connections(w), &w->stats);
@@ -111,6 +116,24 @@ void worker_hand_over(struct worker *w)
 	w->held = 0;
 	deadline_list_move_all(&w->reading, &w->writing);
 	queue_hand_over(w->options.queue, w->index, &w->reading, count);
+}
+
+void worker_give(struct worker *w, struct deadline_entry *first, uint32_t count, unsigned int to)
+{
+	struct deadline_list given;
+
+	deadline_list_init(&given);
+	for (uint32_t i = 0; i < count; i++) {
+		struct deadline_entry *e = first;
+
+		first = e->next;
+		deadline_list_remove(e);
+		deadline_list_append(&given, e, e->since_ns);
+		unwatch(w, conn_of_deadline(e));
+	}
+	w->held -= count;
+	stat_add(&w->stats.rebalanced, count);
+	queue_give(w->options.queue, w->index, to, &given, count);
 }
 
 void worker_serve(struct worker *w, struct conn *c)

@@ -34,6 +34,7 @@ void stats_sum(const struct worker_stats *stats, struct worker_stats *sum)
 	stat_add(&sum->taken, stat_get(&stats->taken));
 	stat_add(&sum->handed_in, stat_get(&stats->handed_in));
 	stat_add(&sum->handed_out, stat_get(&stats->handed_out));
+	stat_add(&sum->rebalanced, stat_get(&stats->rebalanced));
 	for (size_t i = 0; i < CONN_END_COUNT; i++)
 		stat_add(&sum->ended[i], stat_get(&stats->ended[i]));
 	stat_add(&sum->received_bytes, stat_get(&stats->received_bytes));

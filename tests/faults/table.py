@@ -280,8 +280,8 @@ EXCEPTIONS = _exceptions(
     ("closes descriptors that exec(2) would close too, or has the child end with its parent",
      "syscall prctl"),
     ("has no error that a valid argument could give",
-     "clock_gettime getpid getrlimit64 ioctl pthread_self pthread_sigmask sched_getscheduler "
-     "sigaction sysconf time"),
+     "clock_gettime getpid getrlimit64 getrusage ioctl pthread_self pthread_sigmask "
+     "sched_getscheduler sigaction sysconf time"),
     ("cannot fail on objects that are in order; must() aborts where they are not",
      "pthread_attr_destroy pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
      "pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait "

@@ -16,6 +16,7 @@
  *   asleep                        a set; sleepers is their number
  *   waiting                       those of them that not_empty has not woken yet
  *   handed                        the list of that name, as a set
+ *   given                         the list of that name, as a set
  *   edge[]                        a bell's edge that epoll has not reported yet
  *   HAS_ROOM() .. wake_next()     the functions of the same name; wake_next() and ring_all() have a
  *                                 queue_ before it there. wake_next() is wake_one(), and if no
@@ -23,6 +24,7 @@
  *   proctype worker               worker_run(): take(), wait_and_serve(), worker_hand_over()
  *   awake                         it is not in epoll_wait: it looks at rung before it sleeps there
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
+ *   choose_taker(), queue_give()  queue_tell_work(), queue_give()
  *   proctype acceptor             wait_and_accept(), may_accept(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
  *   proctype operator             the main thread: pool_resize(), acceptor_change(), parts_close(),
@@ -51,7 +53,7 @@
  * assertions in audit() hold after each step that hands a connection on: exactly one owner.
  *
  * SETTINGS. Numbers: WORKERS, START (that run at first), STAY (after shrink()), CONNS, LIMIT, ROOM
- * (worker_connections), TAKE, SPURIOUS. Sets of connections, as bits: SILENT stay until closed for
+ * (worker_connections), TAKE, SPURIOUS, GIVES (how often each worker gives one away). Sets of connections, as bits: SILENT stay until closed for
  * others that wait, or until phase LEAVING; BUSY stay until LEAVING; the rest hang up when they
  * like. CHANGES: what the operator does, at any time. STOPS_EARLY: then it stops the server, at any
  * time, without waiting for the judge. BUG_...: a fault put in on purpose, which spin must find.
@@ -80,6 +82,9 @@
 #ifndef BUSY
 #define BUSY 0
 #endif
+#ifndef GIVES
+#define GIVES 0
+#endif
 #ifndef CHANGES
 #define CHANGES skip
 #endif
@@ -107,6 +112,7 @@ typedef slot_t {
 	bool knows_saturated; /* that others wait and no worker has room */
 	byte held;
 	bool makes_room;
+	byte given; /* a set */
 };
 
 /* The queue; under its lock. */
@@ -147,8 +153,8 @@ inline audit()
 	i = 0;
 	do
 	:: i < WORKERS ->
-		set = set | holds[i];
-		sum = sum + BITS(holds[i]);
+		set = set | holds[i] | slot[i].given;
+		sum = sum + BITS(holds[i]) + BITS(slot[i].given);
 		i++
 	:: else -> break
 	od;
@@ -171,15 +177,16 @@ inline signal_not_full()
 }
 
 /* What all have reported, and what they have; with what was handed over. */
+#define HAS(p) BITS(holds[p]) + BITS(slot[p].given)
 #if WORKERS == 1
 #define REPORTED slot[0].held
-#define HAVE     BITS(holds[0])
+#define HAVE     HAS(0)
 #elif WORKERS == 2
 #define REPORTED slot[0].held + slot[1].held
-#define HAVE     BITS(holds[0]) + BITS(holds[1])
+#define HAVE     HAS(0) + HAS(1)
 #else
 #define REPORTED slot[0].held + slot[1].held + slot[2].held
-#define HAVE     BITS(holds[0]) + BITS(holds[1]) + BITS(holds[2])
+#define HAVE     HAS(0) + HAS(1) + HAS(2)
 #endif
 #define HELD     (REPORTED + BITS(handed))
 #define ALL_HAVE (HAVE + BITS(handed))
@@ -286,7 +293,7 @@ inline pop()
 
 #define HAS_ENDED     (closed && !count && !handed)
 #define IS_LEAVING(p) ((p) >= workers)
-#define MUST_SLEEP    (!holds[w] && !MAY_TAKE(w) && !IS_LEAVING(w) && !HAS_ENDED && !stopped)
+#define MUST_SLEEP    (!holds[w] && !slot[w].given && !MAY_TAKE(w) && !IS_LEAVING(w) && !HAS_ENDED && !stopped)
 
 inline fall_asleep()
 {
@@ -317,7 +324,9 @@ inline begin_take()
 #ifndef BUG_RUNG_CLEARED_LATE
 	slot[w].rung = false;
 #endif
-	slot[w].knows_saturated = false
+	slot[w].knows_saturated = false;
+	holds[w] = holds[w] | slot[w].given;
+	slot[w].given = 0
 }
 
 /* The first that was handed over becomes w's. */
@@ -391,7 +400,7 @@ inline pass_on()
 inline queue_take()
 {
 	make_room = false;
-	slot[w].held = BITS(holds[w]);
+	slot[w].held = HAS(w);
 	end_making_room();
 	sleep_until_needed();
 	begin_take();
@@ -441,6 +450,56 @@ inline queue_hand_over()
 #endif
 }
 
+/* queue_tell_work(): to any other that has room, whatever it works. */
+inline choose_taker()
+{
+	if
+	:: w != 0 && workers > 0 && slot[0].held < worker_connections -> to = 0
+#if WORKERS > 1
+	:: w != 1 && workers > 1 && slot[1].held < worker_connections -> to = 1
+#endif
+#if WORKERS > 2
+	:: w != 2 && workers > 2 && slot[2].held < worker_connections -> to = 2
+#endif
+	:: else -> to = NOBODY
+	fi
+}
+
+inline queue_give()
+{
+	c = 0;
+	do
+	:: !(holds[w] & BIT(c)) -> c++
+	:: else -> break
+	od;
+	holds[w] = holds[w] & ~BIT(c);
+	slot[w].held--;
+	if
+#if defined(BUG_GIVES_TO_ONE_THAT_LEFT)
+	:: closed ->
+#elif defined(BUG_GIVES_AT_THE_END)
+	:: IS_LEAVING(to) ->
+#else
+	:: IS_LEAVING(to) || closed ->
+#endif
+		handed = handed | BIT(c)
+	:: else ->
+		slot[to].given = slot[to].given | BIT(c);
+		slot[to].held++;
+#if defined(BUG_GIVES_IN_SILENCE)
+		skip
+#elif defined(BUG_GIVING_WAKES_ANY)
+		signal_not_empty();
+		ring_bell(to)
+#else
+		waiting = 0;
+		ring_bell(to)
+#endif
+	fi;
+	pass_on();
+	audit()
+}
+
 /* Hangs up when it likes, or because its time has come. */
 #define MAY_END   (holds[w] & (phase == WORKING -> ALL & ~(SILENT | BUSY) : ALL))
 /* It is time to look again. Looks that would change nothing are left out, so that runs can end. */
@@ -458,6 +517,7 @@ proctype worker(byte w)
 {
 	bool awake, saturated, ended, make_room;
 	bool looks = true;
+	byte gives = GIVES, to;
 
 end_wait_for_start:
 	running[w];
@@ -470,6 +530,16 @@ turn:
 	:: atomic { holds[w] && edge[w] -> edge[w] = false; awake = true; goto turn }
 	:: atomic { MAY_END -> set = MAY_END; close_conn(); awake = true; goto turn }
 	:: atomic { !slot[w].rung && MAY_LOOK -> looks = true; slot[w].rung = true; awake = true; goto turn }
+	:: atomic {
+		gives && BITS(holds[w]) > 1 && !IS_LEAVING(w) && !closed ->
+		gives--;
+		awake = true;
+		choose_taker();
+		if
+		:: to != NOBODY -> goto give
+		:: else -> goto turn
+		fi
+	   }
 	:: atomic { awake && holds[w] && !slot[w].rung -> awake = false; goto turn }
 	:: atomic {
 		awake && slot[w].rung || !holds[w] ->
@@ -500,6 +570,11 @@ close_for_others:
 		:: set -> close_conn(); looks = true
 		:: else /* in vain, for who is asked does not know */
 		fi;
+		goto turn
+	}
+give:
+	atomic {
+		queue_give();
 		goto turn
 	}
 leave:
@@ -670,6 +745,10 @@ inline queue_clear_slot(p)
 		slot[p].held = 0;
 		slot[p].rung = false;
 		slot[p].knows_saturated = false;
+#ifndef BUG_CLEARED_SLOT_KEEPS_ITS_OWN
+		handed = handed | slot[p].given;
+		slot[p].given = 0;
+#endif
 		edge[p] = false;
 #if !defined(BUG_CLEARED_SLOT_SWALLOWS) && !defined(BUG_HAND_OVER_IN_SILENCE)
 		/* For a hand-over it only comes later than the one there. */
@@ -812,11 +891,12 @@ inline judge_working()
 	assert(!stopping || acceptor_ended);
 	/* A connection waits outside only for room in the queue. */
 	assert(next == CONNS || count >= limit || acceptor_ended);
-	/* Nothing is handed over that nobody fetches. */
+	/* Nothing is handed over, or given, that nobody fetches. */
 	assert(!handed);
 	i = 0;
 	do
 	:: i < WORKERS ->
+		assert(!slot[i].given);
 		/* Who is to leave has left. */
 		assert(!IS_LEAVING(i) || !running[i]);
 		/* One waits in the queue only for room at a worker, and no silent one keeps it. */

@@ -415,7 +415,8 @@ class Server:
         workers = self.figures()[0]
         left = [key_values(line) for line in self.log.matching("^info: left workers=", start)]
         fetched = sum(each["handed_in"] for each in workers + left)
-        handed_on = sum(each["handed_out"] for each in left)
+        handed_on = (sum(each["handed_out"] for each in left)
+                     + sum(each["rebalanced"] for each in workers + left))
         return sum(worker["connections"] for worker in workers) + handed_on - fetched
 
     def _proc(self, name):

@@ -172,12 +172,13 @@ def test_figures_of_workers_that_left_are_kept(start):
     [stays], queue = server.figures()
     past = server.left_figures()
     assert past["taken"] == 45 and past["handed_out"] >= 5
-    assert past["taken"] + past["handed_in"] == past["closed"] + past["handed_out"]
+    assert (past["taken"] + past["handed_in"]
+            == past["closed"] + past["handed_out"] + past["rebalanced"])
     total = {key: past[key] + stays[key] for key in past if key in stays}
     echoed = 40 * 160 + 20 * 320 + 20 * 640
     assert (total["received_bytes"], total["sent_bytes"]) == (echoed, echoed)
     assert (total["taken"], total["closed"], total["reset"]) == (60, 40, 40)
-    assert total["handed_in"] == past["handed_out"]
+    assert total["handed_in"] == past["handed_out"] + total["rebalanced"]
     assert queue["accepted"] == 60 and stays["connections"] == 20
 
 

@@ -49,6 +49,7 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"listen.port=7007\nlisten.backlog=1024\n"
 		"pool.workers=0\npool.worker_connections=4096\n"
 		"pool.queue_limit=1024\npool.queue_full=\"wait\"\n"
+		"pool.rebalance=true\n"
 		"limits.buffer_bytes=65536\nlimits.connections_per_ip=0\n"
 		"limits.prefix_ipv4=32\nlimits.prefix_ipv6=64\n"
 		"limits.receive_bytes=0\n"

@@ -34,6 +34,8 @@ struct settings {
 		uint32_t worker_connections;
 		uint32_t queue_limit;
 		enum queue_full queue_full;
+		bool rebalance; /* a worker that works much gives connections to one that does not
+				 */
 	} pool;
 	struct {
 		uint32_t buffer_bytes;
@@ -108,7 +110,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 33
+#define SETTINGS_COUNT 34
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

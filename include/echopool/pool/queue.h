@@ -23,7 +23,7 @@
 struct queue_batch {
 	struct arrival arrivals[QUEUE_TAKE_MAX]; /* the worker owns the descriptors now */
 	unsigned int count;
-	struct deadline_list handed; /* connections of workers that left; its own now */
+	struct deadline_list handed; /* connections that other workers gave away; its own now */
 	bool saturated;              /* others wait, and no worker has room for them */
 	bool make_room;              /* it may close one connection, for this one that waits: */
 	struct address_key waiting;  /* what access counts it as */
@@ -143,6 +143,22 @@ void queue_dismiss(struct queue *q, unsigned int first);
  */
 void queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
 		     uint32_t count);
+
+/*
+ * A worker tells how much of its time it has worked since it told last, in thousandths, and how
+ * many of its connections are active. Returns how many of those it should give to which other
+ * worker, *to, by queue_give(): the one that works least, or of such the one that holds fewest. The
+ * slot's worker.
+ */
+uint32_t queue_tell_work(struct queue *q, unsigned int slot, uint32_t work, uint32_t active,
+			 uint64_t now_ns, unsigned int *to);
+
+/*
+ * Gives count connections, which are in this list, to another worker, whatever that one holds. If
+ * it leaves meanwhile, whoever stays takes them. The slot's worker, which holds more.
+ */
+void queue_give(struct queue *q, unsigned int slot, unsigned int to,
+		struct deadline_list *connections, uint32_t count);
 
 /* No more pushes: workers get what is waiting, and then the end. Any thread. */
 void queue_close(struct queue *q);

@@ -1,7 +1,7 @@
 /*
- * The queue's own state, which its two files share: queue.c, where the acceptor pushes and waits,
- * and dispatch.c, where workers take and are woken. queue.c calls the functions below. Nobody else
- * includes this.
+ * The queue's own state, which its three files share: queue.c, where the acceptor pushes and waits;
+ * dispatch.c, where workers take, give and are woken; rebalance.c, which says who gives to whom.
+ * queue.c calls the functions below. Nobody else includes this.
  */
 #ifndef ECHOPOOL_POOL_QUEUE_STATE_H
 #define ECHOPOOL_POOL_QUEUE_STATE_H
@@ -29,6 +29,12 @@ struct slot {
 	uint32_t held;           /* as the worker reported, and what it was given since */
 	bool makes_room;         /* it closes one for another that waits; it takes next */
 	bool knows_saturated;    /* its last batch said saturated */
+	struct deadline_list
+		given; /* connections that another worker gave it; it takes them first */
+	uint32_t given_count;
+	uint32_t work;          /* how much of its time it worked, in thousandths, */
+	uint64_t work_ns;       /* and when it told; old: none */
+	uint64_t rebalanced_ns; /* when it last gave some, or was given */
 };
 
 /* The lock protects all fields; see struct slot for rung. */
@@ -77,6 +83,12 @@ static inline void queue_note_full(struct queue *q) REQUIRES(q->lock)
 	spell_set(&q->full, q->ring.count >= q->limit);
 	if (!q->ring.count)
 		spell_set(&q->starving, false);
+}
+
+/* Whether the slot's worker was asked to leave. */
+static inline bool is_leaving(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
+{
+	return s >= &q->slots[q->workers];
 }
 
 /* Removes the oldest arrival, of which there must be one, and wakes whoever waits for that. */

@@ -24,6 +24,7 @@ struct worker_tuning {
 	atomic_uint idle_when_full_ms;
 	atomic_uint write_ms;
 	atomic_bool log_connections;
+	atomic_bool rebalance;
 };
 
 /* What a worker needs from its start; all of it outlives the worker, whose thread only reads it. */

@@ -1,7 +1,8 @@
 /*
- * A worker's own state, which its three files share: worker.c, the loop; timeouts.c, when a
- * connection is closed for its silence; worker_conns.c, the connections that it holds. Only the
- * worker's thread calls the functions below. Nobody else includes this.
+ * A worker's own state, which its four files share: worker.c, the loop; timeouts.c, when a
+ * connection is closed for its silence; share_work.c, when some are given to another worker;
+ * worker_conns.c, the connections that it holds. Only the worker's thread calls the functions
+ * below. Nobody else includes this.
  */
 #ifndef ECHOPOOL_POOL_WORKER_STATE_H
 #define ECHOPOOL_POOL_WORKER_STATE_H
@@ -14,6 +15,7 @@
 #include "echopool/base/bell.h"
 #include "echopool/pool/conn.h"
 #include "echopool/pool/deadline_list.h"
+#include "echopool/pool/rebalance.h"
 #include "echopool/pool/worker.h"
 
 struct worker {
@@ -36,6 +38,7 @@ struct worker {
 	uint64_t now_ns;              /* the time of this turn */
 	uint64_t look_ns;             /* when it looks again for one to close for others */
 	bool saturated;               /* connections wait, and no worker has room for them */
+	struct work_meter meter;
 };
 
 static inline uint32_t tuned(const atomic_uint *number)
@@ -55,6 +58,15 @@ void worker_adopt_handed(struct worker *w, struct deadline_list *handed);
 
 /* Hands everything that it holds to the workers that stay. */
 void worker_hand_over(struct worker *w);
+
+/* Gives count of those that read, from first on, to another worker of the pool. */
+void worker_give(struct worker *w, struct deadline_entry *first, uint32_t count, unsigned int to);
+
+/*
+ * Once a period looks how much it has worked, and gives connections to a worker that works less.
+ * Call it when no event is left that names one.
+ */
+void share_work(struct worker *w);
 
 /* Gives a connection one turn, which may close it. */
 void worker_serve(struct worker *w, struct conn *c);

@@ -39,8 +39,9 @@ enum conn_end {
 /* Only the worker's thread writes it, or for a sum the thread that makes the sum; any reads it. */
 struct worker_stats {
 	alignas(CACHE_LINE_BYTES) _Atomic uint64_t taken; /* connections, from the queue */
-	_Atomic uint64_t handed_in;                       /* connections, from workers that left */
+	_Atomic uint64_t handed_in;                       /* connections, from other workers */
 	_Atomic uint64_t handed_out;                      /* connections, to others as it left */
+	_Atomic uint64_t rebalanced; /* connections, to others that worked less */
 	_Atomic uint64_t ended[CONN_END_COUNT];
 	_Atomic uint64_t received_bytes;
 	_Atomic uint64_t sent_bytes;

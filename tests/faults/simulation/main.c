@@ -37,6 +37,7 @@ static const char *const event_names[EVENT_COUNT] = {
 	[EVENT_BUFFER_CHANGED] = "buffer-changed",
 	[EVENT_HANDED_READING] = "handed-reading",
 	[EVENT_HANDED_WRITING] = "handed-writing",
+	[EVENT_GIVEN] = "given",
 	[EVENT_SATURATED] = "saturated",
 	[EVENT_TAKEN] = "taken-no-room",
 	[EVENT_IN_VAIN] = "in-vain",

@@ -1,7 +1,9 @@
 /*
  * The rest of the server, as a worker sees it: the queue, the pool, the settings.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "echopool/base/clock.h"
 #include "echopool/base/thread.h"
@@ -12,8 +14,33 @@ void __wrap_queue_set_slot(struct queue *q, unsigned int slot, const struct bell
 void __wrap_queue_clear_slot(struct queue *q, unsigned int slot);
 void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, bool makes_room,
 		       struct queue_batch *batch);
+/* Puts count of the worker's connections where it, or the one after it, finds them. */
+static void take_over(struct deadline_list *connections, uint32_t count, const char *how)
+{
+	struct deadline_entry *oldest;
+
+	for (; (oldest = deadline_list_oldest(connections)); count--) {
+		struct sim_socket *s = socket_of(conn_of_deadline(oldest)->fd);
+
+		if (!s || s->stage != STAGE_HELD || s->watched)
+			sim_fail(s, "is %s though it is not held, or still watched", how);
+		s->stage = STAGE_HANDED;
+		deadline_list_remove(oldest);
+		deadline_list_insert(&sim.handed, oldest);
+		sim.handed_count++;
+		trace(s, "%s", how);
+	}
+	if (count > 0)
+		sim_fail(NULL, "counts wrong what is %s", how);
+}
+
 void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
 			    uint32_t count);
+uint32_t __wrap_queue_tell_work(struct queue *q, unsigned int slot, uint32_t work, uint32_t active,
+				uint64_t now_ns, unsigned int *to);
+void __wrap_queue_give(struct queue *q, unsigned int slot, unsigned int to,
+		       struct deadline_list *connections, uint32_t count);
+int __wrap_getrusage(int who, struct rusage *used);
 bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot);
 void __wrap_queue_ring_self(struct queue *q, unsigned int slot);
 void __wrap_access_serve(struct access *access, const struct address_key *counted);
@@ -36,6 +63,7 @@ static void tune(void)
 	t->idle_ms = DICE_PICK(&sim.dice, limits_ms);
 	t->idle_when_full_ms = DICE_PICK(&sim.dice, limits_ms);
 	t->write_ms = DICE_PICK(&sim.dice, limits_ms);
+	t->rebalance = dice_chance(&sim.dice, 500);
 	trace(NULL, "buffer %u, idle %u, idle when full %u, write %u", t->buffer_bytes, t->idle_ms,
 	      t->idle_when_full_ms, t->write_ms);
 }
@@ -262,25 +290,67 @@ void __wrap_queue_take(struct queue *q, unsigned int slot, uint32_t held, bool m
 void __wrap_queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
 			    uint32_t count)
 {
-	struct deadline_entry *oldest;
-
 	(void)q;
 	(void)slot;
 	if (!sim.leaving || sim.stopped)
 		sim_fail(NULL, "hands over though nobody asked for it");
-	for (; (oldest = deadline_list_oldest(connections)); count--) {
-		struct sim_socket *s = socket_of(conn_of_deadline(oldest)->fd);
+	take_over(connections, count, "handed over");
+	if (count_held() > 0)
+		sim_fail(NULL, "leaves and keeps %u connections", count_held());
+}
 
-		if (!s || s->stage != STAGE_HELD || s->watched)
-			sim_fail(s, "is handed over though it is not held, or still watched");
-		s->stage = STAGE_HANDED;
-		deadline_list_remove(oldest);
-		deadline_list_insert(&sim.handed, oldest);
-		sim.handed_count++;
-		trace(s, "handed over");
+int __wrap_getrusage(int who, struct rusage *used)
+{
+	static int64_t us; /* of CPU; only differences count */
+
+	if (who != RUSAGE_THREAD)
+		sim_fail(NULL, "asks for the time of others");
+	if (fault(EVENT_EINTR)) {
+		errno = EPERM;
+		return -1;
 	}
-	if (count_held() > 0 || count > 0)
-		sim_fail(NULL, "leaves and keeps %u connections, or counts wrong", count_held());
+	us += dice_below(&sim.dice, 150000);
+	*used = (struct rusage){.ru_utime = {.tv_sec = us / 1000000, .tv_usec = us % 1000000}};
+	return 0;
+}
+
+/* Those on which something has moved lately; the worker has asked before the last period began. */
+static uint32_t may_be_active(void)
+{
+	uint32_t count = 0;
+
+	FOR_EACH_SOCKET(s)
+	{
+		count += s->stage == STAGE_HELD && !has_pending(s) &&
+			 s->since_ns + 2 * WORK_PERIOD_NS >= sim.now_ns;
+	}
+	return count;
+}
+
+uint32_t __wrap_queue_tell_work(struct queue *q, unsigned int slot, uint32_t work, uint32_t active,
+				uint64_t now_ns, unsigned int *to)
+{
+	(void)q;
+	if (!sim.tuning.rebalance && !sim.tunes)
+		sim_fail(NULL, "tells its work though nobody wants to know");
+	if (work > WORK_ALL || active > may_be_active() || now_ns != sim.now_ns)
+		sim_fail(NULL, "tells wrong: work %u, active %u of %u", work, active,
+			 may_be_active());
+	sim.given_to = *to = slot + 1;
+	return active ? dice_below(&sim.dice, active) : 0;
+}
+
+/* The next worker has given them back at once. */
+void __wrap_queue_give(struct queue *q, unsigned int slot, unsigned int to,
+		       struct deadline_list *connections, uint32_t count)
+{
+	(void)q;
+	(void)slot;
+	if (to != sim.given_to)
+		sim_fail(NULL, "gives to worker %u instead of %u", to, sim.given_to);
+	take_over(connections, count, "given");
+	totals.events[EVENT_GIVEN]++;
+	operator_ring();
 }
 
 bool __wrap_queue_is_rung(const struct queue *q, unsigned int slot)

@@ -1,8 +1,8 @@
 /*
  * A worker, with its connections, in a simulated world: the real worker.c, worker_conns.c,
- * timeouts.c, conn.c and deadline_list.c run on system calls, a clock, a heap and a queue that are
- * all made up from one 64-bit seed. The linker replaces the real functions by the __wrap_ functions
- * of these files. All of it is one thread.
+ * timeouts.c, share_work.c, conn.c and deadline_list.c run on system calls, a clock, a heap and a
+ * queue that are all made up from one 64-bit seed. The linker replaces the real functions by the
+ * __wrap_ functions of these files. All of it is one thread.
  *
  * sockets.c   recv, send, close: what the kernel answers
  * peers.c     what the clients do
@@ -21,6 +21,7 @@
 
 #include "dice.h"
 #include "echopool/pool/conn.h"
+#include "echopool/pool/rebalance.h"
 #include "echopool/pool/worker.h"
 
 #define SOCKETS_MAX    4
@@ -103,6 +104,7 @@ enum event {
 	EVENT_BUFFER_CHANGED,
 	EVENT_HANDED_READING,
 	EVENT_HANDED_WRITING,
+	EVENT_GIVEN,
 	EVENT_SATURATED,
 	EVENT_TAKEN,
 	EVENT_IN_VAIN,
@@ -161,6 +163,7 @@ struct simulation {
 	bool stopped;
 	bool knows_stop; /* the worker knows of it */
 	bool leaving;
+	unsigned int given_to;
 	struct deadline_list handed;
 	uint32_t handed_count;
 
