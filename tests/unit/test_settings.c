@@ -106,6 +106,7 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"pool.worker_connections=1",
 		"pool.queue_limit=1000000",
 		"pool.queue_full=reject",
+		"pool.rebalance=false",
 		"limits.buffer_bytes=16777216",
 		"limits.connections_per_ip=3",
 		"limits.prefix_ipv4=24",
