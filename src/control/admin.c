@@ -234,19 +234,22 @@ static int accept_one(int listener_fd, union address *peer, int *fd)
 }
 
 /*
- * As that, with the spare descriptor where there is no other. Another thread may be quicker and
- * take it: then there is a pause.
+ * As that, with the spare descriptor where there is no other, or that of the oldest connection.
+ * Another thread may be quicker and take it: then there is a pause.
  */
-static int accept_anyhow(struct admin *a, int listener_fd, union address *peer, int *fd)
+static int accept_anyhow(struct admin *a, const struct server *v, int listener_fd,
+			 union address *peer, int *fd)
 {
-	int error = accept_one(listener_fd, peer, fd);
+	const int error = accept_one(listener_fd, peer, fd);
 
-	if ((error == EMFILE || error == ENFILE) && a->spare_fd >= 0) {
+	if (error != EMFILE && error != ENFILE)
+		return error;
+	if (a->spare_fd >= 0)
 		close(a->spare_fd);
-		a->spare_fd = -1;
-		error = accept_one(listener_fd, peer, fd);
-	}
-	return error;
+	else
+		make_room(a, v);
+	a->spare_fd = -1;
+	return accept_one(listener_fd, peer, fd);
 }
 
 static void accept_from(struct admin *a, const struct server *v, int listener_fd)
@@ -256,7 +259,7 @@ static void accept_from(struct admin *a, const struct server *v, int listener_fd
 	int fd, error;
 
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		error = accept_anyhow(a, listener_fd, &peer, &fd);
+		error = accept_anyhow(a, v, listener_fd, &peer, &fd);
 		if (error) {
 			if (error != EAGAIN)
 				a->paused_until_ns = clock_now_ns() + PAUSE_NS;
@@ -282,6 +285,6 @@ void admin_serve(struct admin *a, const struct server *v)
 	admin_http_run(a->http, v);
 	for (unsigned int i = 0; i < l->count && !a->paused_until_ns; i++)
 		accept_from(a, v, l->items[i].fd);
-	if (a->spare_fd < 0 && a->taken == 0)
+	if (a->spare_fd < 0)
 		a->spare_fd = open_spare();
 }

@@ -54,7 +54,7 @@ static bool prepare(struct parts *p, struct change *c)
 	if (!admin_change_listeners(&p->admin_listeners, &c->admin_listeners, p->settings,
 				    c->settings))
 		goto failed_listeners;
-	if (!parts_need_admin(p, c->settings))
+	if (!parts_need_admin(p, &c->admin_listeners))
 		goto failed;
 	if (!parts_divide_descriptors(p, c->settings, c->workers, c->listeners.count, &c->share))
 		goto failed;
@@ -70,6 +70,7 @@ static bool prepare(struct parts *p, struct change *c)
 	queue_set_limit(p->queue, p->share.queue_limit);
 failed:
 	listeners_close_except(&c->admin_listeners, &p->admin_listeners);
+	parts_drop_admin(p);
 failed_listeners:
 	listeners_close_except(&c->listeners, &p->listeners);
 	return false;
@@ -117,10 +118,7 @@ static void commit(struct parts *p, const struct change *c)
 	p->admin_listeners = c->admin_listeners;
 	listeners_admit(&p->admin_listeners, &old_admin);
 	listeners_close_except(&old_admin, &p->admin_listeners);
-	if (p->admin_listeners.count == 0) {
-		admin_free(p->admin);
-		p->admin = NULL;
-	}
+	parts_drop_admin(p);
 
 	parts_tune(&p->tuning, p->settings);
 	/* Those that stay must not look full while they take over from those that leave. */

@@ -147,11 +147,19 @@ static bool start_threads(struct parts *p, unsigned int workers)
 	return p->acceptor != NULL;
 }
 
-bool parts_need_admin(struct parts *p, const struct settings *s)
+bool parts_need_admin(struct parts *p, const struct listeners *l)
 {
-	if (!p->admin && s->admin.addresses.count)
+	if (!p->admin && l->count)
 		p->admin = admin_new();
-	return p->admin || s->admin.addresses.count == 0;
+	return p->admin || l->count == 0;
+}
+
+void parts_drop_admin(struct parts *p)
+{
+	if (p->admin_listeners.count)
+		return;
+	admin_free(p->admin);
+	p->admin = NULL;
 }
 
 bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
@@ -164,7 +172,7 @@ bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
 	p->open_before = fdlimit_count_open();
 	parts_tune(&p->tuning, s);
 	return open_listeners(p) && admin_open_listeners(&p->admin_listeners, s) &&
-	       parts_need_admin(p, s) &&
+	       parts_need_admin(p, &p->admin_listeners) &&
 	       parts_divide_descriptors(p, s, workers, p->listeners.count, &p->share) &&
 	       make_parts(p) && start_threads(p, workers);
 }

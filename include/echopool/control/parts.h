@@ -71,8 +71,14 @@ unsigned int parts_workers(const struct settings *s);
 bool parts_divide_descriptors(const struct parts *p, const struct settings *s, unsigned int workers,
 			      unsigned int listeners, struct fd_share *share);
 
-/* Makes the admin endpoint if the settings ask for it and there is none; the log says why not. */
-bool parts_need_admin(struct parts *p, const struct settings *s);
+/*
+ * Makes the admin endpoint if there are listeners for it, l, and no endpoint. Returns false, having
+ * logged why, when it cannot be had.
+ */
+bool parts_need_admin(struct parts *p, const struct listeners *l);
+
+/* Frees it if it has no listeners. */
+void parts_drop_admin(struct parts *p);
 
 /* Sets what the workers look at while they run. */
 void parts_tune(struct worker_tuning *t, const struct settings *s);
