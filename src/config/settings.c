@@ -68,6 +68,7 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	{"admin.connections", SETTING_INTEGER, AT(admin.connections), 16, 1, 64, NULL},
 	{"admin.timeout", SETTING_SECONDS, AT(admin.timeout_ms), 10 * 1000, 0, 0, NULL},
 	{"admin.unready_after", SETTING_SECONDS, AT(admin.unready_after_ms), 0, 0, 0, NULL},
+	{"admin.peers", SETTING_BOOL, AT(admin.peers), true, 0, 0, NULL},
 };
 
 const struct setting *settings_find(const char *path)

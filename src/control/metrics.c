@@ -131,8 +131,7 @@ static void write_pool(struct metrics *m, const struct worker_stats *all)
 	whole(m, COUNTER, "echopool_log_lines_lost", "Log lines that could not be written.",
 	      log_lines_lost());
 	whole(m, COUNTER, "echopool_rebalanced_connections",
-	      "Connections that a worker gave to one with less work.",
-	      stat_get(&all->rebalanced));
+	      "Connections that a worker gave to one with less work.", stat_get(&all->rebalanced));
 	whole(m, COUNTER, "echopool_received_bytes", "Bytes that clients sent.",
 	      stat_get(&all->received_bytes));
 	whole(m, COUNTER, "echopool_sent_bytes", "Bytes sent back.", stat_get(&all->sent_bytes));

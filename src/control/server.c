@@ -139,6 +139,8 @@ static uint64_t deadline_ns(const struct server *v)
 	uint64_t due_ns = earlier(earlier(v->alive_due_ns, report_due_ns(&v->report)),
 				  admin_due_ns(v->parts.admin, v->parts.settings));
 
+	due_ns = earlier(due_ns, starvation_due_ns(&v->starvation));
+
 	if (!v->draining)
 		due_ns = earlier(due_ns, v->lame_duck_end_ns);
 	if (v->draining)
@@ -195,6 +197,7 @@ static void run(struct server *v)
 		}
 		read_signals(v);
 		admin_serve(v->parts.admin, v);
+		starvation_check(&v->starvation, &v->parts);
 		report_continue(&v->report, &v->parts);
 		reap_children(v);
 		if (reload_child_is_reading(&v->child))

@@ -11,14 +11,16 @@
 static void write_verdict(FILE *out, const struct server *v, const struct queue_figures *q)
 {
 	const uint64_t now_ns = clock_now_ns();
+	char text[160];
 
 	if (v->draining)
 		fputs("It stops: the drain has begun.\n", out);
 	else if (acceptor_is_broken(v->parts.acceptor))
 		fputs("It cannot accept connections; see the log.\n", out);
 	else if (q->saturated.since_ns && q->saturated.since_ns <= now_ns)
-		fprintf(out, "Saturated for %.1f s: %" PRIu32 " wait, no worker has room.\n",
-			(double)(now_ns - q->saturated.since_ns) / (double)NS_PER_S, q->waiting);
+		fprintf(out, "Saturated for %.1f s: %s.\n",
+			(double)(now_ns - q->saturated.since_ns) / (double)NS_PER_S,
+			starvation_text(&v->parts, q->waiting, text, sizeof(text)));
 	else if (v->report.last_refused)
 		fputs("The last reload was refused, the settings before it are in effect; see the log.\n",
 		      out);

@@ -6,6 +6,8 @@
  */
 #include "echopool/pool/access.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -285,4 +287,26 @@ bool access_may_crowd(struct access *a)
 	may = a->counts.addresses >= 2 && heaviest_held(a) >= 2;
 	lock_release(&a->lock);
 	return may;
+}
+
+struct access_holder access_holder_of_most(struct access *a)
+{
+	struct access_holder h = {.held = 0};
+	struct address_key key;
+	unsigned int bits;
+	bool ipv4;
+
+	lock_acquire(&a->lock);
+	h.held = heaviest_held(a);
+	key = a->heaviest;
+	ipv4 = is_ipv4(&key);
+	bits = ipv4 ? a->prefix_ipv4 : a->prefix_ipv6;
+	lock_release(&a->lock);
+	/* It cannot fail: the text has room for any address. */
+	(void)inet_ntop(ipv4 ? AF_INET : AF_INET6,
+			key.bytes + (ipv4 ? ADDRESS_KEY_MAPPED_BITS / 8 : 0), h.text,
+			sizeof(h.text));
+	if (bits < (ipv4 ? 32U : 128U))
+		snprintf(h.text + strlen(h.text), sizeof(h.text) - strlen(h.text), "/%u", bits);
+	return h;
 }

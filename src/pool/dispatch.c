@@ -126,6 +126,17 @@ static bool wake_one(struct queue *q) REQUIRES(q->lock)
 	return true;
 }
 
+/* Whoever watches looks from then on by itself: a pool at its limit comes and goes all the time. */
+static void tell_watcher(struct queue *q) REQUIRES(q->lock)
+{
+	const struct bell *watcher = atomic_load_explicit(&q->watcher, memory_order_relaxed);
+
+	if (!watcher || !q->starving.since_ns)
+		return;
+	atomic_store_explicit(&q->watcher, NULL, memory_order_relaxed);
+	bell_ring(watcher);
+}
+
 void queue_wake_next(struct queue *q)
 {
 	const bool stuck = (q->ring.count || q->handed_count) && !wake_one(q);
@@ -133,6 +144,7 @@ void queue_wake_next(struct queue *q)
 	spell_set(&q->starving, stuck && q->ring.count);
 	if (!stuck)
 		return;
+	tell_watcher(q);
 	for (unsigned int i = 0; i < q->workers; i++)
 		if (!q->slots[i].knows_saturated)
 			ring_bell(&q->slots[i]);

@@ -202,6 +202,23 @@ void queue_stop(struct queue *q)
 	lock_release(&q->lock);
 }
 
+bool queue_watch(struct queue *q, const struct bell *bell)
+{
+	bool watches;
+
+	lock_acquire(&q->lock);
+	watches = q->starving.since_ns == 0;
+	if (watches)
+		atomic_store_explicit(&q->watcher, bell, memory_order_relaxed);
+	lock_release(&q->lock);
+	return watches;
+}
+
+bool queue_watch_is_over(const struct queue *q)
+{
+	return atomic_load_explicit(&q->watcher, memory_order_relaxed) == NULL;
+}
+
 struct queue_figures queue_figures(struct queue *q)
 {
 	struct queue_figures f;

@@ -196,8 +196,8 @@ def test_a_saturated_pool_says_since_when_for_how_long_and_what_is_wrong(start):
     since = value(server, "echopool_pool_saturated_since_timestamp_seconds")
     assert begin - 0.1 <= since <= time.time() + 0.1
     wait_for(lambda: value(server, "echopool_queue_oldest_wait_seconds") > 0)
-    assert re.match(r"Saturated for \d+\.\d s: 1 wait, no worker has room\.\n",
-                    ask(server, "/status.txt").text)
+    assert re.match(r"Saturated for \d+\.\d s: 1 waits, no worker has room; 127.0.0.1 holds 2 of "
+                    r"2\.\n", ask(server, "/status.txt").text)
     assert ask(server, "/livez").status == ask(server, "/readyz").status == 200
     held[0].close()
     waiting.echo()

@@ -61,7 +61,8 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"log.rate=200\n"
 		"admin.addresses=[ ]\nadmin.port=9707\n"
 		"admin.allow=[ \"127.0.0.0/8\", \"::1\" ]\nadmin.hosts=[ ]\n"
-		"admin.connections=16\nadmin.timeout=10.0\nadmin.unready_after=0.0\n";
+		"admin.connections=16\nadmin.timeout=10.0\nadmin.unready_after=0.0\n"
+		"admin.peers=true\n";
 	struct settings s;
 
 	(void)state;
@@ -133,6 +134,7 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"admin.connections=64",
 		"admin.timeout=0.5",
 		"admin.unready_after=30",
+		"admin.peers=false",
 	};
 	struct settings s, defaults;
 

@@ -75,6 +75,7 @@ struct settings {
 		uint32_t connections;
 		uint32_t timeout_ms;
 		uint32_t unready_after_ms; /* 0: never */
+		bool peers;                /* addresses of clients are told */
 	} admin;
 };
 
@@ -110,7 +111,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 34
+#define SETTINGS_COUNT 35
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

@@ -12,6 +12,7 @@
 #include "echopool/config/reload_child.h"
 #include "echopool/control/parts.h"
 #include "echopool/control/report.h"
+#include "echopool/control/starvation.h"
 
 /* What systemd is asked for beyond the drain: until the last thread has closed what it holds. */
 #define CLOSING_MS UINT64_C(5000)
@@ -23,6 +24,7 @@ struct server {
 	struct bell bell; /* all workers have ended, or the acceptor is broken */
 	int signal_fd;
 	struct report report;
+	struct starvation starvation;
 	struct reload_child child;
 	bool reload_again; /* SIGHUP came while a reload was under way */
 	bool draining;

@@ -74,6 +74,14 @@ uint32_t access_weight(struct access *a, const struct address_key *counted);
 bool access_is_crowded(struct access *a, const struct address_key *waiting,
 		       struct address_key *heaviest);
 
+/* Who workers hold most connections of: "10.0.0.5", or a network as "2001:db8::/64". */
+struct access_holder {
+	char text[ADDRESS_TEXT_BYTES];
+	uint32_t held; /* 0: nobody */
+};
+
+struct access_holder access_holder_of_most(struct access *a);
+
 /* Whether a silent connection may be closed for one that waits: not if its address has less. */
 bool access_may_replace(struct access *a, const struct address_key *silent,
 			const struct address_key *waiting);

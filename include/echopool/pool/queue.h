@@ -183,6 +183,15 @@ struct queue_figures {
 	struct spell full;      /* as many wait as may */
 };
 
+/*
+ * Has the queue ring a bell, once, when the pool becomes saturated; the bell outlives the queue.
+ * Returns false, and will not ring, when it is so now. Main thread.
+ */
+bool queue_watch(struct queue *q, const struct bell *bell);
+
+/* Whether it has rung since, or was never asked to. One load. Main thread. */
+bool queue_watch_is_over(const struct queue *q);
+
 /* Any thread. */
 struct queue_figures queue_figures(struct queue *q);
 

@@ -44,8 +44,9 @@ struct queue {
 	struct condition not_full;  /* the acceptor waits on it */
 	struct ring ring;
 	uint32_t limit;
-	uint64_t pushed;       /* since the start */
-	struct spell starving; /* some wait, and no worker may take them */
+	uint64_t pushed;                      /* since the start */
+	struct spell starving;                /* some wait, and no worker may take them */
+	_Atomic(const struct bell *) watcher; /* rung once for that; written under the lock */
 	struct spell full;
 	uint64_t capacity;           /* how many all workers together serve at once */
 	uint32_t worker_connections; /* and each */
