@@ -10,9 +10,11 @@
  *
  * Where connections differ, the estimate does. A worker therefore gives those of its active ones
  * that it has served least recently. Who makes all the work is served in each turn and stays; the
- * others leave it, until it has that one alone and gives none. What two periods measure differs
- * too: less than a quarter between the two is no difference, and who gave or was given some rests
- * for REBALANCE_PAUSE_NS, so that the next look sees what has become of it.
+ * others leave it, until it has that one alone and gives none.
+ *
+ * What two periods measure differs too, most where threads wait for a CPU. So it is the mean of two
+ * that counts, and another that works more than half as much is left alone. Who gave or was given
+ * some rests for REBALANCE_PAUSE_NS, so that the next look sees what has become of it.
  *
  * A worker's time is measured by the kernel, which a worker asks once a period: the CPU time of its
  * thread, and how often that slept. The hot path counts nothing and reads no clock for it.
@@ -28,7 +30,7 @@
 
 uint32_t rebalance_count(uint32_t own, uint32_t active, uint32_t other)
 {
-	if (active < 2 || own < BUSY || 4 * other > 3 * own)
+	if (active < 2 || own < BUSY || 2 * other > own)
 		return 0;
 	return (uint32_t)((2 * (uint64_t)active * (own - other) + own) / (4 * (uint64_t)own));
 }
@@ -111,6 +113,7 @@ uint32_t queue_tell_work(struct queue *q, unsigned int slot, uint32_t work, uint
 
 	lock_acquire(&q->lock);
 	other = may_give(q, s, now_ns) ? idlest(q, s, now_ns) : NULL;
+	work = has_told(s, now_ns) ? (s->work + work) / 2 : work;
 	s->work = work;
 	s->work_ns = now_ns;
 	if (other) {

@@ -32,7 +32,7 @@ struct slot {
 	struct deadline_list
 		given; /* connections that another worker gave it; it takes them first */
 	uint32_t given_count;
-	uint32_t work;          /* how much of its time it worked, in thousandths, */
+	uint32_t work;          /* how much of its time it worked lately, in thousandths, */
 	uint64_t work_ns;       /* and when it told; old: none */
 	uint64_t rebalanced_ns; /* when it last gave some, or was given */
 };
