@@ -153,14 +153,16 @@ static uint64_t end_ns(const struct place *place, const struct settings *s)
 	return s->admin.timeout_ms ? place->begun_ns + s->admin.timeout_ms * NS_PER_MS : UINT64_MAX;
 }
 
-uint64_t admin_due_ns(const struct admin *a, const struct settings *s)
+uint64_t admin_due_ns(const struct admin *a, const struct server *v)
 {
+	const struct settings *s = v->parts.settings;
 	uint64_t due_ns = UINT64_MAX;
 
 	if (!a)
 		return due_ns;
+	due_ns = history_due_ns(&v->history);
 	if (a->paused_until_ns)
-		due_ns = a->paused_until_ns;
+		due_ns = sooner(due_ns, a->paused_until_ns);
 	for (unsigned int i = 0; i < ADMIN_CONNECTIONS_MAX && a->taken; i++)
 		if (a->places[i].fd >= 0 && !a->places[i].over)
 			due_ns = sooner(due_ns, end_ns(&a->places[i], s));
@@ -272,7 +274,7 @@ static void accept_from(struct admin *a, const struct server *v, int listener_fd
 	}
 }
 
-void admin_serve(struct admin *a, const struct server *v)
+void admin_serve(struct admin *a, struct server *v)
 {
 	const struct listeners *l = &v->parts.admin_listeners;
 	const uint64_t now_ns = clock_now_ns();
@@ -281,6 +283,7 @@ void admin_serve(struct admin *a, const struct server *v)
 		return;
 	if (a->paused_until_ns <= now_ns)
 		a->paused_until_ns = 0;
+	history_tick(&v->history, v);
 	end_late(a, v->parts.settings, now_ns);
 	admin_http_run(a->http, v);
 	for (unsigned int i = 0; i < l->count && !a->paused_until_ns; i++)

@@ -47,14 +47,14 @@ unsigned int admin_fill_poll(const struct admin *a, const struct listeners *l,
 	return 0;
 }
 
-uint64_t admin_due_ns(const struct admin *a, const struct settings *s)
+uint64_t admin_due_ns(const struct admin *a, const struct server *v)
 {
 	(void)a;
-	(void)s;
+	(void)v;
 	return UINT64_MAX;
 }
 
-void admin_serve(struct admin *a, const struct server *v)
+void admin_serve(struct admin *a, struct server *v)
 {
 	(void)a;
 	(void)v;

@@ -6,10 +6,7 @@
  * Clients are never labels, so that their number bounds nothing here.
  */
 #include <inttypes.h>
-#include <linux/sock_diag.h>
-#include <netinet/tcp.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "echopool/base/clock.h"
@@ -17,6 +14,7 @@
 #include "echopool/control/admin_http.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
+#include "echopool/net/listener.h"
 
 /* The upper bounds of the waits: 16 us x 4^k. */
 #define WAIT_LEAST_US 16
@@ -179,35 +177,15 @@ static void write_queue(struct metrics *m)
 		spells_s(&q.full));
 }
 
-/* What the kernel tells of a listener: of one that listens, unacked is its backlog. */
-struct backlog {
-	uint32_t length;
-	uint32_t limit;
-	uint32_t dropped;
-};
-
-static struct backlog backlog_of(int fd)
-{
-	uint32_t memory[SK_MEMINFO_VARS] = {0};
-	struct tcp_info info = {0};
-	socklen_t length = sizeof(info);
-
-	/* Where the kernel does not tell, the zeros stay. */
-	(void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
-	length = sizeof(memory);
-	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length);
-	return (struct backlog){info.tcpi_unacked, info.tcpi_sacked, memory[SK_MEMINFO_DROPS]};
-}
-
 /* One figure of each listener. */
 static void write_listeners(struct metrics *m)
 {
 	const struct listeners *l = &m->server->parts.listeners;
-	struct backlog backlogs[LISTENERS_MAX];
+	struct listener_backlog backlogs[LISTENERS_MAX];
 	char text[ADDRESS_TEXT_BYTES];
 
 	for (unsigned int i = 0; i < l->count; i++)
-		backlogs[i] = backlog_of(l->items[i].fd);
+		backlogs[i] = listener_backlog(l->items[i].fd);
 	family(m, GAUGE, "echopool_listener_backlog", "Connections that the kernel holds.");
 	for (unsigned int i = 0; i < l->count; i++)
 		fprintf(m->out, "echopool_listener_backlog{listener=\"%s\"} %" PRIu32 "\n",

@@ -13,4 +13,10 @@ const struct page pages[PAGES_COUNT] = {
 	 .is_metrics = true,
 	 .write = metrics_write},
 	{.path = "/status.txt", .type = TEXT, .write = status_text},
+	{.path = "/status.json", .type = "application/json", .write = status_json},
+	{.path = "/", .type = "text/html; charset=utf-8", .write = status_page},
+	{.path = "/status.css", .type = "text/css; charset=utf-8", .write = page_style_write},
+	{.path = "/status.js",
+	 .type = "text/javascript; charset=utf-8",
+	 .write = page_script_write},
 };

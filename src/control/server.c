@@ -137,7 +137,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t deadline_ns(const struct server *v)
 {
 	uint64_t due_ns = earlier(earlier(v->alive_due_ns, report_due_ns(&v->report)),
-				  admin_due_ns(v->parts.admin, v->parts.settings));
+				  admin_due_ns(v->parts.admin, v));
 
 	due_ns = earlier(due_ns, starvation_due_ns(&v->starvation));
 

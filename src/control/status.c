@@ -1,34 +1,13 @@
 /*
- * /status.txt: one sentence that says what is wrong, and the figures behind it, for curl and
- * watch(1). Main thread.
+ * /status.txt: what is wrong in a sentence, and the figures behind it, for curl and watch(1). Main
+ * thread.
  */
 #include <inttypes.h>
 
 #include "echopool/base/clock.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
-
-static void write_verdict(FILE *out, const struct server *v, const struct queue_figures *q)
-{
-	const uint64_t now_ns = clock_now_ns();
-	char text[160];
-
-	if (v->draining)
-		fputs("It stops: the drain has begun.\n", out);
-	else if (acceptor_is_broken(v->parts.acceptor))
-		fputs("It cannot accept connections; see the log.\n", out);
-	else if (q->saturated.since_ns && q->saturated.since_ns <= now_ns)
-		fprintf(out, "Saturated for %.1f s: %s.\n",
-			(double)(now_ns - q->saturated.since_ns) / (double)NS_PER_S,
-			starvation_text(&v->parts, q->waiting, text, sizeof(text)));
-	else if (v->report.last_refused)
-		fputs("The last reload was refused, the settings before it are in effect; see the log.\n",
-		      out);
-	else if (!probe_is_ready(v))
-		fputs("It stops soon: timeouts.lame_duck runs.\n", out);
-	else
-		fputs("All is well.\n", out);
-}
+#include "echopool/control/verdict.h"
 
 unsigned int status_text(FILE *out, const struct page_request *request)
 {
@@ -36,12 +15,13 @@ unsigned int status_text(FILE *out, const struct page_request *request)
 	const struct parts *p = &v->parts;
 	const struct queue_figures q = queue_figures(p->queue);
 	const uint64_t limit = (uint64_t)pool_workers(p->pool) * p->share.worker_connections;
+	char text[VERDICT_BYTES];
 
-	write_verdict(out, v, &q);
+	verdict(v, text);
 	fprintf(out,
-		"\nconnections  %" PRIu64 " of %" PRIu64 "\nqueue        %" PRIu32 " of %" PRIu32
-		"\nsaturated    %.1f s in all, %" PRIu64 " times\n",
-		report_connections(p->pool), limit, q.waiting, q.limit,
+		"%s\n\nconnections  %" PRIu64 " of %" PRIu64 "\nqueue        %" PRIu32
+		" of %" PRIu32 "\nsaturated    %.1f s in all, %" PRIu64 " times\n",
+		text, report_connections(p->pool), limit, q.waiting, q.limit,
 		(double)q.saturated.ended_ns / (double)NS_PER_S, q.saturated.count);
 	if (!request->workers)
 		return 200;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/sock_diag.h>
 #include <linux/socket.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -195,4 +196,18 @@ void listener_warn_of_cuts(const struct settings *s)
 		log_warning("limits.receive_bytes: %" PRIu32
 			    " asked, the kernel gives %lu; raise net.core.rmem_max for more",
 			    s->limits.receive_bytes, bytes);
+}
+
+struct listener_backlog listener_backlog(int fd)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = {0};
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	/* Of a socket that listens, unacked and sacked are its backlog and that one's limit. */
+	(void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+	length = sizeof(memory);
+	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length);
+	return (struct listener_backlog){info.tcpi_unacked, info.tcpi_sacked,
+					 memory[SK_MEMINFO_DROPS]};
 }

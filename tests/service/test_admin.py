@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import resource
@@ -22,7 +23,8 @@ prometheus = pytest.importorskip("prometheus_client.openmetrics.parser",
 ADMIN = {"admin.addresses": ["127.0.0.1"], "admin.port": 0}
 TINY = {"pool.workers": 2, "pool.worker_connections": 1, "pool.queue_limit": 2,
         "timeouts.idle_when_full": 0, **ADMIN}
-PAGES = ["/livez", "/readyz", "/metrics", "/status.txt"]
+PAGES = ["/livez", "/readyz", "/metrics", "/status.txt", "/status.json", "/", "/status.css",
+         "/status.js"]
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +121,7 @@ def test_probes_without_a_host_are_answered_and_unknown_pages_are_not_there(star
     address = admin_address(server)
     assert raw(address, b"GET /readyz HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nok\n")
     assert raw(address, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421 ")
-    for path in ("/", "/livez/", "/../etc/passwd", "//livez"):
+    for path in ("/x", "/livez/", "/../etc/passwd", "//livez"):
         assert ask(server, path).status == 404
     wait_value(server, 4, "echopool_admin_requests_total", path="other", code="404")
     wait_value(server, 1, "echopool_admin_requests_total", path="/readyz", code="200")
@@ -215,6 +217,36 @@ def test_a_refused_reload_is_told(start):
     wait_value(server, 0, "echopool_config_last_reload_successful")
     wait_value(server, 1, "echopool_config_reloads_total", result="refused")
     assert ask(server, "/status.txt").text.startswith("The last reload was refused")
+
+
+def status(server):
+    return json.loads(ask(server, "/status.json").text)
+
+
+def test_json_tells_the_same_as_the_metrics(start):
+    server = start(TINY)
+    clients = [server.connect() for _ in range(3)]
+    clients[0].echo()
+    wait_for(lambda: status(server)["queue"]["length"] == 1)
+    found = status(server)
+    assert list(found) == ["schema", "version", "pool", "queue", "listeners", "workers", "holders",
+                           "refused", "reload", "history"]
+    assert found["pool"]["connections"] == 2 and not found["pool"]["well"]
+    assert found["pool"]["verdict"].startswith("Saturated for ")
+    assert found["holders"]["by_connections"] == [{"address": "127.0.0.1", "connections": 2}]
+    assert found["listeners"][0]["address"] == "%s:%d" % server.address
+    metrics = ask(server, "/metrics").text
+    for worker in found["workers"]:
+        assert (f'echopool_worker_taken_total{{worker="{worker["worker"]}"}} {worker["taken"]}\n'
+                in metrics)
+    wait_for(lambda: status(server)["history"]["seconds"])
+
+
+def test_of_many_workers_the_busiest_are_shown(start):
+    server = start(ADMIN | {"pool.workers": 70})
+    page = ask(server, "/").text
+    assert "<caption>20 of 70, the busiest</caption>" in page
+    assert page.count('<th scope="row" data-value=') == 20
 
 
 # Probes.

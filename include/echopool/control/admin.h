@@ -43,12 +43,12 @@ unsigned int admin_fill_poll(const struct admin *a, const struct listeners *l,
 			     struct pollfd fds[static ADMIN_POLL_MAX]);
 
 /* When to call admin_serve() without an event; UINT64_MAX: never. */
-uint64_t admin_due_ns(const struct admin *a, const struct settings *s);
+uint64_t admin_due_ns(const struct admin *a, const struct server *v);
 
 /*
  * Accepts who has come to the listeners and goes on with the connections: after each poll(2). v is
- * what is told of.
+ * what is told of, and its history is kept here.
  */
-void admin_serve(struct admin *a, const struct server *v);
+void admin_serve(struct admin *a, struct server *v);
 
 #endif

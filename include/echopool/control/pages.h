@@ -29,7 +29,7 @@ struct page {
 	unsigned int (*write)(FILE *out, const struct page_request *request);
 };
 
-#define PAGES_COUNT 4
+#define PAGES_COUNT 8
 extern const struct page pages[PAGES_COUNT];
 
 /* The bodies, each in a file of its own. */
@@ -40,5 +40,9 @@ bool probe_is_ready(const struct server *v);
 
 unsigned int metrics_write(FILE *out, const struct page_request *request);
 unsigned int status_text(FILE *out, const struct page_request *request);
+unsigned int status_json(FILE *out, const struct page_request *request);
+unsigned int status_page(FILE *out, const struct page_request *request);
+unsigned int page_style_write(FILE *out, const struct page_request *request);
+unsigned int page_script_write(FILE *out, const struct page_request *request);
 
 #endif

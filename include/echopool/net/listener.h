@@ -35,6 +35,15 @@ bool listener_can_share(const union address *a);
  */
 bool listener_family_is_lacking(const union address *a, int error);
 
+/* What the kernel tells of a listening socket (TCP_INFO, SO_MEMINFO); 0 where it does not. */
+struct listener_backlog {
+	uint32_t length; /* connections that nobody has accepted */
+	uint32_t limit;
+	uint32_t dropped; /* newcomers for whom there was no room, since it was opened */
+};
+
+struct listener_backlog listener_backlog(int fd);
+
 /* What the operator may do about an error of listener_open(); begins with "; " or is empty. */
 const char *listener_advice(int error);
 
