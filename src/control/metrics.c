@@ -151,7 +151,7 @@ static void write_waits(struct metrics *m)
 	for (int k = 0; k < WAIT_BOUNDS; k++, bound_us *= 4)
 		fprintf(m->out, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
 			(double)bound_us / 1e6, wait_totals_below(&waits, bound_us));
-	fprintf(m->out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n",
+	fprintf(m->out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.6f\n%s_count %" PRIu64 "\n",
 		name, wait_totals_count(&waits), name, (double)stat_get(&waits.sum_us) / 1e6, name,
 		wait_totals_count(&waits));
 }
@@ -239,7 +239,7 @@ static void write_workers(struct metrics *m)
 			report_worker_connections(pool, i));
 	family(m, COUNTER, "echopool_worker_cpu_seconds", "CPU time that its thread used.");
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		fprintf(m->out, "echopool_worker_cpu_seconds_total{worker=\"%u\"} %.9g\n", i,
+		fprintf(m->out, "echopool_worker_cpu_seconds_total{worker=\"%u\"} %.6f\n", i,
 			as_seconds(pool_worker_cpu_ns(pool, i)));
 	for (size_t i = 0; i < sizeof(worker_counters) / sizeof(worker_counters[0]); i++)
 		write_worker_counter(m, &worker_counters[i]);
