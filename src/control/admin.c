@@ -48,7 +48,7 @@ struct admin {
 unsigned int admin_descriptors(const struct settings *s)
 {
 	/* libmicrohttpd's epoll set, the spare one, and the one in hand. */
-	return s->admin.addresses.count ? s->admin.connections + 3 : 0;
+	return s->admin.connections + 3;
 }
 
 /* The settings as those of the echo service, whose listeners are opened in the same way. */

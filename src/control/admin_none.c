@@ -30,6 +30,8 @@ bool admin_change_listeners(const struct listeners *now, struct listeners *next,
 
 struct admin *admin_new(void)
 {
+	log_error(
+		"LISTEN_FDS hands over a socket named admin, but this echopool was built without libmicrohttpd");
 	return NULL;
 }
 

@@ -31,6 +31,16 @@ static bool change_listeners(const struct parts *p, struct change *c)
 				p->settings->listen.port == 0);
 }
 
+static bool change_admin_listeners(const struct parts *p, struct change *c)
+{
+	if (p->admin_inherited) {
+		c->admin_listeners = p->admin_listeners;
+		return true;
+	}
+	return admin_change_listeners(&p->admin_listeners, &c->admin_listeners, p->settings,
+				      c->settings);
+}
+
 /* Adds workers and replaces the access lists. A pool that is to shrink does so in commit(). */
 static bool grow(struct parts *p, const struct change *c)
 {
@@ -51,12 +61,12 @@ static bool prepare(struct parts *p, struct change *c)
 {
 	if (!log_prepare(c->settings->log.target) || !change_listeners(p, c))
 		return false;
-	if (!admin_change_listeners(&p->admin_listeners, &c->admin_listeners, p->settings,
-				    c->settings))
+	if (!change_admin_listeners(p, c))
 		goto failed_listeners;
 	if (!parts_need_admin(p, &c->admin_listeners))
 		goto failed;
-	if (!parts_divide_descriptors(p, c->settings, c->workers, c->listeners.count, &c->share))
+	if (!parts_divide_descriptors(p, c->settings, c->workers, &c->listeners,
+				      &c->admin_listeners, &c->share))
 		goto failed;
 	/* A lowered limit waits until nothing can fail any more. */
 	if (c->share.queue_limit > p->share.queue_limit &&
@@ -76,12 +86,15 @@ failed_listeners:
 	return false;
 }
 
-static bool is_of_listen(const struct setting *setting)
+/* Whether the setting is for sockets that came from systemd, which holds them. */
+static bool is_inherited(const struct parts *p, const struct setting *setting)
 {
-	return strncmp(setting->path, "listen.", strlen("listen.")) == 0;
+	return (p->inherited && strncmp(setting->path, "listen.", strlen("listen.")) == 0) ||
+	       (p->admin_inherited && (strcmp(setting->path, "admin.addresses") == 0 ||
+				       strcmp(setting->path, "admin.port") == 0));
 }
 
-/* Logs a line for each setting that changes; keep_inherited() does so for inherited sockets. */
+/* Logs a line for each setting that changes; tell_inherited() does so for inherited sockets. */
 static void log_changes(const struct parts *p, const struct settings *next)
 {
 	const struct settings *old = p->settings;
@@ -90,7 +103,7 @@ static void log_changes(const struct parts *p, const struct settings *next)
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		const struct setting *setting = &settings_table[i];
 
-		if (!setting_equal(setting, old, next) && !(p->inherited && is_of_listen(setting)))
+		if (!setting_equal(setting, old, next) && !is_inherited(p, setting))
 			log_info("reload: %s changed from %s to %s", setting->path,
 				 setting_text(setting, old, was), setting_text(setting, next, is));
 	}
@@ -134,13 +147,13 @@ static void commit(struct parts *p, const struct change *c)
 	listeners_close_except(&old, &p->listeners);
 }
 
-/* systemd holds the sockets, so a changed `listen` is only reported. */
-static void keep_inherited(const struct parts *p, const struct settings *next)
+/* A change of the others is only told. */
+static void tell_inherited(const struct parts *p, const struct settings *next)
 {
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		const struct setting *setting = &settings_table[i];
 
-		if (is_of_listen(setting) && !setting_equal(setting, p->settings, next))
+		if (is_inherited(p, setting) && !setting_equal(setting, p->settings, next))
 			log_warning(
 				"reload: %s changed, but the sockets came from systemd and stay as they are",
 				setting->path);
@@ -152,8 +165,7 @@ bool apply_settings(struct parts *p, struct settings *next)
 	struct change c = {.settings = next, .workers = parts_workers(next)};
 	bool applied;
 
-	if (p->inherited)
-		keep_inherited(p, next);
+	tell_inherited(p, next);
 	applied = prepare(p, &c);
 	if (applied)
 		commit(p, &c);

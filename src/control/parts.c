@@ -21,11 +21,12 @@ unsigned int parts_workers(const struct settings *s)
 }
 
 bool parts_divide_descriptors(const struct parts *p, const struct settings *s, unsigned int workers,
-			      unsigned int listeners, struct fd_share *share)
+			      const struct listeners *echo, const struct listeners *admin,
+			      struct fd_share *share)
 {
 	const struct fd_demand demand = {
-		.open = p->open_before + admin_descriptors(s),
-		.listeners = listeners + (unsigned int)s->admin.addresses.count,
+		.open = p->open_before + (admin->count ? admin_descriptors(s) : 0),
+		.listeners = echo->count + admin->count,
 		.workers = workers,
 		.worker_connections = s->pool.worker_connections,
 		.queue_limit = s->pool.queue_limit,
@@ -52,18 +53,14 @@ bool parts_divide_descriptors(const struct parts *p, const struct settings *s, u
 
 static bool open_listeners(struct parts *p)
 {
-	int first;
-	int inherited;
+	const struct settings *s = p->settings;
 
-	if (inherited_lacks_systemd())
+	if (inherited_lacks_systemd() || !inherited_take(&p->listeners, &p->admin_listeners, s))
 		return false;
-	inherited = inherited_count(&first);
-	if (inherited < 0)
-		return false;
-	p->inherited = inherited > 0;
-	if (p->inherited)
-		return inherited_take(&p->listeners, p->settings, first, (unsigned int)inherited);
-	return listeners_open(&p->listeners, p->settings);
+	p->inherited = p->listeners.count > 0;
+	p->admin_inherited = p->admin_listeners.count > 0;
+	return (p->inherited || listeners_open(&p->listeners, s)) &&
+	       (p->admin_inherited || admin_open_listeners(&p->admin_listeners, s));
 }
 
 void parts_tune(struct worker_tuning *t, const struct settings *s)
@@ -171,9 +168,9 @@ bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
 	fdlimit_raise();
 	p->open_before = fdlimit_count_open();
 	parts_tune(&p->tuning, s);
-	return open_listeners(p) && admin_open_listeners(&p->admin_listeners, s) &&
-	       parts_need_admin(p, &p->admin_listeners) &&
-	       parts_divide_descriptors(p, s, workers, p->listeners.count, &p->share) &&
+	return open_listeners(p) && parts_need_admin(p, &p->admin_listeners) &&
+	       parts_divide_descriptors(p, s, workers, &p->listeners, &p->admin_listeners,
+					&p->share) &&
 	       make_parts(p) && start_threads(p, workers);
 }
 

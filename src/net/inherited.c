@@ -22,15 +22,17 @@ bool inherited_lacks_systemd(void)
 	return false;
 }
 
-int inherited_count(int *first)
+/*
+ * How many sockets were handed over, from *first on; -1 when the environment is wrong. Their names
+ * and the array of them are to be freed.
+ */
+static int find(int *first, char ***names)
 {
-	int n = sd_listen_fds(1);
+	int n = sd_listen_fds_with_names(1, names);
 
 	*first = SD_LISTEN_FDS_START;
-	if (n < 0) {
-		log_error("LISTEN_FDS, LISTEN_PID: %s", strerror(-n));
-		return -1;
-	}
+	if (n < 0)
+		log_error("LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES: %s", strerror(-n));
 	return n;
 }
 
@@ -53,9 +55,10 @@ bool inherited_lacks_systemd(void)
 	return true;
 }
 
-int inherited_count(int *first)
+static int find(int *first, char ***names)
 {
 	*first = -1;
+	*names = NULL;
 	return 0;
 }
 
@@ -72,6 +75,7 @@ static bool is_listening_tcp(int fd)
 	       (family == AF_INET || family == AF_INET6);
 }
 
+/* s is what its connections are given; NULL: nothing. */
 static bool take_one(struct listeners *l, const struct settings *s, int fd)
 {
 	int flags;
@@ -84,7 +88,8 @@ static bool take_one(struct listeners *l, const struct settings *s, int fd)
 	}
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || !listener_tune(fd, s) || !listeners_add(l, fd)) {
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || (s && !listener_tune(fd, s)) ||
+	    !listeners_add(l, fd)) {
 		log_error("cannot take over descriptor %d from LISTEN_FDS: %s", fd,
 			  strerror(errno));
 		return false;
@@ -92,20 +97,28 @@ static bool take_one(struct listeners *l, const struct settings *s, int fd)
 	return true;
 }
 
-bool inherited_take(struct listeners *l, const struct settings *s, int first, unsigned int count)
+bool inherited_take(struct listeners *echo, struct listeners *admin, const struct settings *s)
 {
-	bool good = count <= LISTENERS_MAX;
+	char **names = NULL;
+	int first;
+	const int count = find(&first, &names);
+	bool good = count >= 0 && count <= LISTENERS_MAX;
 
-	l->count = 0;
-	if (!good)
-		log_error("LISTEN_FDS hands over %u sockets; at most %d are taken", count,
+	echo->count = admin->count = 0;
+	if (count > LISTENERS_MAX)
+		log_error("LISTEN_FDS hands over %d sockets; at most %d are taken", count,
 			  LISTENERS_MAX);
-	for (unsigned int i = 0; i < count && good; i++)
-		good = take_one(l, s, first + (int)i);
-	if (!good) {
-		for (unsigned int i = 0; i < count; i++)
-			close(first + (int)i);
-		l->count = 0;
+	for (int i = 0; i < count && good; i++)
+		good = names && strcmp(names[i], "admin") == 0 ? take_one(admin, NULL, first + i)
+							       : take_one(echo, s, first + i);
+	for (int i = 0; i < count; i++) {
+		if (!good)
+			close(first + i);
+		if (names)
+			free(names[i]);
 	}
+	free(names);
+	if (!good)
+		echo->count = admin->count = 0;
 	return good;
 }

@@ -49,7 +49,7 @@ RELOADS = (
 
 def is_possible(name, symbols):
     """Whether a program that imports these functions has what the scenario is about."""
-    needed = {"reload": "fork", "systemd": "sd_listen_fds"}
+    needed = {"reload": "fork", "systemd": "sd_listen_fds_with_names"}
     return name not in needed or needed[name] in symbols
 
 

@@ -301,7 +301,7 @@ EXCEPTIONS = _exceptions(
      "config_setting_length config_setting_type"),
     ("names the interface of an address with a scope; unknown ones have their unit test",
      "if_nametoindex"),
-    ("reads LISTEN_FDS; wrong contents have their service tests", "sd_listen_fds"),
+    ("reads LISTEN_FDS; wrong contents have their service tests", "sd_listen_fds_with_names"),
 )
 
 # Kinds of inject.h that no error can befall, so that only their number is of interest.

@@ -1,4 +1,4 @@
-"""What a client of the admin endpoint can cost, and what of it is left when it goes."""
+"""What a client of the admin endpoint can cost, where it may come from, and what it leaves."""
 
 import contextlib
 import random
@@ -15,6 +15,7 @@ from harness import again_when_late, check_time, run_program, seconds, wait_for
 from live import limited_to, served
 from test_admin import ADMIN, PAGES, Answer, admin_address, ask, raw
 from test_reload_listeners import free_port, listening
+from test_systemd import handing_over, has_systemd
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 KNOWN = {200, 400, 404, 405, 413, 414, 421, 431, 500, 501, 503, 505}
@@ -177,6 +178,42 @@ def test_no_request_harms_it(start, seed):
             assert status_of(answer) in KNOWN | {None}, data
     assert ask(server, "/livez").status == 200
     served(server)
+
+
+# It may come from systemd.
+
+def needs_systemd():
+    if not has_systemd():
+        pytest.skip("needs a build with systemd")
+
+
+def test_a_socket_named_admin_is_for_the_endpoint(start):
+    """A reload leaves it as it is, and says so where the file asks for another."""
+    needs_systemd()
+    with socket.create_server(("127.0.0.1", 0)) as echo, \
+            socket.create_server(("127.0.0.1", 0)) as admin:
+        server = start({"pool.workers": 1},
+                       **handing_over(echo, admin, names="echopool.socket:admin"))
+        assert server.addresses == [echo.getsockname()]
+        assert admin_address(server) == admin.getsockname()
+    for workers, port in ((1, 9707), (2, 9707), (1, 9)):
+        lines = server.reload({"pool.workers": workers, "admin.port": port})
+        told = [line for line in lines if "admin.port changed, but the sockets came" in line]
+        assert len(told) == (port != 9707)
+        assert ask(server, "/livez").status == 200
+        server.connect().echo()
+
+
+def test_a_socket_named_admin_alone_leaves_listen_to_the_file(start):
+    needs_systemd()
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        server = start({"pool.workers": 1, "listen.addresses": ["127.0.0.9"]},
+                       **handing_over(admin, names="admin"))
+        assert admin_address(server) == admin.getsockname()
+    assert server.addresses[0][0] == "127.0.0.9"
+    server.connect().echo()
+    server.reload({"pool.workers": 1, "listen.addresses": ["127.0.0.8"]})
+    assert server.addresses[0][0] == "127.0.0.8" and ask(server, "/livez").status == 200
 
 
 # Nothing is left.

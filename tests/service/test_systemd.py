@@ -176,14 +176,18 @@ def test_a_watchdog_that_is_not_for_it_is_left_alone(start, notify, env):
     assert "STOPPING=1" in notify.told and "WATCHDOG=1" not in notify.told
 
 
-def handing_over(*sockets):
-    """A command prefix that gives these sockets to the program as systemd does: 3, 4, ..."""
+def handing_over(*sockets, names=None):
+    """A command prefix that gives these sockets to the program as systemd does: 3, 4, ...
+
+    names are those of FileDescriptorName=, with colons between; as of an old systemd without.
+    """
+    named = f"os.environ['LISTEN_FDNAMES'] = '{names}'; " if names else ""
     numbers = [sock.fileno() for sock in sockets]
     return {"wrapper": exec_wrapper(
         "import fcntl\n"
         f"high = [fcntl.fcntl(n, fcntl.F_DUPFD_CLOEXEC, 100) for n in {numbers}]\n"
         "for i, n in enumerate(high): os.dup2(n, 3 + i)\n"
-        f"os.environ.update(LISTEN_FDS='{len(numbers)}', LISTEN_PID=str(os.getpid()))"),
+        f"{named}os.environ.update(LISTEN_FDS='{len(numbers)}', LISTEN_PID=str(os.getpid()))"),
         "pass_fds": numbers}
 
 

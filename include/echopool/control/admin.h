@@ -20,7 +20,7 @@
 struct admin;
 struct server;
 
-/* How many descriptors it takes for these settings; listeners are counted apart. */
+/* How many descriptors it takes while it has listeners, which are counted apart. */
 unsigned int admin_descriptors(const struct settings *s);
 
 /*

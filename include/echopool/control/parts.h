@@ -21,6 +21,7 @@ struct parts {
 	const struct bell *bell;   /* rung when all workers have ended, or the acceptor is broken */
 	unsigned int open_before;  /* descriptors, before the server opened its own */
 	bool inherited;            /* the listeners came from systemd */
+	bool admin_inherited;      /* those of the admin endpoint did */
 	struct listeners listeners;
 	struct listeners admin_listeners; /* of the admin endpoint; none where it is off */
 	struct fd_share share;
@@ -69,7 +70,8 @@ unsigned int parts_workers(const struct settings *s);
  * settings ask for. Returns false, having logged why, when it is not enough for all.
  */
 bool parts_divide_descriptors(const struct parts *p, const struct settings *s, unsigned int workers,
-			      unsigned int listeners, struct fd_share *share);
+			      const struct listeners *echo, const struct listeners *admin,
+			      struct fd_share *share);
 
 /*
  * Makes the admin endpoint if there are listeners for it, l, and no endpoint. Returns false, having

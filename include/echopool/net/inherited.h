@@ -15,16 +15,13 @@
 bool inherited_lacks_systemd(void);
 
 /*
- * How many listening sockets were handed over, from *first on; 0: none. -1, having logged the
- * error, when the environment is wrong. The descriptors belong to the caller, and the variables are
- * gone.
+ * Takes over the listening sockets that were handed over: into admin those whose
+ * FileDescriptorName= is "admin", into echo the others; either may stay empty. The variables of the
+ * environment are gone afterwards.
+ *
+ * Returns false, having closed them all, when the environment is wrong or one is not a listening
+ * TCP socket; the log has said which.
  */
-int inherited_count(int *first);
-
-/*
- * Takes over count sockets from descriptor first on. Returns false, having closed them all, when
- * one is not a listening TCP socket; the log has said which.
- */
-bool inherited_take(struct listeners *l, const struct settings *s, int first, unsigned int count);
+bool inherited_take(struct listeners *echo, struct listeners *admin, const struct settings *s);
 
 #endif
