@@ -71,6 +71,7 @@ class Result:
     reloads: list = dataclasses.field(default_factory=list)
     status: int = 0
     next_served: bool = False
+    unanswered: list = dataclasses.field(default_factory=list)
     outcomes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     details: list = dataclasses.field(default_factory=list)
     first_descriptors: collections.Counter = None

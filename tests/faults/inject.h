@@ -62,6 +62,7 @@
 	CALL(sched_setscheduler) \
 	CALL(send)               \
 	CALL(send_log)           \
+	CALL(sendmsg)            \
 	CALL(sendto)             \
 	CALL(setrlimit)          \
 	CALL(setsockopt)         \

@@ -297,6 +297,17 @@ REPLACE(ssize_t, send, "send", int fd, const void *buffer, size_t bytes, int fla
 	return next_send()(fd, buffer, v == VERDICT_SHORT ? 1 : bytes, flags);
 }
 
+/* libmicrohttpd's, which tells that a part was sent from the number. */
+REPLACE(ssize_t, sendmsg, "sendmsg", int fd, const struct msghdr *message, int flags)
+{
+	if (fails_if(waits(fd, flags), CALL_sendmsg, CALLER)) {
+		if (!(flags & MSG_NOSIGNAL))
+			break_pipe();
+		return -1;
+	}
+	return next_sendmsg()(fd, message, flags);
+}
+
 REPLACE(ssize_t, sendto, "sendto", int fd, const void *buffer, size_t bytes, int flags,
 	const struct sockaddr *address, socklen_t address_bytes)
 {
@@ -424,6 +435,12 @@ REPLACE(int, pipe2, "pipe2", int ends[2], int flags)
 REPLACE(int, poll, "poll", struct pollfd *fds, nfds_t count, int ms)
 {
 	return fails(CALL_poll, CALLER) ? -1 : next_poll()(fds, count, ms);
+}
+
+/* What _FORTIFY_SOURCE makes of it. */
+REPLACE(int, poll_chk, "__poll_chk", struct pollfd *fds, nfds_t count, int ms, size_t room)
+{
+	return fails(CALL_poll, CALLER) ? -1 : next_poll_chk()(fds, count, ms, room);
 }
 
 REPLACE(int, pthread_attr_init, "pthread_attr_init", pthread_attr_t *attributes)

@@ -94,6 +94,8 @@ def _client_problems(result):
         yield f"{outcomes[EARLY]} connections in service ended early: {result.details}"
     if result.fault.row.leaves and result.fired:
         return
+    if result.unanswered:
+        yield f"the admin endpoint did not answer for {result.unanswered}"
     if not result.next_served:
         yield f"the next client was not served: {result.details}"
 
@@ -104,6 +106,8 @@ def _reason_problems(result):
     if (result.fired <= result.fired_at_ready or fault.row.running is not Running.ENDS_ONE or
             fault.call not in ("recv", "send", "epoll_ctl_add", "epoll_ctl_mod") or
             fault.error in ("ECONNRESET", "EPIPE") or fault.loses_log):
+        return
+    if fault.scenario == "admin":  # which of the two it was cannot be told here
         return
     if os.strerror(number_of(fault.error)) not in result.log:
         yield "the log does not tell of it"

@@ -13,7 +13,7 @@ import tempfile
 
 from fault import LOG_CALLS, Result
 from peers import EXACT, Crowd, Peer, payload
-from program import LISTEN_FDS_START, Program, Stuck
+from program import LISTEN_FDS_START, Program, Stuck, seconds
 from table import HANG
 
 # More than one client for each place, so that the queue is used too.
@@ -35,8 +35,12 @@ CHANGES = {
     "socket": {},
     "closed": {},
     "reload": {},
+    # Each has a port of its own: of the echo service that of IPv4, of the endpoint that of IPv6.
+    "admin": {"listen.addresses": '[ "127.0.0.1" ]', "admin.addresses": '[ "::1" ]',
+              "admin.port": "0"},
 }
 SCENARIOS = tuple(CHANGES)
+PAGES = ("/livez", "/metrics", "/status.txt")
 
 ADDRESSES = '[ "127.0.0.1", "::1" ]'
 # What the scenario "reload" changes on the way: more of everything, then less.
@@ -49,7 +53,8 @@ RELOADS = (
 
 def is_possible(name, symbols):
     """Whether a program that imports these functions has what the scenario is about."""
-    needed = {"reload": "fork", "systemd": "sd_listen_fds_with_names"}
+    needed = {"reload": "fork", "systemd": "sd_listen_fds_with_names",
+              "admin": "MHD_start_daemon"}
     return name not in needed or needed[name] in symbols
 
 
@@ -62,6 +67,19 @@ def write_settings(path, settings):
     with open(path, "w", encoding="ascii") as file:
         for group, lines in groups.items():
             file.write(f"{group}: {{ {' '.join(lines)} }};\n")
+
+
+def fetch(address, page):
+    """Whether the admin endpoint answers a request for a page with a whole answer."""
+    try:
+        with socket.create_connection(address, timeout=seconds(5)) as sock:
+            sock.sendall(f"GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    except ConnectionError:
+        return False
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\nContent-Length: (\d+)", head)
+    return head.startswith(b"HTTP/1.1 200 ") and length and len(body) == int(length[1])
 
 
 class Run:
@@ -132,6 +150,8 @@ class Run:
         if self.inherited_address:
             return [self.inherited_address] * 2
         port_v4, port_v6 = self.program.page.ports
+        if self.fault.scenario == "admin":
+            port_v6 = 0
         found = [(host, port) for host, port in (("127.0.0.1", port_v4), ("::1", port_v6)) if port]
         return [found[0], found[-1]]
 
@@ -196,6 +216,18 @@ class Run:
         for _ in range(self.fault.burst + 1):
             if not self.is_leaving():
                 self.reload({})
+
+    def probe(self):
+        """Every page of the endpoint is answered; each fault may end one connection."""
+        if self.fault.scenario != "admin" or self.is_leaving():
+            return
+        address = "::1", self.program.page.ports[1]
+        answered = []
+        for _ in range(self.fault.burst + 1):
+            answered = [fetch(address, page) for page in PAGES]
+            if all(answered):
+                break
+        self.result.unanswered = [page for page, good in zip(PAGES, answered) if not good]
 
     def rest(self):
         """Open connections that have nothing to say cost nothing; nor do closed ones."""
@@ -270,6 +302,7 @@ class Run:
         if not self.wait_ready():
             return
         self.converse()
+        self.probe()
         self.rest()
         self.serve_next()
         self.count_descriptors()

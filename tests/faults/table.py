@@ -156,6 +156,36 @@ ROWS = (
     _row("connect", "ECONNREFUSED ENOENT EACCES", GOES_ON, HARMLESS, "syslog"),
     # How many descriptors are open already cannot be counted: a guess serves.
     _row("opendir", "EMFILE ENOENT EACCES", GOES_ON, HARMLESS, RELOAD),
+    # The admin endpoint. A connection whose call fails ends, a client's or a watcher's.
+    _row("accept4", "EINTR ECONNABORTED EAGAIN EMFILE ENFILE ENOMEM EPERM", GOES_ON, HARMLESS,
+         "admin", bursts=(1, 4)),
+    _row("recv", "EINTR", GOES_ON, HARMLESS, "admin", bursts=(1, 5)),
+    _row("recv", "ECONNRESET ENOMEM", GOES_ON, ENDS_ONE, "admin"),
+    _row("send", "EINTR", GOES_ON, HARMLESS, "admin", bursts=(1, 5)),
+    _row("send", "EPIPE ECONNRESET", GOES_ON, ENDS_ONE, "admin"),
+    _row("sendmsg", "EINTR", GOES_ON, HARMLESS, "admin", bursts=(1, 5)),
+    _row("sendmsg", "EPIPE ECONNRESET ENOBUFS", GOES_ON, ENDS_ONE, "admin"),
+    _row("sendmsg", HANG, GOES_ON, HARMLESS, "admin"),
+    _row("epoll_create1", NO_DESCRIPTOR, REFUSES, HARMLESS, "admin"),
+    _row("epoll_ctl_add", "ENOMEM ENOSPC", REFUSES, ENDS_ONE, "admin", bursts=(1, 3)),
+    _row("epoll_wait", "EINTR", GOES_ON, HARMLESS, "admin", bursts=(1, 5)),
+    _row("poll", "EINTR", GOES_ON, HARMLESS, "admin", bursts=(1, 5)),
+    _row("close", "EINTR EIO", GOES_ON, HARMLESS, "admin", bursts=(1, 20)),
+    _row("malloc", "ENOMEM", EITHER, ENDS_ONE, "admin", bursts=(1, 3)),
+    _row("calloc", "ENOMEM", EITHER, ENDS_ONE, "admin", bursts=(1, 3)),
+    _row("realloc", "ENOMEM", EITHER, ENDS_ONE, "admin", bursts=(1, 3)),
+    # The spare descriptor: without it the oldest connection gives its own.
+    _row("open_null", "EMFILE ENFILE ENOENT", GOES_ON, HARMLESS, "admin"),
+    _row("socket_inet", "EMFILE ENOBUFS EACCES", REFUSES, HARMLESS, "admin"),
+    _row("bind", "EACCES EPERM", REFUSES, HARMLESS, "admin"),
+    _row("setsockopt", "ENOMEM ENOPROTOOPT", EITHER, HARMLESS, "admin"),
+    _row("getsockname", "ENOBUFS", REFUSES, HARMLESS, "admin"),
+    # What the kernel does not tell of a listener is 0; memory in use, too.
+    _row("getsockopt", "ENOPROTOOPT", GOES_ON, HARMLESS, "admin"),
+    _row("fcntl_get", "EACCES", EITHER, ENDS_ONE, "admin"),
+    _row("fcntl_set", "EACCES", GOES_ON, ENDS_ONE, "admin"),
+    _row("fopen", "EMFILE ENOENT ENOMEM", GOES_ON, HARMLESS, "admin"),
+    _row("fclose", "EIO", EITHER, ENDS_ONE, "admin"),
     # A reload's child: it cannot be had, and the reload is refused.
     _row("pipe2", "EMFILE ENFILE", GOES_ON, HARMLESS, "reload"),
     _row("readlink", "ENOENT EACCES", GOES_ON, HARMLESS, RELOAD),
@@ -228,7 +258,7 @@ SYMBOLS = {
     "open_null": ("open64",),
     "opendir": ("opendir",),
     "pipe2": ("pipe2",),
-    "poll": ("poll",),
+    "poll": ("poll", "__poll_chk"),
     "pthread_attr_init": ("pthread_attr_init",),
     "pthread_create": ("pthread_create",),
     "read_bell": ("read", "__read_chk"),
@@ -243,6 +273,7 @@ SYMBOLS = {
     "sched_setscheduler": ("sched_setscheduler",),
     "send": ("send",),
     "send_log": ("send",),
+    "sendmsg": ("sendmsg",),
     "sendto": ("sendto",),
     "setrlimit": ("setrlimit64",),
     "setsockopt": ("setsockopt",),
@@ -263,7 +294,7 @@ def _exceptions(*groups):
 # Functions without faults, each with the reason.
 EXCEPTIONS = _exceptions(
     ("works on memory alone and cannot fail",
-     "__isoc99_sscanf __isoc23_sscanf "
+     "__isoc99_sscanf __isoc23_sscanf __isoc99_fscanf __isoc23_fscanf "
      "__ctype_b_loc __ctype_tolower_loc __errno_location __sched_cpucount bcmp free memchr memcmp "
      "memcpy memmove memset snprintf sprintf strcasecmp strcat strchr strchrnul strcmp strcpy "
      "strcspn strerror strftime strlen strncmp strpbrk strrchr strsep strsignal strspn strstr "
@@ -274,14 +305,21 @@ EXCEPTIONS = _exceptions(
     ("takes UTC where there is no file of the time zone", "tzset"),
     ("lists /proc/self/fd, which is open and cannot fail any more", "readdir64 closedir"),
     ("are variables", "environ __environ optarg optind stderr stdout"),
-    ("asks for what gives a warning; without an answer there is none", "geteuid lstat64 stat64"),
+    ("asks for what gives a warning; without an answer there is none",
+     "geteuid lstat64 realpath stat64"),
     ("is for a child that is ours and not yet waited for", "kill"),
     ("is for descriptors that are open, in a child that is alone", "dup2"),
     ("closes descriptors that exec(2) would close too, or has the child end with its parent",
      "syscall prctl"),
+    ("is for a connection that may have ended, which is as good", "shutdown"),
+    ("whose calls are swept where libmicrohttpd makes them, in the scenario admin",
+     "MHD_add_connection MHD_add_response_header MHD_create_response_from_buffer "
+     "MHD_destroy_response MHD_get_connection_info MHD_get_daemon_info MHD_get_timeout "
+     "MHD_lookup_connection_value MHD_queue_response MHD_run MHD_set_panic_func "
+     "MHD_start_daemon MHD_stop_daemon"),
     ("has no error that a valid argument could give",
-     "clock_gettime getpid getrlimit64 getrusage ioctl pthread_self pthread_sigmask "
-     "sched_getscheduler sigaction sysconf time"),
+     "clock_gettime getpid getrlimit64 getrusage ioctl pthread_getcpuclockid pthread_self "
+     "pthread_sigmask sched_getscheduler sigaction sysconf time"),
     ("cannot fail on objects that are in order; must() aborts where they are not",
      "pthread_attr_destroy pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
      "pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_cond_wait "
