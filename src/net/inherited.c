@@ -75,8 +75,7 @@ static bool is_listening_tcp(int fd)
 	       (family == AF_INET || family == AF_INET6);
 }
 
-/* s is what its connections are given; NULL: nothing. */
-static bool take_one(struct listeners *l, const struct settings *s, int fd)
+bool inherited_take_one(struct listeners *l, const struct settings *s, int fd)
 {
 	int flags;
 
@@ -109,8 +108,9 @@ bool inherited_take(struct listeners *echo, struct listeners *admin, const struc
 		log_error("LISTEN_FDS hands over %d sockets; at most %d are taken", count,
 			  LISTENERS_MAX);
 	for (int i = 0; i < count && good; i++)
-		good = names && strcmp(names[i], "admin") == 0 ? take_one(admin, NULL, first + i)
-							       : take_one(echo, s, first + i);
+		good = names && strcmp(names[i], "admin") == 0
+			       ? inherited_take_one(admin, NULL, first + i)
+			       : inherited_take_one(echo, s, first + i);
 	for (int i = 0; i < count; i++) {
 		if (!good)
 			close(first + i);

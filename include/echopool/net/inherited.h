@@ -24,4 +24,10 @@ bool inherited_lacks_systemd(void);
  */
 bool inherited_take(struct listeners *echo, struct listeners *admin, const struct settings *s);
 
+/*
+ * Adds one of them to l. s is what its connections are given; NULL: nothing. Returns false when it
+ * is not a listening TCP socket, which the log has said; the caller closes it.
+ */
+bool inherited_take_one(struct listeners *l, const struct settings *s, int fd);
+
 #endif
