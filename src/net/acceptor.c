@@ -23,6 +23,12 @@
 #include "echopool/net/newcomers.h"
 #include "echopool/pool/conn.h"
 
+/* Connections accepted from one listener before the others and the bell have their turn. */
+#define ACCEPTS_PER_TURN 64
+
+/* How often it asks a listener whether a second connection is there, though the last had one. */
+#define TURNS_PER_LOOK 16
+
 /* How long clients in the middle of their handshake may hold up the close of a listener. */
 #define HALF_OPEN_MS 500
 
@@ -99,22 +105,48 @@ static void note_turn(struct acceptor *a, uint64_t at_ns)
 }
 
 /*
- * With queue_full = "wait" it waits for room in the queue. False: something else has to be looked
- * at first.
+ * Whether to accept from a listener until it has none. That costs an accept4 in vain, which makes a
+ * socket and drops it; without it poll tells of the next. So it pays only where several come at
+ * once.
  */
-static bool may_accept(struct acceptor *a)
+static bool is_rush(struct acceptor *a)
 {
-	bool room;
+	return a->rush || a->turns++ % TURNS_PER_LOOK == 0;
+}
+
+/*
+ * How many connections may be accepted before asking again. With queue_full = "wait" it waits for
+ * room in the queue; 0 means that something else has to be looked at first.
+ */
+static uint32_t may_accept(struct acceptor *a)
+{
+	const uint32_t most = is_rush(a) ? ACCEPTS_PER_TURN : 1;
+	uint32_t room;
 
 	/* While others may be crowded out, it must see who comes. */
 	a->asked = a->options.queue_full == QUEUE_FULL_WAIT &&
 		   !(queue_is_saturated(a->options.queue) && access_may_crowd(a->options.access));
 	if (!a->asked)
-		return true;
+		return most;
 	note_turn(a, 0);
-	room = queue_wait_for_room(a->options.queue, a->expiry_ns) > 0;
+	room = queue_wait_for_room(a->options.queue, a->expiry_ns);
 	note_turn(a, clock_now_ns());
-	return room;
+	return room < most ? room : most;
+}
+
+/* Takes one turn at a readable listener. False: something else has to be looked at first. */
+static bool accept_from(struct acceptor *a, const struct listener *l)
+{
+	const uint32_t most = may_accept(a);
+	enum accept_verdict v = ACCEPT_TAKEN;
+	uint32_t taken = 0;
+
+	while (taken < most && may_go_on(v) && !is_stopping(a)) {
+		v = accept_one(a, l);
+		taken += v != ACCEPT_EMPTY;
+	}
+	a->rush = taken > 1;
+	return most > 0;
 }
 
 static bool somebody_waits_at(const struct listener *l)
@@ -244,11 +276,7 @@ static void follow_change(struct acceptor *a)
 	lock_release(&a->lock);
 }
 
-/*
- * Waits for connections or the bell, and accepts one from each listener that has some. To ask a
- * listener for more costs as much as poll, which tells of more at once and needs to be asked
- * anyway.
- */
+/* Waits for connections or the bell, and takes one turn at each listener. */
 static void wait_and_accept(struct acceptor *a)
 {
 	const struct listeners *l = &a->options.listeners;
@@ -283,13 +311,10 @@ static void wait_and_accept(struct acceptor *a)
 	for (unsigned int i = 0; i < l->count; i++) {
 		const unsigned int next = (a->first + i) % l->count;
 
-		if (!fds[next].revents)
-			continue;
-		if (!may_accept(a)) {
+		if (fds[next].revents && !accept_from(a, &l->items[next])) {
 			a->first = next;
 			return;
 		}
-		(void)accept_one(a, &l->items[next]); /* what it means is done already */
 	}
 }
 

@@ -25,7 +25,7 @@
  *   awake                         it is not in epoll_wait: it looks at rung before it sleeps there
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
  *   choose_taker(), queue_give()  queue_tell_work(), queue_give()
- *   proctype acceptor             wait_and_accept(), may_accept(), accept_the_rest(),
+ *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
  *   proctype operator             the main thread: pool_resize(), acceptor_change(), parts_close(),
  *                                 parts_end(), and what they call of queue.h
@@ -694,10 +694,15 @@ proctype acceptor()
 			:: else
 			fi;
 #endif
+			/* One, or in a rush all that are there. */
 			if
-			:: room && !stopping -> accept_and_push()
-			:: else
-			fi
+			:: room = (room -> 1 : 0)
+			:: skip
+			fi;
+			do
+			:: room && !stopping && CONNS - next > readable -> accept_and_push()
+			:: else -> break
+			od
 		:: else -> break
 		od
 	od;

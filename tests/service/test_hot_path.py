@@ -1,4 +1,7 @@
-"""What one echo costs: system calls. bench/user_time.py tells how much of it is user time."""
+"""What one echo, and one connection, costs: system calls.
+
+bench/user_time.py tells how much of it is user time.
+"""
 
 import os
 import re
@@ -57,3 +60,28 @@ def test_at_most_2_2_system_calls_for_an_echo(start, tmp_path):
     finally:
         calls, text = strace.stop()
     assert calls / CLIENTS <= 2.2, f"{calls} calls for {CLIENTS} echoes\n{text}"
+
+
+def calls_of(text, name):
+    found = re.search(rf"^\s*[\d.]+\s+\S+\s+\S+\s+(\d+)\s(?:\s*\d+\s)?\s*{name}$", text, re.M)
+    return int(found[1]) if found else 0
+
+
+@needs_plain_build
+@pytest.mark.skipif(not shutil.which("strace"), reason=MISSING + "strace")
+def test_a_rush_is_accepted_without_a_poll_for_each(start, tmp_path):
+    """Once the acceptor sees that several come at once, which it looks for now and then."""
+    server = start({"pool.workers": 2})
+    server.suspend()
+    clients = [server.connect() for _ in range(CLIENTS)]
+    for client in clients:
+        client.send(b"here")
+    strace = Strace(server.pid, tmp_path / "calls")
+    try:
+        server.send_signal(signal.SIGCONT)
+        for client in clients:
+            assert client.receive(4) == b"here"
+    finally:
+        _, text = strace.stop()
+    calls = calls_of(text, "accept4") + calls_of(text, "poll")
+    assert CLIENTS <= calls <= 1.25 * CLIENTS, text

@@ -42,6 +42,8 @@ struct acceptor {
 	/* The acceptor's own. */
 	struct accept_pauses pauses;
 	unsigned int first; /* the listener that is looked at first */
+	unsigned int turns; /* at listeners, without a rush */
+	bool rush;          /* the last turn found more than one */
 	/* Nothing that waits in the queue has waited for queue_ms before; main's, once it has
 	 * ended. */
 	uint64_t expiry_ns;
