@@ -160,7 +160,7 @@ static void write_plot(FILE *out, const struct history *h, bool minutes, const s
 static void write_plots(FILE *out, const struct history *h)
 {
 	for (int minutes = 0; minutes < 2; minutes++) {
-		if (history_size(h, minutes) == 0)
+		if (history_size(h, minutes) < 2)
 			continue;
 		fprintf(out, "<h2>%s</h2>\n<div class=\"plots\">\n",
 			minutes ? "The last day" : "The last ten minutes");
