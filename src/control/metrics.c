@@ -241,6 +241,12 @@ static void write_workers(struct metrics *m)
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
 		fprintf(m->out, "echopool_worker_cpu_seconds_total{worker=\"%u\"} %.6f\n", i,
 			as_seconds(pool_worker_cpu_ns(pool, i)));
+	family(m, COUNTER, "echopool_worker_runqueue_seconds",
+	       "How long it was ready to run and no CPU was free.");
+	pool_read_runqueues(m->server->parts.pool);
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		fprintf(m->out, "echopool_worker_runqueue_seconds_total{worker=\"%u\"} %.6f\n", i,
+			as_seconds(pool_worker_runqueue_ns(pool, i)));
 	for (size_t i = 0; i < sizeof(worker_counters) / sizeof(worker_counters[0]); i++)
 		write_worker_counter(m, &worker_counters[i]);
 }

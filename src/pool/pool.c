@@ -11,6 +11,9 @@
 
 #include "echopool/base/log.h"
 
+/* Each costs some microseconds, of a probe that waits meanwhile. */
+#define RUNQUEUES_AT_ONCE 64
+
 struct pool {
 	/* Main thread only. */
 	unsigned int count;
@@ -18,6 +21,7 @@ struct pool {
 	uint64_t left;                  /* how many workers have left */
 	struct worker_stats left_stats; /* what they have counted */
 	struct worker *workers[POOL_WORKERS_MAX];
+	unsigned int next_runqueue; /* the worker whose wait for a CPU is read next */
 	/* Any thread. Each worker subtracts itself as it ends; the last one rings. */
 	atomic_uint running;
 };
@@ -142,6 +146,17 @@ uint64_t pool_left(const struct pool *p)
 uint64_t pool_worker_cpu_ns(const struct pool *p, unsigned int index)
 {
 	return worker_cpu_ns(p->workers[index]);
+}
+
+void pool_read_runqueues(struct pool *p)
+{
+	for (unsigned int i = 0; i < RUNQUEUES_AT_ONCE && i < p->count; i++)
+		worker_read_runqueue(p->workers[p->next_runqueue++ % p->count]);
+}
+
+uint64_t pool_worker_runqueue_ns(const struct pool *p, unsigned int index)
+{
+	return worker_runqueue_ns(p->workers[index]);
 }
 
 const struct worker_stats *pool_left_stats(const struct pool *p)

@@ -13,6 +13,8 @@
  * timeouts come after the batch.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +167,7 @@ static void *worker_run(void *argument)
 
 	snprintf(name, sizeof(name), "worker-%u", w->index);
 	thread_set_name(name);
+	atomic_store_explicit(&w->tid, gettid(), memory_order_relaxed);
 	w->now_ns = clock_now_ns();
 	for (;;) {
 		if ((w->held == 0 || queue_is_rung(w->options.queue, w->index)) && !take(w))
@@ -196,4 +199,26 @@ uint64_t worker_cpu_ns(const struct worker *w)
 	if (pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
 		return 0;
 	return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
+void worker_read_runqueue(struct worker *w)
+{
+	char path[48], text[64] = "";
+	uint64_t waited_ns;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat",
+		 atomic_load_explicit(&w->tid, memory_order_relaxed));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	/* The second number: see Documentation/scheduler/sched-stats.rst of the kernel. */
+	if (read(fd, text, sizeof(text) - 1) > 0 && sscanf(text, "%*u %" SCNu64, &waited_ns) == 1)
+		w->runqueue_ns = waited_ns;
+	close(fd); /* it was only read */
+}
+
+uint64_t worker_runqueue_ns(const struct worker *w)
+{
+	return w->runqueue_ns;
 }

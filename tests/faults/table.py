@@ -185,6 +185,8 @@ ROWS = (
     _row("fcntl_get", "EACCES", EITHER, ENDS_ONE, "admin"),
     _row("fcntl_set", "EACCES", GOES_ON, ENDS_ONE, "admin"),
     _row("fopen", "EMFILE ENOENT ENOMEM", GOES_ON, HARMLESS, "admin"),
+    _row("open_file", "EMFILE ENFILE", WRONG_FILE, HARMLESS, "admin"),
+    _row("read_file", "EIO", WRONG_FILE, HARMLESS, "admin"),
     _row("fclose", "EIO", EITHER, ENDS_ONE, "admin"),
     # A reload's child: it cannot be had, and the reload is refused.
     _row("pipe2", "EMFILE ENFILE", GOES_ON, HARMLESS, "reload"),
@@ -318,7 +320,7 @@ EXCEPTIONS = _exceptions(
      "MHD_lookup_connection_value MHD_queue_response MHD_run MHD_set_panic_func "
      "MHD_start_daemon MHD_stop_daemon"),
     ("has no error that a valid argument could give",
-     "clock_gettime getpid getrlimit64 getrusage ioctl pthread_getcpuclockid pthread_self "
+     "clock_gettime getpid getrlimit64 getrusage gettid ioctl pthread_getcpuclockid pthread_self "
      "pthread_sigmask sched_getscheduler sigaction sysconf time"),
     ("cannot fail on objects that are in order; must() aborts where they are not",
      "pthread_attr_destroy pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +171,30 @@ def test_metrics_are_right_in_both_formats_and_tell_what_clients_did(start):
         re.sub(r"_(total|bucket|sum|count)$", "", name) for name, _ in samples(server)}
     without = ask(server, "/metrics?workers=0").text
     assert "echopool_worker_cpu" not in without and "echopool_workers 2\n" in without
+
+
+def schedstat(server):
+    """What the kernel tells of each worker: seconds on a CPU, and waiting for one."""
+    found = {}
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        if match := re.fullmatch(r"worker-(\d+)\n", (task / "comm").read_text()):
+            ran, waited = (task / "schedstat").read_text().split()[:2]
+            found[match[1]] = int(ran) / 1e9, int(waited) / 1e9
+    return found
+
+
+def test_cpu_and_wait_for_a_cpu_are_the_kernels(start):
+    server = start({"pool.workers": 2, **ADMIN})
+    client = server.connect()
+    for _ in range(200):
+        client.echo()
+    before_, found, after = schedstat(server), samples(server), schedstat(server)
+    assert len(before_) == 2
+    for worker in before_:
+        for i, name in enumerate(("cpu", "runqueue")):
+            told = found[f"echopool_worker_{name}_seconds_total", (("worker", worker),)]
+            assert before_[worker][i] - 1e-6 <= told <= after[worker][i] + 1e-6, name
+    assert max(ran for ran, _ in before_.values()) > 0
 
 
 def test_counters_never_fall_as_the_pool_shrinks(start):

@@ -45,6 +45,13 @@ const struct worker_stats *pool_worker_stats(const struct pool *p, unsigned int 
 /* The CPU time that a worker's thread has used; 0 where the kernel does not tell. */
 uint64_t pool_worker_cpu_ns(const struct pool *p, unsigned int index);
 
+/*
+ * How long it had waited for a CPU when that was read last: pool_read_runqueues() does so for 64
+ * workers, the next ones each time.
+ */
+void pool_read_runqueues(struct pool *p);
+uint64_t pool_worker_runqueue_ns(const struct pool *p, unsigned int index);
+
 /* How many have left, and the sums of what they have counted. */
 uint64_t pool_left(const struct pool *p);
 const struct worker_stats *pool_left_stats(const struct pool *p);

@@ -60,6 +60,13 @@ void worker_free(struct worker *w);
 /* The CPU time that its thread has used, from start to join; 0 where the kernel does not tell. */
 uint64_t worker_cpu_ns(const struct worker *w);
 
+/*
+ * How long it had been ready to run while no CPU was free for it, when worker_read_runqueue() asked
+ * the kernel last, which costs it some microseconds. Main thread.
+ */
+uint64_t worker_runqueue_ns(const struct worker *w);
+void worker_read_runqueue(struct worker *w);
+
 /* Its figures, which any thread may read while the worker exists. */
 const struct worker_stats *worker_stats(const struct worker *w);
 

@@ -27,7 +27,12 @@ struct worker {
 	struct bell bell; /* rung by the queue */
 	int epoll_fd;
 
-	pthread_t thread; /* main thread */
+	/* Main thread. */
+	pthread_t thread;
+	uint64_t runqueue_ns; /* as it was told last */
+
+	atomic_int tid; /* set by the worker's thread, read by main; 0: it does not run yet.
+			   Relaxed. */
 
 	/* The worker's thread only. */
 	unsigned char *buffer;
