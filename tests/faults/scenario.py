@@ -40,7 +40,8 @@ CHANGES = {
               "admin.port": "0"},
 }
 SCENARIOS = tuple(CHANGES)
-PAGES = ("/livez", "/metrics", "/status.txt")
+PAGES = ("/", "/livez", "/metrics", "/readyz", "/status.css", "/status.js", "/status.json",
+         "/status.txt")
 
 ADDRESSES = '[ "127.0.0.1", "::1" ]'
 # What the scenario "reload" changes on the way: more of everything, then less.
