@@ -23,14 +23,15 @@
 
 const char *starvation_text(const struct parts *p, uint32_t waiting, char *text, size_t bytes)
 {
-	const struct access_holder most = access_holder_of_most(p->access);
+	struct access_holder top[ACCESS_TOP];
+	const size_t holders = access_top_holders(p->access, top);
 	const uint64_t held = report_connections(p->pool);
 	int used = snprintf(text, bytes, "%" PRIu32 " wait%s, no worker has room", waiting,
 			    waiting == 1 ? "s" : "");
 
-	if (p->settings->admin.peers && most.held && held && used > 0 && (size_t)used < bytes)
+	if (p->settings->admin.peers && holders && held && used > 0 && (size_t)used < bytes)
 		snprintf(text + used, bytes - (size_t)used, "; %s holds %" PRIu32 " of %" PRIu64,
-			 most.text, most.held, held > most.held ? held : most.held);
+			 top[0].text, top[0].held, held > top[0].held ? held : top[0].held);
 	return text;
 }
 

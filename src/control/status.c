@@ -7,6 +7,7 @@
 #include "echopool/base/clock.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
+#include "echopool/control/status_holders.h"
 #include "echopool/control/verdict.h"
 
 unsigned int status_text(FILE *out, const struct page_request *request)
@@ -23,6 +24,7 @@ unsigned int status_text(FILE *out, const struct page_request *request)
 		" of %" PRIu32 "\nsaturated    %.1f s in all, %" PRIu64 " times\n",
 		text, report_connections(p->pool), limit, q.waiting, q.limit,
 		(double)q.saturated.ended_ns / (double)NS_PER_S, q.saturated.count);
+	status_holders_text(out, p);
 	if (!request->workers)
 		return 200;
 	fprintf(out, "\n%6s  %11s  %10s  %10s  %12s  %12s\n", "worker", "connections", "taken",

@@ -6,13 +6,14 @@
 #include "echopool/base/clock.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
+#include "echopool/control/status_holders.h"
 #include "echopool/control/verdict.h"
 #include "echopool/net/listener.h"
 
 /* Of what is here; it grows when a name or its meaning changes. */
 #define SCHEMA 1
 
-static void put_string(FILE *out, const char *text)
+void put_json_string(FILE *out, const char *text)
 {
 	fputc('"', out);
 	for (; *text; text++)
@@ -31,7 +32,7 @@ static void write_pool(FILE *out, const struct server *v)
 
 	fprintf(out, "{\"schema\": %d, \"version\": \"%s\", \"pool\": {\"verdict\": ", SCHEMA,
 		ECHOPOOL_VERSION);
-	put_string(out, text);
+	put_json_string(out, text);
 	fprintf(out,
 		", \"well\": %s, \"ready\": %s, \"draining\": %s, \"workers\": %u, "
 		"\"worker_connections_limit\": %" PRIu32 ", \"connections\": %" PRIu64 "},\n",
@@ -67,7 +68,7 @@ static void write_listeners(FILE *out, const struct listeners *l)
 		const struct listener_backlog b = listener_backlog(l->items[i].fd);
 
 		fputs(i ? ", {\"address\": " : "{\"address\": ", out);
-		put_string(out, address_format(&l->items[i].address, address));
+		put_json_string(out, address_format(&l->items[i].address, address));
 		fprintf(out,
 			", \"backlog\": %" PRIu32 ", \"backlog_limit\": %" PRIu32
 			", \"dropped\": %" PRIu32 "}",
@@ -96,19 +97,6 @@ static void write_workers(FILE *out, const struct server *v)
 	fputs("],\n", out);
 }
 
-static void write_holders(FILE *out, const struct parts *p)
-{
-	const struct access_holder most = access_holder_of_most(p->access);
-
-	fputs("\"holders\": {\"by_connections\": [", out);
-	if (p->settings->admin.peers && most.held) {
-		fputs("{\"address\": ", out);
-		put_string(out, most.text);
-		fprintf(out, ", \"connections\": %" PRIu32 "}", most.held);
-	}
-	fputs("]},\n", out);
-}
-
 static void write_history(FILE *out, const struct history *h)
 {
 	fputs("\"history\": {", out);
@@ -135,7 +123,9 @@ unsigned int status_json(FILE *out, const struct page_request *request)
 	write_listeners(out, &v->parts.listeners);
 	if (request->workers)
 		write_workers(out, v);
-	write_holders(out, &v->parts);
+	fputs("\"holders\": ", out);
+	status_holders_json(out, &v->parts);
+	fputs(",\n", out);
 	fprintf(out,
 		"\"refused\": {\"denied\": %" PRIu64 ", \"too_many\": %" PRIu64
 		", \"no_memory\": %" PRIu64 ", \"queue_full\": %" PRIu64

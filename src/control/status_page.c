@@ -2,7 +2,8 @@
  * The status page, written as a whole for each request, so that it works without JavaScript and
  * shows what /metrics tells at the same moment. Main thread.
  *
- * Every text goes through put_text(), which escapes it: nothing of a client or of a file is HTML.
+ * Every text goes through put_html_text(), which escapes it: nothing of a client or of a file is
+ * HTML.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "echopool/base/clock.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
+#include "echopool/control/status_holders.h"
 #include "echopool/control/verdict.h"
 #include "echopool/net/listener.h"
 
@@ -21,7 +23,7 @@
 /* The plots' own units. */
 #define PLOT_HEIGHT 100U
 
-static void put_text(FILE *out, const char *text)
+void put_html_text(FILE *out, const char *text)
 {
 	for (; *text; text++)
 		switch (*text) {
@@ -45,7 +47,7 @@ static void put_text(FILE *out, const char *text)
 static void tile(FILE *out, const char *id, const char *name, const char *text)
 {
 	fprintf(out, "<div><dt>%s</dt><dd id=\"%s\">", name, id);
-	put_text(out, text);
+	put_html_text(out, text);
 	fputs("</dd></div>\n", out);
 }
 
@@ -258,7 +260,7 @@ static void write_settings(FILE *out, const struct settings *s)
 	fputs("<h2>Settings in effect</h2>\n<pre tabindex=\"0\">", out);
 	for (size_t i = 0; i < SETTINGS_COUNT; i++) {
 		fprintf(out, "%s = ", settings_table[i].path);
-		put_text(out, setting_text(&settings_table[i], s, text));
+		put_html_text(out, setting_text(&settings_table[i], s, text));
 		fputc('\n', out);
 	}
 	fputs("</pre>\n", out);
@@ -277,7 +279,7 @@ unsigned int status_page(FILE *out, const struct page_request *request)
 	fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 	      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
 	      out);
-	put_text(out, text);
+	put_html_text(out, text);
 	fputs(" - echopool</title>\n<link rel=\"stylesheet\" href=\"/status.css\">\n"
 	      "<script src=\"/status.js\" defer></script>\n"
 	      "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\n</head>\n<body>\n"
@@ -285,7 +287,7 @@ unsigned int status_page(FILE *out, const struct page_request *request)
 	      out);
 	fprintf(out, "<p id=\"verdict\" class=\"%s\" role=\"status\" aria-live=\"polite\">",
 		well ? "well" : "wrong");
-	put_text(out, text);
+	put_html_text(out, text);
 	fprintf(out,
 		"</p>\n<p class=\"controls\"><button id=\"pause\" aria-pressed=\"false\" "
 		"hidden>Pause</button> <span id=\"age\">As of %s</span></p>\n</header>\n"
@@ -294,6 +296,7 @@ unsigned int status_page(FILE *out, const struct page_request *request)
 	write_tiles(out, v);
 	write_plots(out, &v->history);
 	write_workers(out, v);
+	status_holders_html(out, &v->parts);
 	write_counts(out, &v->parts);
 	write_settings(out, v->parts.settings);
 	fputs("</main>\n</body>\n</html>\n", out);

@@ -38,10 +38,17 @@ struct access {
 	struct address_key heaviest; /* of which workers held most at heaviest_ns */
 	uint32_t heaviest_held;
 	uint64_t heaviest_ns;
+	struct access_holder top[ACCESS_TOP]; /* as it was at top_ns */
+	size_t top_count;
+	uint64_t top_ns;
 };
 
 /* How long it is gone by who was the heaviest. */
 #define HEAVIEST_NS (10 * NS_PER_MS)
+
+/* How long the first ones of many addresses are told without another look. */
+#define TOP_NS   (100 * NS_PER_MS)
+#define TOP_MANY 1000U
 
 static bool is_ipv4(const struct address_key *k)
 {
@@ -226,10 +233,11 @@ static uint32_t heaviest_held(struct access *a) REQUIRES(a->lock)
 {
 	const struct address_count *c = address_counts_get(&a->counts, &a->heaviest);
 	const uint64_t now_ns = clock_now_ns();
+	struct address_count heaviest;
 
 	if (!c || address_count_held(c) < a->heaviest_held ||
 	    now_ns >= a->heaviest_ns + HEAVIEST_NS) {
-		c = address_counts_heaviest(&a->counts);
+		c = address_counts_top(&a->counts, &heaviest, 1) ? &heaviest : NULL;
 		if (c)
 			a->heaviest = c->key;
 		a->heaviest_held = address_count_held(c);
@@ -289,24 +297,49 @@ bool access_may_crowd(struct access *a)
 	return may;
 }
 
-struct access_holder access_holder_of_most(struct access *a)
+/* What is counted so: an address, or the network that it is of. */
+static void describe(struct access_holder *h, const struct address_key *counted, unsigned int bits)
 {
-	struct access_holder h = {.held = 0};
-	struct address_key key;
-	unsigned int bits;
-	bool ipv4;
+	const bool ipv4 = is_ipv4(counted);
 
-	lock_acquire(&a->lock);
-	h.held = heaviest_held(a);
-	key = a->heaviest;
-	ipv4 = is_ipv4(&key);
-	bits = ipv4 ? a->prefix_ipv4 : a->prefix_ipv6;
-	lock_release(&a->lock);
 	/* It cannot fail: the text has room for any address. */
 	(void)inet_ntop(ipv4 ? AF_INET : AF_INET6,
-			key.bytes + (ipv4 ? ADDRESS_KEY_MAPPED_BITS / 8 : 0), h.text,
-			sizeof(h.text));
+			counted->bytes + (ipv4 ? ADDRESS_KEY_MAPPED_BITS / 8 : 0), h->text,
+			sizeof(h->text));
 	if (bits < (ipv4 ? 32U : 128U))
-		snprintf(h.text + strlen(h.text), sizeof(h.text) - strlen(h.text), "/%u", bits);
-	return h;
+		snprintf(h->text + strlen(h->text), sizeof(h->text) - strlen(h->text), "/%u", bits);
+}
+
+static unsigned int bits_of(const struct access *a, const struct address_key *counted)
+	REQUIRES(a->lock)
+{
+	return is_ipv4(counted) ? a->prefix_ipv4 : a->prefix_ipv6;
+}
+
+/* Of many not at each request: it looks at each address under the lock. */
+static void refresh_top(struct access *a) REQUIRES(a->lock)
+{
+	struct address_count top[ACCESS_TOP] = {{.next = NULL}};
+	const uint64_t now_ns = clock_now_ns();
+
+	if (a->counts.addresses > TOP_MANY && now_ns < a->top_ns + TOP_NS)
+		return;
+	a->top_ns = now_ns;
+	a->top_count = address_counts_top(&a->counts, top, ACCESS_TOP);
+	for (size_t i = 0; i < a->top_count; i++) {
+		a->top[i].held = address_count_held(&top[i]);
+		describe(&a->top[i], &top[i].key, bits_of(a, &top[i].key));
+	}
+}
+
+size_t access_top_holders(struct access *a, struct access_holder top[static ACCESS_TOP])
+{
+	size_t count;
+
+	lock_acquire(&a->lock);
+	refresh_top(a);
+	count = a->top_count;
+	memcpy(top, a->top, sizeof(a->top));
+	lock_release(&a->lock);
+	return count;
 }

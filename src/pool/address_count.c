@@ -96,15 +96,31 @@ struct address_count *address_counts_get(struct address_counts *counts,
 	return *find(counts, key);
 }
 
-struct address_count *address_counts_heaviest(struct address_counts *counts)
+/* Puts c in its place, and the last one out where that is one too many. */
+static void rank(const struct address_count *c, struct address_count *top, size_t *count,
+		 size_t max)
 {
-	struct address_count *heaviest = NULL;
+	size_t i = *count;
+
+	if (i == max && address_count_held(&top[--i]) >= address_count_held(c))
+		return;
+	if (*count < max)
+		++*count;
+	for (; i > 0 && address_count_held(&top[i - 1]) < address_count_held(c); i--)
+		top[i] = top[i - 1];
+	top[i] = *c;
+}
+
+size_t address_counts_top(const struct address_counts *counts, struct address_count *top,
+			  size_t max)
+{
+	size_t count = 0;
 
 	for (size_t i = 0; i < ADDRESS_COUNT_BUCKETS; i++)
-		for (struct address_count *c = counts->buckets[i]; c; c = c->next)
-			if (address_count_held(c) > address_count_held(heaviest))
-				heaviest = c;
-	return heaviest;
+		for (const struct address_count *c = counts->buckets[i]; c; c = c->next)
+			if (address_count_held(c))
+				rank(c, top, &count, max);
+	return count;
 }
 
 bool address_counts_add(struct address_counts *counts, const struct address_key *key)

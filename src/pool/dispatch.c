@@ -347,6 +347,18 @@ void queue_dismiss(struct queue *q, unsigned int first)
 	}
 }
 
+bool queue_call(struct queue *q, unsigned int slot)
+{
+	bool holds;
+
+	lock_acquire(&q->lock);
+	holds = q->slots[slot].held != 0;
+	if (holds)
+		ring_bell(&q->slots[slot]);
+	lock_release(&q->lock);
+	return holds;
+}
+
 void queue_hand_over(struct queue *q, unsigned int slot, struct deadline_list *connections,
 		     uint32_t count)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "echopool/base/clock.h"
 #include "echopool/base/log.h"
 
 /* Each costs some microseconds, of a probe that waits meanwhile. */
@@ -18,6 +19,7 @@ struct pool {
 	/* Main thread only. */
 	unsigned int count;
 	const struct bell *all_ended;
+	uint64_t asked_ns;              /* when the workers were asked who holds them */
 	uint64_t left;                  /* how many workers have left */
 	struct worker_stats left_stats; /* what they have counted */
 	struct worker *workers[POOL_WORKERS_MAX];
@@ -36,6 +38,10 @@ struct pool *pool_new(const struct bell *all_ended)
 	p->all_ended = all_ended;
 	return p;
 }
+
+/* How often the workers are asked who holds them, and how long an answer holds. */
+#define ASK_NS   (2 * NS_PER_S)
+#define STALE_NS (10 * NS_PER_S)
 
 /* Acquire and release order the bell after everything that the workers did. */
 static void worker_ended(void *argument)
@@ -157,6 +163,26 @@ void pool_read_runqueues(struct pool *p)
 uint64_t pool_worker_runqueue_ns(const struct pool *p, unsigned int index)
 {
 	return worker_runqueue_ns(p->workers[index]);
+}
+
+void pool_holders(struct pool *p, struct queue *queue, uint64_t now_ns, struct holders *all)
+{
+	const bool is_stale = now_ns - p->asked_ns > STALE_NS;
+
+	*all = (struct holders){.missing = 0};
+	for (unsigned int i = 0; i < p->count && !is_stale; i++)
+		holders_collect(worker_holders(p->workers[i]), all);
+	if (now_ns - p->asked_ns < ASK_NS)
+		return;
+	p->asked_ns = now_ns;
+	for (unsigned int i = 0; i < p->count; i++) {
+		struct holders_answer *a = worker_holders(p->workers[i]);
+
+		holders_ask(a);
+		a->called = queue_call(queue, i);
+		if (is_stale && a->called)
+			all->missing++;
+	}
 }
 
 const struct worker_stats *pool_left_stats(const struct pool *p)

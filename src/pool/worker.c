@@ -72,6 +72,11 @@ void worker_free(struct worker *w)
 	free(w);
 }
 
+struct holders_answer *worker_holders(struct worker *w)
+{
+	return &w->holders;
+}
+
 const struct worker_stats *worker_stats(const struct worker *w)
 {
 	return &w->stats;
@@ -121,6 +126,7 @@ static bool take(struct worker *w)
 				(w->now_ns - batch.arrivals[i].accepted_ns) / 1000);
 		worker_adopt(w, &batch.arrivals[i]);
 	}
+	holders_tell(w);
 	/* The queue counts on this room: it must learn if there is none. */
 	if (batch.make_room) {
 		timeouts_make_room(w, &batch.waiting, batch.waiting_since_ns);

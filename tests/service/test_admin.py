@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import preload
-from clients import need_descriptors
+from clients import Client, dial, need_descriptors
 from harness import again_when_late, before, check_time, seconds, span, wait_for
 from live import run_program
 
@@ -209,6 +209,44 @@ def test_counters_never_fall_as_the_pool_shrinks(start):
     for (name, labels), before_ in earlier.items():
         if name.endswith(("_total", "_count", "_bucket")) and (name, labels) in later:
             assert later[name, labels] >= before_, name
+
+
+def holders(server):
+    """The lines of /status.txt about who holds the workers, each cut after the peer."""
+    found = re.findall(r"^(held by +\d+|oldest|most bytes|longest silent)  +([\d.]+(?::\d+)?)",
+                       ask(server, "/status.txt").text, re.M)
+    return [(" ".join(what.split()), peer) for what, peer in found]
+
+
+def test_who_holds_the_workers_is_told_while_somebody_looks(start):
+    server = start({"pool.workers": 2, **ADMIN})
+    silent, heavy, other = (
+        server.hold(Client(dial(server.address, seconds(20), f"127.0.0.{host}")))
+        for host in (2, 3, 3))
+    silent.echo(b"x")
+    heavy.echo(b"x" * 1000)
+    other.echo(b"x" * 100)
+    one, two, three = silent.name, heavy.name, other.name
+    # The first look asks; nobody waits for the answers.
+    assert holders(server) == [("held by 2", "127.0.0.3"), ("held by 1", "127.0.0.2")]
+    found = wait_for(lambda: len(now := holders(server)) == 2 + 3 * 3 and now)
+    assert found[2:] == [*[("oldest", peer) for peer in (one, two, three)],
+                         *[("most bytes", peer) for peer in (two, three, one)],
+                         *[("longest silent", peer) for peer in (one, two, three)]]
+    silent.echo(b"x")
+    wait_for(lambda: holders(server)[-3:] == [("longest silent", peer)
+                                              for peer in (two, three, one)])
+    told = status(server)["holders"]
+    assert told["by_connections"] == [{"address": "127.0.0.3", "connections": 2},
+                                      {"address": "127.0.0.2", "connections": 1}]
+    assert [(of["peer"], of["bytes"]) for of in told["most_bytes"]] == [
+        (two, 2000), (three, 200), (one, 4)] and not told["workers_missing"]
+    rows = re.findall(r"<tr><th[^>]*>(oldest|most bytes|longest silent)</th><td>([^<]*)",
+                      ask(server, "/").text)
+    assert rows == holders(server)[2:]
+    server.reload({"pool.workers": 2, **ADMIN, "admin.peers": False})
+    assert not holders(server) and "127.0.0.3" not in ask(server, "/").text
+    assert not status(server)["holders"]["by_connections"]
 
 
 def test_a_saturated_pool_says_since_when_for_how_long_and_what_is_wrong(start):

@@ -356,6 +356,32 @@ static void test_nobody_with_less_is_replaced(void **state)
 	access_free(a);
 }
 
+static void test_the_first_holders_are_told_most_first(void **state)
+{
+	static const char *const comers[] = {
+		"192.0.2.1",   "192.0.2.2", "192.0.2.2", "2001:db8::1", "2001:db8::2",
+		"2001:db8::3", "192.0.2.3", "192.0.2.3", "192.0.2.3",   "192.0.2.3",
+		"192.0.2.4",   "192.0.2.5", "192.0.2.6",
+	};
+	struct access_holder top[ACCESS_TOP];
+	struct access *a = make(NULL, NULL, 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(comers) / sizeof(comers[0]); i++)
+		comes(a, comers[i], true);
+	comes(a, "192.0.2.1", false); /* and waits: it holds no more */
+	assert_int_equal(access_top_holders(a, top), ACCESS_TOP);
+	assert_string_equal(top[0].text, "192.0.2.3");
+	assert_int_equal(top[0].held, 4);
+	assert_string_equal(top[1].text, "2001:db8::/64");
+	assert_int_equal(top[1].held, 3);
+	assert_string_equal(top[2].text, "192.0.2.2");
+	assert_int_equal(top[2].held, 2);
+	for (size_t i = 3; i < ACCESS_TOP; i++)
+		assert_int_equal(top[i].held, 1);
+	access_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_two_addresses_with_one_each_crowd_nobody),
 		cmocka_unit_test(test_who_waits_counts_against_its_own_address_only),
 		cmocka_unit_test(test_nobody_with_less_is_replaced),
+		cmocka_unit_test(test_the_first_holders_are_told_most_first),
 	};
 
 	return cmocka_run_group_tests_name("access", tests, NULL, NULL);

@@ -682,6 +682,23 @@ static bool take_some(struct queue *q, unsigned int slot, uint32_t held, unsigne
 	return queue_is_rung(q, slot);
 }
 
+static void test_a_worker_that_holds_something_is_called_and_one_that_sleeps_is_not(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 4, 10);
+	assert_true(push(f.queue, 0));
+	take(f.queue, 0, 0, 0, 1);
+	rung(&f, 0);
+	assert_true(queue_call(f.queue, 0));
+	assert_true(queue_is_rung(f.queue, 0));
+	assert_true(rung(&f, 0));
+	assert_false(queue_call(f.queue, 1));
+	assert_false(rung(&f, 1));
+	close_queue(&f);
+}
+
 static void test_a_worker_that_leaves_some_for_itself_is_rung(void **state)
 {
 	struct fixture f;
@@ -745,6 +762,8 @@ int main(void)
 		cmocka_unit_test(test_a_sleeping_worker_wakes_for_a_hand_over),
 		cmocka_unit_test(test_a_worker_that_rang_for_itself_needs_no_bell),
 		cmocka_unit_test(test_a_worker_that_leaves_some_for_itself_is_rung),
+		cmocka_unit_test(
+			test_a_worker_that_holds_something_is_called_and_one_that_sleeps_is_not),
 		cmocka_unit_test(test_a_worker_that_leaves_some_for_another_is_not_rung),
 	};
 

@@ -6,6 +6,7 @@
 #define ECHOPOOL_POOL_ACCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "echopool/base/address.h"
 #include "echopool/config/settings.h"
@@ -74,13 +75,18 @@ uint32_t access_weight(struct access *a, const struct address_key *counted);
 bool access_is_crowded(struct access *a, const struct address_key *waiting,
 		       struct address_key *heaviest);
 
-/* Who workers hold most connections of: "10.0.0.5", or a network as "2001:db8::/64". */
+/* Of whom workers hold connections: "10.0.0.5", or a network as "2001:db8::/64". */
 struct access_holder {
 	char text[ADDRESS_TEXT_BYTES];
-	uint32_t held; /* 0: nobody */
+	uint32_t held; /* at least 1 */
 };
 
-struct access_holder access_holder_of_most(struct access *a);
+/*
+ * Those of whom they hold most, most first; where there are many, a tenth of a second ago at most.
+ * Returns how many.
+ */
+#define ACCESS_TOP 5
+size_t access_top_holders(struct access *a, struct access_holder top[static ACCESS_TOP]);
 
 /* Whether a silent connection may be closed for one that waits: not if its address has less. */
 bool access_may_replace(struct access *a, const struct address_key *silent,

@@ -6,6 +6,7 @@
 #define ECHOPOOL_POOL_ADDRESS_COUNT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "echopool/base/address.h"
@@ -56,8 +57,12 @@ static inline uint32_t address_count_held(const struct address_count *c)
 	return c ? c->connections - c->waiting : 0;
 }
 
-/* The address of which workers hold most; NULL when there is none. Looks at each address. */
-struct address_count *address_counts_heaviest(struct address_counts *counts);
+/*
+ * Copies the counts of the addresses of which workers hold most, that one first: at most max, which
+ * is at least 1. Returns how many. Looks at each address.
+ */
+size_t address_counts_top(const struct address_counts *counts, struct address_count *top,
+			  size_t max);
 
 /* Counts a connection of the address. False, with nothing changed, when memory is short. */
 bool address_counts_add(struct address_counts *counts, const struct address_key *key);

@@ -52,6 +52,12 @@ uint64_t pool_worker_cpu_ns(const struct pool *p, unsigned int index);
 void pool_read_runqueues(struct pool *p);
 uint64_t pool_worker_runqueue_ns(const struct pool *p, unsigned int index);
 
+/*
+ * Who holds the workers, as they last answered; asks them again where that was two seconds ago.
+ * It does not wait for the answers, so whoever looks for the first time finds them missing.
+ */
+void pool_holders(struct pool *p, struct queue *queue, uint64_t now_ns, struct holders *all);
+
 /* How many have left, and the sums of what they have counted. */
 uint64_t pool_left(const struct pool *p);
 const struct worker_stats *pool_left_stats(const struct pool *p);

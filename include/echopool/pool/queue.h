@@ -138,6 +138,12 @@ void queue_ring_self(struct queue *q, unsigned int slot);
 void queue_dismiss(struct queue *q, unsigned int first);
 
 /*
+ * Has a worker come to queue_take() at its next turn, unless it holds nothing and sleeps there;
+ * returns whether it holds something. Main thread.
+ */
+bool queue_call(struct queue *q, unsigned int slot);
+
+/*
  * Hands all connections of a worker that leaves, count in this list, to the workers that stay. The
  * slot's worker, as its last call.
  */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "echopool/pool/access.h"
+#include "echopool/pool/holders.h"
 #include "echopool/pool/queue.h"
 #include "echopool/pool/worker_stats.h"
 
@@ -66,6 +67,9 @@ uint64_t worker_cpu_ns(const struct worker *w);
  */
 uint64_t worker_runqueue_ns(const struct worker *w);
 void worker_read_runqueue(struct worker *w);
+
+/* What it answers to the question who holds it. Main thread. */
+struct holders_answer *worker_holders(struct worker *w);
 
 /* Its figures, which any thread may read while the worker exists. */
 const struct worker_stats *worker_stats(const struct worker *w);

@@ -1,8 +1,8 @@
 /*
- * A worker's own state, which its four files share: worker.c, the loop; timeouts.c, when a
+ * A worker's own state, which its five files share: worker.c, the loop; timeouts.c, when a
  * connection is closed for its silence; share_work.c, when some are given to another worker;
- * worker_conns.c, the connections that it holds. Only the worker's thread calls the functions
- * below. Nobody else includes this.
+ * holders.c, which of them hold it; worker_conns.c, the connections that it holds. Only the
+ * worker's thread calls the functions below. Nobody else includes this.
  */
 #ifndef ECHOPOOL_POOL_WORKER_STATE_H
 #define ECHOPOOL_POOL_WORKER_STATE_H
@@ -15,11 +15,13 @@
 #include "echopool/base/bell.h"
 #include "echopool/pool/conn.h"
 #include "echopool/pool/deadline_list.h"
+#include "echopool/pool/holders.h"
 #include "echopool/pool/rebalance.h"
 #include "echopool/pool/worker.h"
 
 struct worker {
 	struct worker_stats stats; /* written by the worker's thread, read by any */
+	struct holders_answer holders;
 
 	/* Set before the thread starts, and not changed while it runs. */
 	unsigned int index; /* its slot in the queue */
@@ -72,6 +74,9 @@ void worker_give(struct worker *w, struct deadline_entry *first, uint32_t count,
  * Call it when no event is left that names one.
  */
 void share_work(struct worker *w);
+
+/* Tells who holds it, if it was asked. */
+void holders_tell(struct worker *w);
 
 /* Gives a connection one turn, which may close it. */
 void worker_serve(struct worker *w, struct conn *c);
