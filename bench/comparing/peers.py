@@ -19,18 +19,21 @@ OWN = "echopool"
 WHAT = {
     OWN: "this project",
     "epoll": "one thread and one level-triggered epoll set, C",
+    "cpus": "an epoll loop for each CPU, which share the port (SO_REUSEPORT), C",
+    "uring": "one thread, one io_uring loop with shared buffers, C",
     "uv": "one thread, one libuv loop, C",
     "threads": "a thread for each client, C",
-    "go": "Go's net package, a goroutine for each client",
+    "go": "Go's net package, a goroutine for each client, a thread for each CPU",
+    "tokio": "tokio's multi-threaded runtime, a task for each client, a thread for each CPU, Rust",
     "xinetd": "xinetd's internal echo, a process for each client",
     "socat": "socat TCP4-LISTEN,fork EXEC:cat, two processes for each client",
 }
 
 # Those that serve with several threads, as echopool does.
-THREADED = ("threads", "go")
+THREADED = ("cpus", "threads", "go", "tokio")
 
 SOURCES = Path(__file__).resolve().parents[1] / "peers"
-GO_BUILD_S = 300
+BUILD_S = 300
 
 # With more clients, a process for each of them measures only the machine's memory.
 MOST_PROCESSES = 999
@@ -88,31 +91,51 @@ def find(build, wanted=None):
     makers = {
         OWN: lambda: Peer(OWN, "echopool"),
         "epoll": lambda: _built("epoll", "epoll loop", own / "epoll_loop"),
+        "cpus": lambda: _built("cpus", "epoll per CPU", own / "epoll_loop",
+                               threads=machine.cpus()),
+        "uring": lambda: _built("uring", "io_uring loop", own / "uring_loop",
+                                " where Debian's liburing-dev is installed"),
         "uv": lambda: _built("uv", "libuv loop", own / "uv_loop",
                              " where Debian's libuv1-dev is installed"),
         "threads": lambda: _built("threads", "thread per client", own / "thread_per_connection"),
         "go": lambda: _go(own),
+        "tokio": lambda: _tokio(own),
         "xinetd": lambda: _installed("xinetd", _xinetd_command, "-version"),
         "socat": lambda: _installed("socat", _socat_command, "-V"),
     }
     return [make() for key, make in makers.items() if wanted is None or key in (OWN, *wanted)]
 
 
-def _built(key, name, program, hint=""):
+def _built(key, name, program, hint="", threads=None):
     """A peer of bench/peers that meson builds."""
     missing = None if program.exists() else f"{program} is not there; build it{hint}"
-    return Peer(key, name, lambda port, _: [program, port], "^ready$", missing=missing)
+    more = [threads] if threads else []
+    return Peer(key, name, lambda port, _: [program, port, *more], "^ready$", missing=missing)
+
+
+def _is_fresh(program, source):
+    """Whether a program is there that was built from this source."""
+    try:
+        return program.stat().st_mtime > source.stat().st_mtime
+    except FileNotFoundError:
+        return False
+
+
+def _build_failure(command, **options):
+    """Runs a compiler without the network; returns why it failed, or None."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=BUILD_S, check=False, **options)
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} did not end in {BUILD_S} s"
+    if done.returncode != 0:
+        return f"{command[0]} failed: " + " ".join(done.stderr.split())
+    return None
 
 
 def _go(directory):
-    program, missing = directory / "go_echo", None
-    source = SOURCES / "echo.go"
-    try:
-        fresh = program.stat().st_mtime > source.stat().st_mtime
-    except FileNotFoundError:
-        fresh = False
-    if not fresh:
-        missing = _build_go(source, program)
+    program, source = directory / "go_echo", SOURCES / "echo.go"
+    missing = None if _is_fresh(program, source) else _build_go(source, program)
     return Peer("go", "Go net", lambda port, _: [program, port], "^ready$", missing=missing,
                 version=machine.said("go", "version"))
 
@@ -126,15 +149,53 @@ def _build_go(source, program):
         "GO111MODULE": "off", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0", "GOPATH": str(directory / "go"), "GOCACHE": str(directory / "go-cache")}
     directory.mkdir(parents=True, exist_ok=True)
-    try:
-        done = subprocess.run(["go", "build", "-o", program.resolve(), source], env=environment,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=GO_BUILD_S, check=False)
-    except subprocess.TimeoutExpired:
-        return f"go build did not end in {GO_BUILD_S} s"
-    if done.returncode != 0:
-        return "go build failed: " + " ".join(done.stderr.split())
-    return None
+    return _build_failure(["go", "build", "-o", program.resolve(), source], env=environment)
+
+
+# Debian's crates are a registry of their own.
+CARGO_CONFIG = """\
+[source.crates-io]
+replace-with = "debian"
+[source.debian]
+directory = "/usr/share/cargo/registry"
+"""
+CARGO_MANIFEST = """\
+[package]
+name = "tokio_echo"
+version = "0.1.0"
+edition = "2021"
+[dependencies]
+tokio = {{ version = "1", features = ["rt-multi-thread", "net", "io-util"] }}
+[[bin]]
+name = "tokio_echo"
+path = "{source}"
+"""
+
+
+def _tokio(directory):
+    source = SOURCES / "tokio_echo.rs"
+    program = directory / "tokio" / "target" / "release" / "tokio_echo"
+    missing = None if _is_fresh(program, source) else _build_tokio(source, directory / "tokio")
+    return Peer("tokio", "tokio", lambda port, _: [program, port], "^ready$", missing=missing,
+                version=machine.said("/usr/bin/rustc", "--version"))
+
+
+def _build_tokio(source, directory):
+    """Builds the tokio peer from Debian's crates, without the network; returns why it cannot."""
+    lacks = [path for path in ("/usr/bin/cargo", "/usr/bin/rustc")
+             if not os.access(path, os.X_OK)]
+    if lacks or not list(Path("/usr/share/cargo/registry").glob("tokio-1.*")):
+        return ("cargo, rustc or tokio is not there; install Debian's cargo, rustc and "
+                "librust-tokio-dev")
+    home = directory.resolve() / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "config.toml").write_text(CARGO_CONFIG, encoding="utf-8")
+    (directory / "Cargo.toml").write_text(CARGO_MANIFEST.format(source=source), encoding="utf-8")
+    environment = os.environ | {"CARGO_HOME": str(home), "RUSTC": "/usr/bin/rustc",
+                                "CARGO_NET_OFFLINE": "true"}
+    environment.pop("RUSTUP_TOOLCHAIN", None)
+    return _build_failure(["/usr/bin/cargo", "build", "--release", "--offline"], cwd=directory,
+                          env=environment)
 
 
 def _installed(key, command, version):

@@ -1,11 +1,14 @@
 /*
- * The plain event loop: one thread, one level-triggered epoll set, one recv and one send for an
- * echo. "epoll_loop PORT" listens on 127.0.0.1 and ends by SIGTERM.
+ * The plain event loop: one level-triggered epoll set, one recv and one send for an echo.
+ * "epoll_loop PORT [THREADS]" listens on 127.0.0.1 and ends by SIGTERM. Each thread has a loop and
+ * a listener of its own; the kernel spreads the clients over them (SO_REUSEPORT).
  *
- * bench/compare.py runs it beside echopool, as the yardstick for the CPU time of an echo. Nothing
- * is read from a client while bytes are pending for it, so that these fit into one buffer.
+ * bench/compare.py runs it beside echopool: with one thread as the yardstick for the CPU time of an
+ * echo, and with one for each CPU as what one would write instead of a pool. Nothing is read from a
+ * client while bytes are pending for it, so that these fit into one buffer.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +27,7 @@ struct client {
 	size_t pending_offset;
 };
 
-static char buffer[PEER_BUFFER_BYTES];
+static _Thread_local char buffer[PEER_BUFFER_BYTES];
 
 static void watch(int epoll_fd, int operation, int fd, uint32_t events, void *pointer)
 {
@@ -123,19 +126,17 @@ static void accept_all(int epoll_fd, int listener)
 	}
 }
 
-int main(int argc, char **argv)
+/* argument: the listener's descriptor. */
+static void *run(void *argument)
 {
-	const int port = peer_port(argc, argv);
+	const int listener = (int)(intptr_t)argument;
 	const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event events[EVENTS_PER_WAIT];
-	int listener, n;
+	int n;
 
 	if (epoll_fd < 0)
 		peer_fail("epoll_create1");
-	peer_raise_descriptors();
-	listener = peer_listen(port, SOCK_STREAM | SOCK_NONBLOCK);
 	watch(epoll_fd, EPOLL_CTL_ADD, listener, EPOLLIN, NULL); /* no client: the listener */
-	peer_ready();
 	for (;;) {
 		n = epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, -1);
 		if (n < 0 && errno != EINTR)
@@ -149,4 +150,26 @@ int main(int argc, char **argv)
 				end(c);
 		}
 	}
+}
+
+int main(int argc, char **argv)
+{
+	const int port = peer_port(argc == 3 ? 2 : argc, argv);
+	const long threads = argc == 3 ? peer_number(argv[2], "THREADS", 1024) : 1;
+	int listener = -1;
+
+	peer_raise_descriptors();
+	for (long i = 0; i < threads; i++) {
+		pthread_t thread;
+
+		listener = threads > 1 ? peer_listen_shared(port, SOCK_STREAM | SOCK_NONBLOCK)
+				       : peer_listen(port, SOCK_STREAM | SOCK_NONBLOCK);
+		errno = i + 1 < threads
+				? pthread_create(&thread, NULL, run, (void *)(intptr_t)listener)
+				: 0;
+		if (errno)
+			peer_fail("pthread_create");
+	}
+	peer_ready();
+	run((void *)(intptr_t)listener);
 }

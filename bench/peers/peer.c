@@ -70,7 +70,7 @@ void peer_raise_descriptors(void)
 		peer_fail("setrlimit");
 }
 
-int peer_listen(int port, int type)
+static int open_listener(int port, int type, bool share)
 {
 	const struct sockaddr_in address = {.sin_family = AF_INET,
 					    .sin_port = htons((uint16_t)port),
@@ -84,11 +84,23 @@ int peer_listen(int port, int type)
 		peer_fail("SO_REUSEADDR");
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)
 		peer_fail("TCP_NODELAY");
+	if (share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
+		peer_fail("SO_REUSEPORT");
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
 		peer_fail("bind");
 	if (listen(fd, PEER_BACKLOG) != 0)
 		peer_fail("listen");
 	return fd;
+}
+
+int peer_listen(int port, int type)
+{
+	return open_listener(port, type, false);
+}
+
+int peer_listen_shared(int port, int type)
+{
+	return open_listener(port, type, true);
 }
 
 void peer_ready(void)

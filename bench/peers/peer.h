@@ -36,6 +36,9 @@ void peer_raise_descriptors(void);
  */
 int peer_listen(int port, int type);
 
+/* The same, on a port that several of them share; each gets a part of the clients. */
+int peer_listen_shared(int port, int type);
+
 /* Says "ready" on standard output. */
 void peer_ready(void);
 

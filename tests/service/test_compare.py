@@ -392,7 +392,7 @@ def test_ctrl_c_tells_what_was_measured(tmp_path):
 @pytest.mark.parametrize("arguments, said", [
     (("--loads", "50,60"),
      "60: there is no such load; expected one of 1, 2, 4, 8, 50, 1000, 5000, 8x64k"),
-    (("--peers", "nginx"), "nginx: there is no such server; expected one of echopool, epoll, uv"),
+    (("--peers", "nginx"), "nginx: there is no such server; expected one of echopool, epoll, cpus"),
     (("--workers", "0"), "0: expected a number from 1 to 1024, or LOAD=N,LOAD=N as 50=1,1000=2"),
     (("--workers", "60=2"), "60=2: expected a number from 1 to 1024"),
     (("--rounds", "0"), "0: expected a whole number from 1 to 1000"),
