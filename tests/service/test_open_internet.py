@@ -21,7 +21,7 @@ SERVER = "10.77.0.1"
 FLOOD, FLOOD_BYTE_EVERY_S = 10_400, 4.0
 HONEST_EVERY_S = 7.0
 LONG = FULL and PLAIN
-SIEGE_S = 60 if LONG else 8
+SIEGE_S = 20 if LONG else 8
 
 
 def recommended():
