@@ -18,6 +18,7 @@
 #include "echopool/base/clock.h"
 #include "echopool/base/log.h"
 #include "echopool/control/admin_http.h"
+#include "echopool/control/history.h"
 #include "echopool/control/server_state.h"
 
 /* Of newcomers that the kernel holds; while all of these are silent a probe still finds room. */
@@ -43,6 +44,7 @@ struct admin {
 	struct place places[ADMIN_CONNECTIONS_MAX];
 	unsigned int taken;
 	uint64_t paused_until_ns;
+	struct history history;
 };
 
 unsigned int admin_descriptors(const struct settings *s)
@@ -116,6 +118,11 @@ struct admin *admin_new(void)
 	return NULL;
 }
 
+const struct history *admin_history(const struct admin *a)
+{
+	return &a->history;
+}
+
 void admin_free(struct admin *a)
 {
 	if (!a)
@@ -160,7 +167,7 @@ uint64_t admin_due_ns(const struct admin *a, const struct server *v)
 
 	if (!a)
 		return due_ns;
-	due_ns = history_due_ns(&v->history);
+	due_ns = history_due_ns(&a->history);
 	if (a->paused_until_ns)
 		due_ns = sooner(due_ns, a->paused_until_ns);
 	for (unsigned int i = 0; i < ADMIN_CONNECTIONS_MAX && a->taken; i++)
@@ -283,7 +290,7 @@ void admin_serve(struct admin *a, struct server *v)
 		return;
 	if (a->paused_until_ns <= now_ns)
 		a->paused_until_ns = 0;
-	history_tick(&v->history, v);
+	history_tick(&a->history, v);
 	end_late(a, v->parts.settings, now_ns);
 	admin_http_run(a->http, v);
 	for (unsigned int i = 0; i < l->count && !a->paused_until_ns; i++)

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 
 #include "echopool/base/clock.h"
+#include "echopool/control/admin.h"
+#include "echopool/control/history.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
 #include "echopool/control/status_holders.h"
@@ -90,9 +92,9 @@ static void write_workers(FILE *out, const struct server *v)
 			"%" PRIu64 ", \"taken\": %" PRIu64 ", \"wakeups\": %" PRIu64
 			", \"events\": %" PRIu64 ", \"sent_bytes\": %" PRIu64 "}",
 			i ? ",\n" : "", i, stat_get(&w->turn_ns) ? "true" : "false",
-			v->history.rates[i].cpu / 1000.0, report_worker_connections(pool, i),
-			stat_get(&w->taken), stat_get(&w->wakeups), stat_get(&w->events),
-			stat_get(&w->sent_bytes));
+			admin_history(v->parts.admin)->rates[i].cpu / 1000.0,
+			report_worker_connections(pool, i), stat_get(&w->taken),
+			stat_get(&w->wakeups), stat_get(&w->events), stat_get(&w->sent_bytes));
 	}
 	fputs("],\n", out);
 }
@@ -136,6 +138,6 @@ unsigned int status_json(FILE *out, const struct page_request *request)
 		", \"refused\": %" PRIu64 "},\n",
 		v->report.last_refused ? "false" : "true", (long long)v->report.loaded_s,
 		v->report.reloads, v->report.refused_reloads);
-	write_history(out, &v->history);
+	write_history(out, admin_history(v->parts.admin));
 	return 200;
 }

@@ -10,6 +10,8 @@
 #include <time.h>
 
 #include "echopool/base/clock.h"
+#include "echopool/control/admin.h"
+#include "echopool/control/history.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
 #include "echopool/control/status_holders.h"
@@ -112,7 +114,7 @@ static void write_tiles(FILE *out, const struct server *v)
 		tile_of(out, id, name, b.length, b.limit);
 	}
 	tile_wait(out, p);
-	tile_bytes(out, &v->history);
+	tile_bytes(out, admin_history(v->parts.admin));
 	tile_reload(out, &v->report);
 	fputs("</dl>\n", out);
 }
@@ -192,7 +194,7 @@ static void cell(FILE *out, double value, int decimals)
 static void write_worker(FILE *out, const struct server *v, unsigned int i)
 {
 	const struct worker_stats *w = pool_worker_stats(v->parts.pool, i);
-	const struct worker_rate *rate = &v->history.rates[i];
+	const struct worker_rate *rate = &admin_history(v->parts.admin)->rates[i];
 	const double wakeups = (double)stat_get(&w->wakeups);
 
 	fprintf(out, "<tr><th scope=\"row\" data-value=\"%u\">%u</th><td data-value=\"%d\">%s</td>",
@@ -213,7 +215,7 @@ static void write_workers(FILE *out, const struct server *v)
 
 	for (unsigned int i = 0; i < all; i++)
 		order[i] = i;
-	sorted = &v->history;
+	sorted = admin_history(v->parts.admin);
 	if (shown < all)
 		qsort(order, all, sizeof(order[0]), by_cpu);
 	fputs("<h2>Workers</h2>\n<div class=\"scroll\" tabindex=\"0\"><table id=\"workers\">\n",
@@ -294,7 +296,7 @@ unsigned int status_page(FILE *out, const struct page_request *request)
 		"<main id=\"live\">\n",
 		now);
 	write_tiles(out, v);
-	write_plots(out, &v->history);
+	write_plots(out, admin_history(v->parts.admin));
 	write_workers(out, v);
 	status_holders_html(out, &v->parts);
 	write_counts(out, &v->parts);

@@ -8,6 +8,8 @@
 
 #include "echopool/base/clock.h"
 #include "echopool/base/cpus.h"
+#include "echopool/control/admin.h"
+#include "echopool/control/history.h"
 #include "echopool/control/pages.h"
 #include "echopool/control/server_state.h"
 
@@ -16,10 +18,10 @@
 
 static bool cpus_are_short(const struct server *v)
 {
-	const unsigned int count = history_size(&v->history, false);
+	const unsigned int count = history_size(admin_history(v->parts.admin), false);
 
-	return count &&
-	       history_at(&v->history, false, count - 1)->cpu >= BUSY_PER_MILLE * cpus_usable();
+	return count && history_at(admin_history(v->parts.admin), false, count - 1)->cpu >=
+				BUSY_PER_MILLE * cpus_usable();
 }
 
 bool verdict(const struct server *v, char text[static VERDICT_BYTES])

@@ -284,7 +284,8 @@ def test_while_nobody_looks_it_does_not_wake(start):
     assert ask(server, "/metrics").status == 200
     wait_for(lambda: len(server.descriptors()) == len(server.first_descriptors) + 1)
     server.assert_idle()  # by now it sleeps
-    before = main_sleeps(server)
+    before, begin = main_sleeps(server), time.monotonic()
     for _ in range(500):
         client.echo()
-    assert main_sleeps(server) == before
+    # Once a second it takes a sample for the status page.
+    assert main_sleeps(server) - before <= time.monotonic() - begin + 1

@@ -18,6 +18,7 @@
 #define ADMIN_POLL_MAX      (ADMIN_ADDRESSES_MAX + 1)
 
 struct admin;
+struct history;
 struct server;
 
 /* How many descriptors it takes while it has listeners, which are counted apart. */
@@ -34,6 +35,9 @@ bool admin_change_listeners(const struct listeners *now, struct listeners *next,
 
 /* Makes an endpoint without connections. Returns NULL, having logged why. */
 struct admin *admin_new(void);
+
+/* What has been since it was made. */
+const struct history *admin_history(const struct admin *a);
 
 /* Closes its connections and frees it; NULL does nothing. The listeners are the caller's. */
 void admin_free(struct admin *a);

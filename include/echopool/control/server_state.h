@@ -10,7 +10,6 @@
 
 #include "echopool/base/bell.h"
 #include "echopool/config/reload_child.h"
-#include "echopool/control/history.h"
 #include "echopool/control/parts.h"
 #include "echopool/control/report.h"
 #include "echopool/control/starvation.h"
@@ -26,7 +25,6 @@ struct server {
 	int signal_fd;
 	struct report report;
 	struct starvation starvation;
-	struct history history; /* kept while there is an admin endpoint */
 	struct reload_child child;
 	bool reload_again; /* SIGHUP came while a reload was under way */
 	bool draining;
