@@ -253,7 +253,7 @@ static enum MHD_Result answer(void *argument, struct MHD_Connection *c, const ch
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return refuse(h, c, page, MHD_HTTP_METHOD_NOT_ALLOWED,
 			      "This endpoint only tells; use GET or HEAD.\n");
-	if (!(page && page->is_probe) && !(host && is_our_host(host, h->server->parts.settings)))
+	if (host ? !is_our_host(host, h->server->parts.settings) : !(page && page->is_probe))
 		return refuse(h, c, page, MHD_HTTP_MISDIRECTED_REQUEST,
 			      "The Host of the request is not known here; see admin.hosts.\n");
 	if (!page)

@@ -16,6 +16,12 @@
 #include "echopool/control/server_state.h"
 #include "echopool/net/listener.h"
 
+#ifdef HAVE_LIBSYSTEMD
+#define FEATURES "admin,systemd"
+#else
+#define FEATURES "admin"
+#endif
+
 /* The upper bounds of the waits: 16 us x 4^k. */
 #define WAIT_LEAST_US 16
 #define WAIT_BOUNDS   12
@@ -107,7 +113,9 @@ static void write_pool(struct metrics *m, const struct worker_stats *all)
 	const struct acceptor_figures f = acceptor_figures(p->acceptor);
 
 	family(m, GAUGE, "echopool_build_info", "What runs; always 1.");
-	fprintf(m->out, "echopool_build_info{version=\"%s\",engine=\"epoll\"} 1\n",
+	fprintf(m->out,
+		"echopool_build_info{version=\"%s\",engine=\"epoll\",features=\"" FEATURES
+		"\"} 1\n",
 		ECHOPOOL_VERSION);
 	whole(m, GAUGE, "echopool_ready", "Whether /readyz says yes.", probe_is_ready(m->server));
 	whole(m, GAUGE, "echopool_draining", "Whether the drain has begun.", m->server->draining);

@@ -23,7 +23,7 @@ struct page_request {
 struct page {
 	const char *path;
 	const char *type; /* its Content-Type; of /metrics, where OpenMetrics was not asked for */
-	bool is_probe;    /* answered whatever Host says, as load balancers ask without one */
+	bool is_probe;    /* answered without a Host too, as load balancers ask */
 	bool is_metrics;
 	/* Writes the body and returns the HTTP status. */
 	unsigned int (*write)(FILE *out, const struct page_request *request);
