@@ -13,6 +13,7 @@
 #include <string.h>
 
 static_assert(sizeof(enum queue_full) == sizeof(uint32_t) &&
+		      sizeof(enum engine_choice) == sizeof(uint32_t) &&
 		      sizeof(enum log_target) == sizeof(uint32_t) &&
 		      sizeof(enum log_level) == sizeof(uint32_t),
 	      "an enum is stored as the index of its word");
@@ -22,6 +23,7 @@ static const char *const default_allow[] = {"0.0.0.0/0", "::/0", NULL};
 static const char *const default_none[] = {NULL};
 static const char *const default_admin_allow[] = {"127.0.0.0/8", "::1", NULL};
 static const char *const queue_full_words[] = {"wait", "reject", NULL};
+static const char *const engine_words[] = {"auto", "epoll", "io_uring", NULL};
 static const char *const log_target_words[] = {"stderr", "syslog", NULL};
 static const char *const log_level_words[] = {"error", "warning", "info", "debug", NULL};
 
@@ -39,6 +41,7 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	{"pool.queue_full", SETTING_WORD, AT(pool.queue_full), QUEUE_FULL_WAIT, 0, 0,
 	 queue_full_words},
 	{"pool.rebalance", SETTING_BOOL, AT(pool.rebalance), true, 0, 0, NULL},
+	{"pool.engine", SETTING_WORD, AT(pool.engine), ENGINE_AUTO, 0, 0, engine_words},
 	{"limits.buffer_bytes", SETTING_INTEGER, AT(limits.buffer_bytes), 65536, 1024, 16777216,
 	 NULL},
 	{"limits.connections_per_ip", SETTING_INTEGER, AT(limits.connections_per_ip), 0, 0, 1000000,

@@ -147,6 +147,13 @@ static void commit(struct parts *p, const struct change *c)
 	listeners_close_except(&old, &p->listeners);
 }
 
+/* Workers keep the engine with which they began. */
+static void keep_engine(const struct parts *p, const struct settings *next)
+{
+	if (next->pool.engine != p->settings->pool.engine)
+		log_warning("reload: pool.engine takes effect when the server is started again");
+}
+
 /* A change of the others is only told. */
 static void tell_inherited(const struct parts *p, const struct settings *next)
 {
@@ -166,6 +173,7 @@ bool apply_settings(struct parts *p, struct settings *next)
 	bool applied;
 
 	tell_inherited(p, next);
+	keep_engine(p, next);
 	applied = prepare(p, &c);
 	if (applied)
 		commit(p, &c);

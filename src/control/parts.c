@@ -12,6 +12,7 @@
 #include "echopool/base/log.h"
 #include "echopool/base/log_rate.h"
 #include "echopool/net/inherited.h"
+#include "echopool/pool/engine.h"
 
 unsigned int parts_workers(const struct settings *s)
 {
@@ -81,6 +82,7 @@ struct worker_options parts_worker_options(const struct parts *p)
 		.queue = p->queue,
 		.access = p->access,
 		.tuning = &p->tuning,
+		.uses_uring = p->uses_uring,
 	};
 }
 
@@ -119,6 +121,17 @@ void parts_set_capacity(struct parts *p, unsigned int workers)
 		log_info("limits.connections_per_ip is 0: one address may have %" PRIu32
 			 " connections, half of what the pool serves; loopback any number",
 			 access_half_of(capacity));
+}
+
+/* io_uring where it is asked for and works. */
+static bool choose_uring(enum engine_choice choice)
+{
+	const char *why;
+
+	if (choice != ENGINE_URING || engine_uring_works(&why))
+		return choice == ENGINE_URING;
+	log_warning("pool.engine is \"io_uring\", which does not work here: %s; using epoll", why);
+	return false;
 }
 
 static bool make_parts(struct parts *p)
@@ -167,6 +180,7 @@ bool parts_start(struct parts *p, struct settings *s, const struct bell *bell)
 	/* Opening the rest takes descriptors. */
 	fdlimit_raise();
 	p->open_before = fdlimit_count_open();
+	p->uses_uring = choose_uring(s->pool.engine);
 	parts_tune(&p->tuning, s);
 	return open_listeners(p) && parts_need_admin(p, &p->admin_listeners) &&
 	       parts_divide_descriptors(p, s, workers, &p->listeners, &p->admin_listeners,
@@ -180,9 +194,10 @@ void parts_describe(const struct parts *p, char *text, size_t bytes)
 
 	listeners_format(&p->listeners, addresses, sizeof(addresses));
 	snprintf(text, bytes,
-		 "ready on %s; workers=%u worker_connections=%" PRIu32 " queue_limit=%" PRIu32,
+		 "ready on %s; workers=%u worker_connections=%" PRIu32 " queue_limit=%" PRIu32
+		 " engine=%s",
 		 addresses, pool_workers(p->pool), p->share.worker_connections,
-		 p->share.queue_limit);
+		 p->share.queue_limit, p->uses_uring ? "io_uring" : "epoll");
 }
 
 void parts_begin_close(struct parts *p)

@@ -35,27 +35,16 @@ struct conn *conn_new(struct arrival *a)
 	return c;
 }
 
-static enum conn_want conn_failed(struct conn *c, int error)
+enum conn_want conn_failed(struct conn *c, int error)
 {
 	c->error = error;
 	c->end = error == ECONNRESET || error == EPIPE ? CONN_END_RESET : CONN_END_ERROR;
 	return CONN_WANT_CLOSE;
 }
 
-/* Writes what fits now. Returns how much, 0 when there is no room, or -1 with errno set. */
-static ssize_t write_some(struct conn *c, const unsigned char *bytes, size_t count,
-			  struct worker_stats *stats)
+static bool is_transient(ssize_t n)
 {
-	ssize_t n;
-
-	do
-		n = send(c->fd, bytes, count, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-	c->sent_bytes += (uint64_t)n;
-	stat_add(&stats->sent_bytes, (uint64_t)n);
-	return n;
+	return n == -EAGAIN || n == -EWOULDBLOCK || n == -EINTR;
 }
 
 /* Keeps what could not be written until the peer takes it. */
@@ -70,13 +59,8 @@ static enum conn_want keep_pending(struct conn *c, const unsigned char *bytes, s
 	return CONN_WANT_WRITE;
 }
 
-static enum conn_want flush(struct conn *c, struct worker_stats *stats)
+static enum conn_want flushed(struct conn *c, size_t n)
 {
-	ssize_t n = write_some(c, c->pending + c->pending_offset,
-			       c->pending_bytes - c->pending_offset, stats);
-
-	if (n < 0)
-		return conn_failed(c, errno);
 	c->pending_offset += (uint32_t)n;
 	if (c->pending_offset < c->pending_bytes)
 		return CONN_WANT_WRITE;
@@ -87,36 +71,66 @@ static enum conn_want flush(struct conn *c, struct worker_stats *stats)
 	return CONN_WANT_READ;
 }
 
-static enum conn_want echo(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
-			   struct worker_stats *stats)
+enum conn_want conn_received(struct conn *c, ssize_t n, struct worker_stats *stats)
 {
-	ssize_t received, sent;
-
-	do
-		received = recv(c->fd, buffer, buffer_bytes, 0);
-	while (received < 0 && errno == EINTR);
-	if (received < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_WANT_READ
-							       : conn_failed(c, errno);
-	if (received == 0) {
+	if (n < 0)
+		return is_transient(n) ? CONN_WANT_READ : conn_failed(c, (int)-n);
+	if (n == 0) {
 		c->end = CONN_END_CLIENT;
 		return CONN_WANT_CLOSE;
 	}
-	c->received_bytes += (uint64_t)received;
-	stat_add(&stats->received_bytes, (uint64_t)received);
+	c->received_bytes += (uint64_t)n;
+	stat_add(&stats->received_bytes, (uint64_t)n);
+	return CONN_WANT_WRITE;
+}
 
-	sent = write_some(c, buffer, (size_t)received, stats);
-	if (sent < 0)
-		return conn_failed(c, errno);
-	if (sent < received)
-		return keep_pending(c, buffer + sent, (size_t)(received - sent));
+enum conn_want conn_sent(struct conn *c, const unsigned char *bytes, size_t count, ssize_t n,
+			 struct worker_stats *stats)
+{
+	if (n < 0 && !is_transient(n))
+		return conn_failed(c, (int)-n);
+	if (n < 0)
+		n = 0; /* there is no room */
+	c->sent_bytes += (uint64_t)n;
+	stat_add(&stats->sent_bytes, (uint64_t)n);
+	if (c->pending)
+		return flushed(c, (size_t)n);
+	if ((size_t)n < count)
+		return keep_pending(c, bytes + n, count - (size_t)n);
 	return CONN_WANT_READ;
+}
+
+enum conn_want conn_send(struct conn *c, const unsigned char *bytes, size_t count,
+			 struct worker_stats *stats)
+{
+	ssize_t n;
+
+	do
+		n = send(c->fd, bytes, count, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return conn_sent(c, bytes, count, n < 0 ? -errno : n, stats);
+}
+
+static enum conn_want echo(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
+			   struct worker_stats *stats)
+{
+	enum conn_want want;
+	ssize_t n;
+
+	do
+		n = recv(c->fd, buffer, buffer_bytes, 0);
+	while (n < 0 && errno == EINTR);
+	want = conn_received(c, n < 0 ? -errno : n, stats);
+	return want == CONN_WANT_WRITE ? conn_send(c, buffer, (size_t)n, stats) : want;
 }
 
 enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
 			  struct worker_stats *stats)
 {
-	return c->pending ? flush(c, stats) : echo(c, buffer, buffer_bytes, stats);
+	if (c->pending)
+		return conn_send(c, c->pending + c->pending_offset,
+				 c->pending_bytes - c->pending_offset, stats);
+	return echo(c, buffer, buffer_bytes, stats);
 }
 
 void conn_log_closed(const union address *peer, uint64_t received_bytes, uint64_t sent_bytes,

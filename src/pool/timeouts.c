@@ -12,9 +12,7 @@
  *  2. Silent: otherwise the longest silent, if it is silent for timeouts.idle_when_full, goes for
  *     one of its own address or of one with less. So who holds most cannot push out who holds few.
  */
-#include <errno.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -34,28 +32,22 @@
 #define WRITE_CHECKS 8
 
 /* Whether what the connection waits for has come true already. */
-static bool is_ready(const struct conn *c)
+static bool is_ready(const struct worker *w, struct conn *c)
 {
-	struct pollfd p = {.fd = c->fd, .events = c->pending ? POLLOUT : POLLIN};
-	int n;
-
-	do
-		n = poll(&p, 1, 0);
-	while (n < 0 && errno == EINTR);
-	return n > 0;
+	return w->engine->calls->is_ready(w->engine, c);
 }
 
 /*
  * Closes the oldest of a list, whose time has come. A connection on which something has happened is
- * served instead: when the process was stopped for a while, or a batch of events was full, epoll
- * has not reported it yet.
+ * served instead: when the process was stopped for a while, or a batch of events was full, its
+ * engine has not reported it yet.
  */
 static void close_if_silent(struct worker *w, struct deadline_list *list, enum conn_end end)
 {
 	struct deadline_entry *oldest = deadline_list_oldest(list);
 	const uint64_t since_ns = oldest->since_ns;
 
-	if (is_ready(conn_of_deadline(oldest)))
+	if (is_ready(w, conn_of_deadline(oldest)))
 		worker_serve(w, conn_of_deadline(oldest));
 	if (deadline_list_oldest(list) == oldest && oldest->since_ns == since_ns)
 		worker_close(w, conn_of_deadline(oldest), end);
@@ -110,8 +102,8 @@ static struct conn *find_crowding(struct worker *w, const struct address_key *he
 static void close_for_another(struct worker *w, struct conn *c, enum conn_end end)
 {
 	w->look_ns = w->now_ns;
-	if (end == CONN_END_IDLE_WHEN_FULL && is_ready(c))
-		worker_serve(w, c); /* epoll has not reported it yet */
+	if (end == CONN_END_IDLE_WHEN_FULL && is_ready(w, c))
+		worker_serve(w, c); /* its engine has not reported it yet */
 	else
 		worker_close(w, c, end);
 }

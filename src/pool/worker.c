@@ -3,14 +3,9 @@
  * _join() and _free(); everything else runs in the worker's own thread. Nothing here needs a lock:
  * connections come through the queue, and figures and tuning are single atomic numbers.
  *
- * A worker that holds nothing sleeps in queue_take(). One that holds connections sleeps in
- * epoll_wait, with its bell in the same set. It goes to queue_take() when it was rung, which it
- * also does itself when a connection ends. The echo itself takes no lock.
- *
- * The set is level-triggered: what one turn leaves in a socket is reported again after the other
- * connections had their turn. No event names a connection that is gone: a descriptor is at most
- * once in a batch of events, during the batch a connection is closed only for its own event, and
- * timeouts come after the batch.
+ * A worker that holds nothing sleeps in queue_take(). One that holds connections sleeps in its
+ * engine, which the bell wakes too. It goes to queue_take() when it was rung, which it also does
+ * itself when a connection ends. The echo itself takes no lock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,22 +13,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "echopool/base/clock.h"
 #include "echopool/base/thread.h"
 #include "echopool/pool/worker_state.h"
 
-/* Many busy connections share one epoll_wait; more than these would only delay the bell. */
-#define EVENTS_PER_WAIT 128
-
-static bool watch_bell(struct worker *w)
+static struct engine *open_engine(const struct worker *w)
 {
-	/* Edge-triggered, so that it need not be read. The null pointer marks it as the bell. */
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+	const size_t buffer_bytes = tuned(&w->options.tuning->buffer_bytes);
 
-	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->bell.fd, &event) == 0;
+	return w->options.uses_uring ? engine_uring_open(&w->bell, buffer_bytes)
+				     : engine_epoll_open(&w->bell, buffer_bytes);
 }
 
 struct worker *worker_new(unsigned int index, const struct worker_options *options)
@@ -49,10 +40,9 @@ struct worker *worker_new(unsigned int index, const struct worker_options *optio
 	w->bell.fd = -1;
 	deadline_list_init(&w->reading);
 	deadline_list_init(&w->writing);
-	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	w->buffer_bytes = tuned(&options->tuning->buffer_bytes);
-	w->buffer = malloc(w->buffer_bytes);
-	if (w->epoll_fd < 0 || !w->buffer || !bell_open(&w->bell) || !watch_bell(w)) {
+	if (bell_open(&w->bell))
+		w->engine = open_engine(w);
+	if (!w->engine) {
 		error = errno;
 		worker_free(w);
 		errno = error;
@@ -65,10 +55,9 @@ struct worker *worker_new(unsigned int index, const struct worker_options *optio
 void worker_free(struct worker *w)
 {
 	queue_clear_slot(w->options.queue, w->index);
+	if (w->engine)
+		w->engine->calls->close(w->engine);
 	bell_close(&w->bell);
-	if (w->epoll_fd >= 0)
-		close(w->epoll_fd);
-	free(w->buffer);
 	free(w);
 }
 
@@ -80,22 +69,6 @@ struct holders_answer *worker_holders(struct worker *w)
 const struct worker_stats *worker_stats(const struct worker *w)
 {
 	return &w->stats;
-}
-
-/* Follows limits.buffer_bytes; when memory is short the old buffer stays. */
-static void tune_buffer(struct worker *w)
-{
-	const size_t bytes = tuned(&w->options.tuning->buffer_bytes);
-	unsigned char *buffer;
-
-	if (bytes == w->buffer_bytes)
-		return;
-	buffer = malloc(bytes);
-	if (!buffer)
-		return;
-	free(w->buffer);
-	w->buffer = buffer;
-	w->buffer_bytes = bytes;
 }
 
 /* Anybody may see since when it has been inside one turn: longer than some means that it hangs. */
@@ -143,25 +116,23 @@ static bool take(struct worker *w)
  */
 static void wait_and_serve(struct worker *w)
 {
-	struct epoll_event events[EVENTS_PER_WAIT];
+	const struct engine_calls *const calls = w->engine->calls;
 	const int timeout_ms = queue_is_rung(w->options.queue, w->index)
 				       ? 0
 				       : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
-	int n;
+	unsigned int events;
+	struct conn *c;
 
 	note_sleep(w);
-	n = epoll_wait(w->epoll_fd, events, EVENTS_PER_WAIT, timeout_ms);
-	if (n < 0 && errno != EINTR)
-		fail(errno, "epoll_wait");
+	events = calls->wait(w->engine, timeout_ms);
 	w->now_ns = clock_now_ns();
 	note_turn(w);
 	stat_add(&w->stats.wakeups, 1);
-	stat_add(&w->stats.events, n > 0 ? (uint64_t)n : 0);
-	stat_add(&w->stats.full_batches, n == EVENTS_PER_WAIT);
+	stat_add(&w->stats.events, events);
+	stat_add(&w->stats.full_batches, events == w->engine->most);
 	/* The bell only ends the wait: what it was rung for, queue_is_rung() says. */
-	for (int i = 0; i < n; i++)
-		if (events[i].data.ptr)
-			worker_serve(w, events[i].data.ptr);
+	while ((c = calls->next(w->engine)))
+		worker_serve(w, c);
 	timeouts_apply(w);
 	share_work(w);
 }
@@ -170,15 +141,20 @@ static void *worker_run(void *argument)
 {
 	struct worker *w = argument;
 	char name[16];
+	int error;
 
 	snprintf(name, sizeof(name), "worker-%u", w->index);
 	thread_set_name(name);
 	atomic_store_explicit(&w->tid, gettid(), memory_order_relaxed);
+	w->engine->stats = &w->stats;
+	error = w->engine->calls->begin(w->engine);
+	if (error)
+		fail(error, "the start of a worker's engine");
 	w->now_ns = clock_now_ns();
 	for (;;) {
 		if ((w->held == 0 || queue_is_rung(w->options.queue, w->index)) && !take(w))
 			break;
-		tune_buffer(w);
+		w->engine->calls->tune(w->engine, tuned(&w->options.tuning->buffer_bytes));
 		if (w->held)
 			wait_and_serve(w);
 	}

@@ -3,10 +3,8 @@
  * them over. See worker_state.h.
  */
 #include <errno.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
-#include "echopool/base/thread.h"
 #include "echopool/pool/worker_state.h"
 
 static bool logs_connections(const struct worker *w)
@@ -19,37 +17,27 @@ static struct deadline_list *list_of(struct worker *w, const struct conn *c)
 	return c->pending ? &w->writing : &w->reading;
 }
 
-/* Has epoll watch for what the connection wants; operation is EPOLL_CTL_ADD or EPOLL_CTL_MOD. */
-static bool watch(struct worker *w, int operation, struct conn *c)
+static bool watch(struct worker *w, struct conn *c)
 {
-	struct epoll_event event = {.events = c->pending ? EPOLLOUT : EPOLLIN, .data.ptr = c};
-
-	if (epoll_ctl(w->epoll_fd, operation, c->fd, &event) == 0)
-		return true;
-	c->error = errno;
-	return false;
+	return w->engine->calls->watch(w->engine, c);
 }
 
-/* A connection that could not be watched is not in the set. */
-static void unwatch(struct worker *w, const struct conn *c)
-{
-	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL) != 0 && errno != ENOENT)
-		fail(errno, "epoll_ctl");
-}
-
-void worker_close(struct worker *w, struct conn *c, enum conn_end end)
+/* Of a connection that its engine does not watch any more. */
+static void end(struct worker *w, struct conn *c, enum conn_end why)
 {
 	deadline_list_remove(&c->deadline);
 	w->held--;
 	worker_must_take(w);
-	/*
-	 * close() takes a descriptor out of the set only if no other process has a copy. The child
-	 * of a reload has one until it has closed what it inherits (epoll(7), Q6).
-	 */
-	unwatch(w, c);
 	/* Before the close: a client that sees it may connect again at once. */
 	access_release(w->options.access, &c->counted, true);
-	conn_close(c, end, tuned(&w->options.tuning->write_ms), logs_connections(w), &w->stats);
+	conn_close(c, why, tuned(&w->options.tuning->write_ms), logs_connections(w), &w->stats);
+}
+
+void worker_close(struct worker *w, struct conn *c, enum conn_end why)
+{
+	/* What has come meanwhile is echoed; that its peer has ended it is not the reason now. */
+	w->engine->calls->forget(w->engine, c);
+	end(w, c, why);
 }
 
 /* Closes an arrival that there is no memory for. */
@@ -78,8 +66,8 @@ void worker_adopt(struct worker *w, struct arrival *a)
 	}
 	w->held++;
 	deadline_list_append(&w->reading, &c->deadline, w->now_ns);
-	if (!watch(w, EPOLL_CTL_ADD, c))
-		worker_close(w, c, CONN_END_ERROR);
+	if (!watch(w, c))
+		end(w, c, CONN_END_ERROR);
 }
 
 /*
@@ -100,18 +88,20 @@ void worker_adopt_handed(struct worker *w, struct deadline_list *handed)
 			deadline_list_insert(&w->writing, oldest);
 		else
 			deadline_list_append(&w->reading, oldest, w->now_ns);
-		if (!watch(w, EPOLL_CTL_ADD, c))
-			worker_close(w, c, CONN_END_ERROR);
+		if (!watch(w, c))
+			end(w, c, CONN_END_ERROR);
 	}
 }
 
 void worker_hand_over(struct worker *w)
 {
-	const uint32_t count = w->held;
+	struct conn *c;
+	uint32_t count;
 
-	/* Takes all descriptors out of the set at once. */
-	close(w->epoll_fd);
-	w->epoll_fd = -1;
+	w->engine->calls->forget_all(w->engine, &w->reading, &w->writing);
+	while ((c = w->engine->calls->next(w->engine)))
+		worker_serve(w, c);
+	count = w->held;
 	stat_add(&w->stats.handed_out, count);
 	w->held = 0;
 	deadline_list_move_all(&w->reading, &w->writing);
@@ -121,35 +111,39 @@ void worker_hand_over(struct worker *w)
 void worker_give(struct worker *w, struct deadline_entry *first, uint32_t count, unsigned int to)
 {
 	struct deadline_list given;
+	uint32_t left = 0;
 
 	deadline_list_init(&given);
 	for (uint32_t i = 0; i < count; i++) {
 		struct deadline_entry *e = first;
+		struct conn *c = conn_of_deadline(e);
 
 		first = e->next;
+		if (w->engine->calls->forget(w->engine, c) == CONN_WANT_CLOSE) {
+			end(w, c, c->end);
+			continue;
+		}
 		deadline_list_remove(e);
 		deadline_list_append(&given, e, e->since_ns);
-		unwatch(w, conn_of_deadline(e));
+		left++;
 	}
-	w->held -= count;
-	stat_add(&w->stats.rebalanced, count);
-	queue_give(w->options.queue, w->index, to, &given, count);
+	w->held -= left;
+	stat_add(&w->stats.rebalanced, left);
+	queue_give(w->options.queue, w->index, to, &given, left);
 }
 
 void worker_serve(struct worker *w, struct conn *c)
 {
 	struct deadline_list *const list = list_of(w, c);
-	const uint64_t sent_bytes = c->sent_bytes;
+	const uint64_t moved_bytes = c->received_bytes + c->sent_bytes;
 
-	if (conn_serve(c, w->buffer, w->buffer_bytes, &w->stats) == CONN_WANT_CLOSE) {
-		worker_close(w, c, c->end);
+	if (w->engine->calls->serve(w->engine, c) == CONN_WANT_CLOSE) {
+		end(w, c, c->end);
 	} else if (list_of(w, c) != list) {
 		c->moved_ns = w->now_ns;
 		deadline_list_remove(&c->deadline);
 		deadline_list_append(list_of(w, c), &c->deadline, w->now_ns);
-		if (!watch(w, EPOLL_CTL_MOD, c))
-			worker_close(w, c, CONN_END_ERROR);
-	} else if (c->sent_bytes != sent_bytes) {
+	} else if (c->received_bytes + c->sent_bytes != moved_bytes) {
 		c->moved_ns = w->now_ns;
 		deadline_list_touch(list, &c->deadline, w->now_ns);
 	}

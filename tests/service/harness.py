@@ -1,7 +1,8 @@
 """Starts the program under test and looks at it from outside: its log, its figures, /proc.
 
 The program is $ECHOPOOL, or build/echopool of this checkout. ECHOPOOL_TIME_FACTOR multiplies every
-time bound (10 under sanitizers); memory and CPU are only asserted when it is 1.
+time bound (10 under sanitizers); memory and CPU are only asserted when it is 1. ECHOPOOL_ENGINE has
+the servers wait with that engine.
 """
 
 import contextlib
@@ -30,17 +31,21 @@ PROGRAM = os.path.abspath(os.environ.get("ECHOPOOL", CHECKOUT / "build" / "echop
 TIME_FACTOR = float(os.environ.get("ECHOPOOL_TIME_FACTOR", "1"))
 PLAIN = TIME_FACTOR == 1
 FULL = os.environ.get("ECHOPOOL_FULL") == "1"
+ENGINE = os.environ.get("ECHOPOOL_ENGINE")
 
 SANITIZER_REPORT = re.compile(r"\w+Sanitizer|runtime error:")
 MANAGED_ENVIRONMENT = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
                        "JOURNAL_STREAM", "WATCHDOG_USEC", "WATCHDOG_PID")
 LISTEN_STATE = "0A"
+IORING_OP_SEND = 26  # <linux/io_uring.h>
 
 # How reasons to skip a test begin; script/tally.py counts by what is before the colon.
 MISSING = "needs a program that is not installed: "
 
 needs_plain_build = pytest.mark.skipif(
     not PLAIN, reason="needs a build that nothing slows: ECHOPOOL_TIME_FACTOR is not 1")
+needs_epoll = pytest.mark.skipif(
+    ENGINE == "io_uring", reason="needs calls that a preloaded library sees, and io_uring has none")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 # What is one for the whole machine has a name of its own for each process of each run.
@@ -265,6 +270,17 @@ class Lines:
         assert not self._thread.is_alive(), "someone still holds the log's descriptor"
 
 
+def engine():
+    """The -o options for the engine that all tests are to run over, if one is named."""
+    return (f'pool.engine="{ENGINE}"',) if ENGINE else ()
+
+
+def shared_bytes(workers, buffer_bytes):
+    """How much memory the buffers that the connections of a worker share may take: io_uring's."""
+    each = max(4 << 20, 8 * buffer_bytes) + buffer_bytes
+    return workers * each if ENGINE == "io_uring" else 0
+
+
 class Server:
     """One running program. finish() is called for each by the fixture that made it.
 
@@ -278,7 +294,7 @@ class Server:
         self.bounds = fitting(settings or {})  # a reload changes only what the test says
         self.configure(settings or {})
         command = [*wrapper, program, "-c", str(self.file)]
-        for override in overrides:
+        for override in (*engine(), *overrides):
             command += ["-o", override]
         self.clients = []
         self.process = subprocess.Popen(
@@ -436,11 +452,13 @@ class Server:
         return found
 
     def pending_clients(self):
-        """How many clients have pending bytes: those that epoll watches for room to write."""
-        sets = [fd for fd, name in self.descriptors().items() if "eventpoll" in name]
+        """How many clients have pending bytes: those for which room to write is waited for."""
+        sets = [fd for fd, name in self.descriptors().items()
+                if "eventpoll" in name or "io_uring" in name]
         told = "".join(self._proc(f"fdinfo/{fd}") for fd in sets)
         watched = re.findall(r"^tfd:.* events: *(\w+)", told, re.MULTILINE)
-        return sum(bool(int(events, 16) & select.EPOLLOUT) for events in watched)
+        sends = re.findall(rf"^ *op={IORING_OP_SEND},", told, re.MULTILINE)
+        return sum(bool(int(events, 16) & select.EPOLLOUT) for events in watched) + len(sends)
 
     def make_pending(self, crowd, data, quiet=0.3):
         """Everybody sends data over and over and reads nothing, until all have pending bytes.

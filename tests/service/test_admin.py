@@ -15,7 +15,7 @@ import pytest
 
 import preload
 from clients import Client, dial, need_descriptors
-from harness import again_when_late, before, check_time, seconds, span, wait_for
+from harness import again_when_late, before, check_time, needs_epoll, seconds, span, wait_for
 from live import run_program
 
 prometheus = pytest.importorskip("prometheus_client.openmetrics.parser",
@@ -354,6 +354,7 @@ def test_after_the_lame_duck_time_the_drain_begins(start):
     assert server.wait_exit() == 0
 
 
+@needs_epoll
 def test_a_worker_that_hangs_is_told_by_live_after_ten_seconds(start, tmp_path):
     server = start({"pool.workers": 2, **ADMIN},
                    env=preload.build(tmp_path) | {"HANG_IN_RECV": "HANG"})

@@ -9,7 +9,7 @@ import pytest
 
 import preload
 from clients import Crowd
-from harness import again_when_late, check_time, key_values, seconds, wait_for
+from harness import again_when_late, check_time, key_values, needs_epoll, seconds, wait_for
 
 TEXTBOOK = {"pool.worker_connections": 1, "timeouts.idle_when_full": 0}
 
@@ -148,6 +148,7 @@ def test_a_crowd_at_one_address_does_not_take_all_the_room_that_timeouts_make(st
     assert places.index("127.0.0.2:%d" % server.addresses[1][1]) <= 15
 
 
+@needs_epoll
 def test_one_that_cannot_be_watched_makes_room_for_the_next(start, tmp_path):
     """A full worker gets room, and the first that waits fails: the second must not be forgotten."""
     # The bell's is the first, then those of the two held; the fourth is the first waiting one's.

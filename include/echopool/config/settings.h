@@ -16,6 +16,7 @@
 #include "echopool/base/log.h"
 
 enum queue_full { QUEUE_FULL_WAIT, QUEUE_FULL_REJECT };
+enum engine_choice { ENGINE_AUTO, ENGINE_EPOLL, ENGINE_URING };
 
 /* An array of strings; the list owns them. */
 struct string_list {
@@ -36,6 +37,7 @@ struct settings {
 		enum queue_full queue_full;
 		bool rebalance; /* a worker that works much gives connections to one that does not
 				 */
+		enum engine_choice engine; /* read at start only */
 	} pool;
 	struct {
 		uint32_t buffer_bytes;
@@ -111,7 +113,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 35
+#define SETTINGS_COUNT 36
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

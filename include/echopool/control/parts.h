@@ -22,6 +22,7 @@ struct parts {
 	unsigned int open_before;  /* descriptors, before the server opened its own */
 	bool inherited;            /* the listeners came from systemd */
 	bool admin_inherited;      /* those of the admin endpoint did */
+	bool uses_uring;           /* else epoll; chosen at start */
 	struct listeners listeners;
 	struct listeners admin_listeners; /* of the admin endpoint; none where it is off */
 	struct fd_share share;

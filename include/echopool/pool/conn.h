@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "echopool/base/address.h"
 #include "echopool/pool/deadline_list.h"
@@ -22,6 +23,9 @@ enum conn_want {
 	CONN_WANT_WRITE, /* room to flush what is pending; nothing is read meanwhile */
 	CONN_WANT_CLOSE, /* nothing: it has ended, and end says why */
 };
+
+/* What an engine has in flight for a connection; see engine_uring.c. */
+enum conn_flight { CONN_FLIGHT_NONE, CONN_FLIGHT_RECEIVE, CONN_FLIGHT_FLUSH };
 
 /* All fields belong to the thread of the worker that holds the connection. */
 struct conn {
@@ -38,6 +42,14 @@ struct conn {
 	union address peer;
 	struct address_key counted;     /* see access_admit() */
 	struct deadline_entry deadline; /* in a list of its worker, or on the way to another */
+	/* Its engine's own, while it is watched. */
+	enum conn_flight flight;
+	int32_t result; /* of what was in flight: bytes, or a negative errno value */
+	bool sends;     /* bytes of a shared buffer are sent before what is in flight begins: */
+	int32_t sent;   /* what their send answered, which is all unless it failed */
+	uint32_t lent;  /* the number of that buffer */
+	uint32_t lent_bytes;
+	uint32_t buffer; /* the number of the buffer that holds what came */
 };
 
 /* The connection that has this entry. */
@@ -51,6 +63,27 @@ static inline struct conn *conn_of_deadline(struct deadline_entry *deadline)
  * Returns NULL, and leaves the arrival alone, when memory is short.
  */
 struct conn *conn_new(struct arrival *a);
+
+/*
+ * Takes note of what recv(2) answered: a number of bytes, or a negative errno value.
+ * CONN_WANT_WRITE: these bytes are owed; hand them to conn_send(), or send them and tell
+ * conn_sent().
+ */
+enum conn_want conn_received(struct conn *c, ssize_t n, struct worker_stats *stats);
+
+/*
+ * Takes note of what send(2) answered for count bytes that are owed. What it did not take is kept
+ * as pending; bytes that are pending already begin at c->pending + c->pending_offset.
+ */
+enum conn_want conn_sent(struct conn *c, const unsigned char *bytes, size_t count, ssize_t n,
+			 struct worker_stats *stats);
+
+/* Sends what the peer takes at once of the bytes that are owed, and keeps the rest. */
+enum conn_want conn_send(struct conn *c, const unsigned char *bytes, size_t count,
+			 struct worker_stats *stats);
+
+/* Has it end for an error of the system. */
+enum conn_want conn_failed(struct conn *c, int error);
 
 /*
  * Does one turn when what the connection wants has come true: reads at most one buffer and writes

@@ -33,6 +33,7 @@ struct worker_options {
 	struct queue *queue;
 	struct access *access; /* released for each connection that ends */
 	const struct worker_tuning *tuning;
+	bool uses_uring; /* else epoll; engine_uring_works() has said so */
 	/* Called by the worker's thread as the last thing it does. */
 	void (*on_end)(void *argument);
 	void *on_end_argument;

@@ -15,6 +15,7 @@
 #include "echopool/base/bell.h"
 #include "echopool/pool/conn.h"
 #include "echopool/pool/deadline_list.h"
+#include "echopool/pool/engine.h"
 #include "echopool/pool/holders.h"
 #include "echopool/pool/rebalance.h"
 #include "echopool/pool/worker.h"
@@ -27,7 +28,7 @@ struct worker {
 	unsigned int index; /* its slot in the queue */
 	struct worker_options options;
 	struct bell bell; /* rung by the queue */
-	int epoll_fd;
+	struct engine *engine;
 
 	/* Main thread. */
 	pthread_t thread;
@@ -37,8 +38,6 @@ struct worker {
 			   Relaxed. */
 
 	/* The worker's thread only. */
-	unsigned char *buffer;
-	size_t buffer_bytes;
 	struct deadline_list reading; /* connections that wait for their peer to send */
 	struct deadline_list writing; /* those with pending bytes: they wait for it to read */
 	uint32_t held;                /* how many in both */

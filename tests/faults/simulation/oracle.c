@@ -174,10 +174,11 @@ static void check_held(struct sim_socket *s)
 		s->pending_block = false; /* which the number of blocks proves */
 }
 
-/* Blocks: the worker, its buffer, one for each connection, one for each with pending bytes. */
+/* Blocks: the worker, its engine, its buffer, one for each connection, one for each with pending
+ * bytes. */
 static void check_heap(int64_t connections, int64_t pending)
 {
-	if (sim.blocks != 2 + connections + pending)
+	if (sim.blocks != 3 + connections + pending)
 		sim_fail(NULL,
 			 "%" PRId64 " blocks for %" PRId64 " connections, %" PRId64
 			 " with pending bytes",
