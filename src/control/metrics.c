@@ -114,9 +114,8 @@ static void write_pool(struct metrics *m, const struct worker_stats *all)
 
 	family(m, GAUGE, "echopool_build_info", "What runs; always 1.");
 	fprintf(m->out,
-		"echopool_build_info{version=\"%s\",engine=\"epoll\",features=\"" FEATURES
-		"\"} 1\n",
-		ECHOPOOL_VERSION);
+		"echopool_build_info{version=\"%s\",engine=\"%s\",features=\"" FEATURES "\"} 1\n",
+		ECHOPOOL_VERSION, p->uses_uring ? "io_uring" : "epoll");
 	whole(m, GAUGE, "echopool_ready", "Whether /readyz says yes.", probe_is_ready(m->server));
 	whole(m, GAUGE, "echopool_draining", "Whether the drain has begun.", m->server->draining);
 	whole(m, GAUGE, "echopool_workers", "Threads that serve.", pool_workers(p->pool));
@@ -245,6 +244,11 @@ static void write_workers(struct metrics *m)
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
 		fprintf(m->out, "echopool_worker_connections{worker=\"%u\"} %" PRIu64 "\n", i,
 			report_worker_connections(pool, i));
+	family(m, GAUGE, "echopool_worker_owing_connections",
+	       "Those of them that do not read what is sent back.");
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		fprintf(m->out, "echopool_worker_owing_connections{worker=\"%u\"} %" PRIu64 "\n", i,
+			stat_get(&pool_worker_stats(pool, i)->owing));
 	family(m, COUNTER, "echopool_worker_cpu_seconds", "CPU time that its thread used.");
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
 		fprintf(m->out, "echopool_worker_cpu_seconds_total{worker=\"%u\"} %.6f\n", i,

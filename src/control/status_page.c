@@ -201,6 +201,7 @@ static void write_worker(FILE *out, const struct server *v, unsigned int i)
 		i, i, stat_get(&w->turn_ns) != 0, stat_get(&w->turn_ns) ? "works" : "waits");
 	cell(out, rate->cpu / 10.0, 1);
 	cell(out, (double)report_worker_connections(v->parts.pool, i), 0);
+	cell(out, (double)stat_get(&w->owing), 0);
 	cell(out, wakeups > 0 ? (double)stat_get(&w->events) / wakeups : 0, 2);
 	cell(out, (double)rate->bytes_per_s / 1024, 1);
 	cell(out, (double)stat_get(&w->taken), 0);
@@ -224,7 +225,7 @@ static void write_workers(FILE *out, const struct server *v)
 		shown < all ? ", the busiest" : "");
 	fputs("<thead><tr><th scope=\"col\">worker</th><th scope=\"col\">state</th>"
 	      "<th scope=\"col\">CPU %</th><th scope=\"col\">connections</th>"
-	      "<th scope=\"col\">events for a wake-up</th><th scope=\"col\">KiB/s</th>"
+	      "<th scope=\"col\">owing</th><th scope=\"col\">events for a wake-up</th><th scope=\"col\">KiB/s</th>"
 	      "<th scope=\"col\">taken</th></tr></thead>\n<tbody>\n",
 	      out);
 	for (unsigned int i = 0; i < shown; i++)

@@ -17,6 +17,14 @@ static struct deadline_list *list_of(struct worker *w, const struct conn *c)
 	return c->pending ? &w->writing : &w->reading;
 }
 
+/* Counts those to whom bytes are owed, or not any more. */
+static void note_owing(struct worker *w, struct conn *c, bool owing)
+{
+	if (c->owing != owing)
+		stat_add(&w->stats.owing, owing ? 1 : UINT64_MAX);
+	c->owing = owing;
+}
+
 static bool watch(struct worker *w, struct conn *c)
 {
 	return w->engine->calls->watch(w->engine, c);
@@ -26,6 +34,7 @@ static bool watch(struct worker *w, struct conn *c)
 static void end(struct worker *w, struct conn *c, enum conn_end why)
 {
 	deadline_list_remove(&c->deadline);
+	note_owing(w, c, false);
 	w->held--;
 	worker_must_take(w);
 	/* Before the close: a client that sees it may connect again at once. */
@@ -84,6 +93,8 @@ void worker_adopt_handed(struct worker *w, struct deadline_list *handed)
 		deadline_list_remove(oldest);
 		w->held++;
 		stat_add(&w->stats.handed_in, 1);
+		c->owing = false; /* another worker has counted it */
+		note_owing(w, c, c->pending != NULL);
 		if (c->pending)
 			deadline_list_insert(&w->writing, oldest);
 		else
@@ -103,6 +114,7 @@ void worker_hand_over(struct worker *w)
 		worker_serve(w, c);
 	count = w->held;
 	stat_add(&w->stats.handed_out, count);
+	atomic_store_explicit(&w->stats.owing, 0, memory_order_relaxed);
 	w->held = 0;
 	deadline_list_move_all(&w->reading, &w->writing);
 	queue_hand_over(w->options.queue, w->index, &w->reading, count);
@@ -123,6 +135,7 @@ void worker_give(struct worker *w, struct deadline_entry *first, uint32_t count,
 			end(w, c, c->end);
 			continue;
 		}
+		note_owing(w, c, false);
 		deadline_list_remove(e);
 		deadline_list_append(&given, e, e->since_ns);
 		left++;
@@ -141,6 +154,7 @@ void worker_serve(struct worker *w, struct conn *c)
 		end(w, c, c->end);
 	} else if (list_of(w, c) != list) {
 		c->moved_ns = w->now_ns;
+		note_owing(w, c, c->pending != NULL);
 		deadline_list_remove(&c->deadline);
 		deadline_list_append(list_of(w, c), &c->deadline, w->now_ns);
 	} else if (c->received_bytes + c->sent_bytes != moved_bytes) {

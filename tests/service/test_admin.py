@@ -197,6 +197,21 @@ def test_cpu_and_wait_for_a_cpu_are_the_kernels(start):
     assert max(ran for ran, _ in before_.values()) > 0
 
 
+def test_who_does_not_read_is_told_as_owing(start):
+    server = start({"pool.workers": 2, **ADMIN})
+    client = server.connect()
+    client.sock.settimeout(0.2)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            client.sock.sendall(b"x" * 65536)
+    wait_for(lambda: sum(number for (name, _), number in samples(server).items()
+                         if name == "echopool_worker_owing_connections") == 1)
+    server.reload({"pool.workers": 1, **ADMIN})  # it is handed over, or stays
+    wait_value(server, 1, "echopool_worker_owing_connections", worker="0")
+    client.close()
+    wait_value(server, 0, "echopool_worker_owing_connections", worker="0")
+
+
 def test_counters_never_fall_as_the_pool_shrinks(start):
     server = start({"pool.workers": 4, **ADMIN})
     for _ in range(8):

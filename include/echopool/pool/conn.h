@@ -35,6 +35,7 @@ struct conn {
 	uint32_t pending_bytes;  /* the size of pending */
 	uint32_t pending_offset; /* how much of pending is written */
 	unsigned char *pending;  /* read and not written; on the heap; NULL while the peer reads */
+	bool owing;              /* its worker counts it as one with pending bytes */
 	uint64_t received_bytes;
 	uint64_t sent_bytes;
 	uint64_t accepted_ns;

@@ -46,6 +46,7 @@ struct worker_stats {
 	_Atomic uint64_t received_bytes;
 	_Atomic uint64_t sent_bytes;
 	struct wait_totals waits; /* from accept to the worker */
+	_Atomic uint64_t owing;   /* connections with pending bytes, now */
 	/* Of the loop. */
 	_Atomic uint64_t wakeups;
 	_Atomic uint64_t events;
