@@ -104,6 +104,8 @@ static void test_who_has_not_answered_is_missing_and_shows_nothing_old(void **st
 	holders_tell(f.worker);
 	all = collected(&f);
 	assert_int_equal(all.count[HOLDERS_OLDEST] + all.missing, 0); /* nobody asked */
+	holders_ask(&f.worker->holders); /* it sleeps and holds nothing, so it was not called */
+	assert_int_equal(collected(&f).missing, 0);
 	ask(&f);
 	all = collected(&f);
 	assert_int_equal(all.count[HOLDERS_OLDEST], 0);
