@@ -270,11 +270,6 @@ class Lines:
         assert not self._thread.is_alive(), "someone still holds the log's descriptor"
 
 
-def engine():
-    """The -o options for the engine that all tests are to run over, if one is named."""
-    return (f'pool.engine="{ENGINE}"',) if ENGINE else ()
-
-
 def shared_bytes(workers, buffer_bytes):
     """How much memory the buffers that the connections of a worker share may take: io_uring's."""
     each = max(4 << 20, 8 * buffer_bytes) + buffer_bytes
@@ -294,7 +289,7 @@ class Server:
         self.bounds = fitting(settings or {})  # a reload changes only what the test says
         self.configure(settings or {})
         command = [*wrapper, program, "-c", str(self.file)]
-        for override in (*engine(), *overrides):
+        for override in overrides:
             command += ["-o", override]
         self.clients = []
         self.process = subprocess.Popen(
@@ -312,6 +307,8 @@ class Server:
     def configure(self, settings):
         """Puts a file with these settings, and a free port of 127.0.0.1, in place of the old."""
         chosen = {"listen.addresses": ["127.0.0.1"], "listen.port": 0}
+        if ENGINE:
+            chosen["pool.engine"] = ENGINE
         chosen |= self.bounds | settings
         new = self.file.with_suffix(".new")
         new.write_text(configuration(chosen))
