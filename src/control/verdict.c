@@ -24,8 +24,19 @@ static bool cpus_are_short(const struct server *v)
 				BUSY_PER_MILLE * cpus_usable();
 }
 
+/* How many connections are owed bytes that their clients do not read, if that is most of them. */
+static uint64_t most_do_not_read(const struct pool *pool)
+{
+	uint64_t owing = 0;
+
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		owing += stat_get(&pool_worker_stats(pool, i)->owing);
+	return 2 * owing > report_connections(pool) ? owing : 0;
+}
+
 bool verdict(const struct server *v, char text[static VERDICT_BYTES])
 {
+	const uint64_t owing = most_do_not_read(v->parts.pool);
 	const struct queue_figures q = queue_figures(v->parts.queue);
 	const uint64_t now_ns = clock_now_ns();
 	const bool is_saturated = q.saturated.since_ns && q.saturated.since_ns <= now_ns;
@@ -50,8 +61,13 @@ bool verdict(const struct server *v, char text[static VERDICT_BYTES])
 			"The last reload was refused, the settings before it are in effect; see the log.");
 	else if (cpus_are_short(v))
 		snprintf(text, VERDICT_BYTES, "The CPUs are short: it uses all of them.");
-	else
+	else if (owing)
+		snprintf(text, VERDICT_BYTES,
+			 "Clients do not read: %" PRIu64 " of %" PRIu64 " are owed bytes.", owing,
+			 report_connections(v->parts.pool));
+	else {
 		snprintf(text, VERDICT_BYTES, "All is well.");
-	return !v->draining && !acceptor_is_broken(v->parts.acceptor) && !is_saturated &&
-	       v->lame_duck_end_ns == UINT64_MAX && !v->report.last_refused && !cpus_are_short(v);
+		return true;
+	}
+	return false;
 }

@@ -208,6 +208,9 @@ def test_who_does_not_read_is_told_as_owing(start):
                          if name == "echopool_worker_owing_connections") == 1)
     server.reload({"pool.workers": 1, **ADMIN})  # it is handed over, or stays
     wait_value(server, 1, "echopool_worker_owing_connections", worker="0")
+    assert ask(server, "/status.txt").text.startswith(
+        "Clients do not read: 1 of 1 are owed bytes.\n")
+    assert not status(server)["pool"]["well"]
     client.close()
     wait_value(server, 0, "echopool_worker_owing_connections", worker="0")
 
