@@ -50,14 +50,19 @@ def only_descriptors(server, count):
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
 
 
-def worst_probe(address, count):
-    """The longest of so many probes, in seconds; each must be answered."""
+def check_probes(address, count):
+    """Each of so many probes must be answered, and nearly all of them soon.
+
+    The very last of them is a matter of who else has the CPUs.
+    """
     times = []
     for _ in range(count):
         begin = time.monotonic()
         assert Answer(address, "/livez").status == 200
         times.append(time.monotonic() - begin)
-    return max(times)
+    times.sort()
+    check_time(times[count * 9 // 10], seconds(0.05))
+    check_time(times[-1], seconds(2))
 
 
 @pytest.mark.parametrize("places", [4, 16])
@@ -76,7 +81,7 @@ def test_500_probes_are_answered_when_everything_is_exhausted(start, silent_clie
     silent_clients(address, 200)
     wait_for(lambda: len(server.descriptors()) >= len(server.first_descriptors) + places)
     with only_descriptors(server, len(server.descriptors()) - fewer):
-        check_time(worst_probe(address, 500), seconds(0.05))
+        check_probes(address, 500)
 
 
 def test_running_out_of_descriptors_costs_no_cpu(start, silent_clients):
