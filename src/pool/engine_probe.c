@@ -63,7 +63,7 @@ static const char *try_echo(struct engine *e, struct conn *c, int peer)
 
 static const char *try_engine(struct engine *e)
 {
-	struct worker_stats stats = {0};
+	static struct worker_stats stats; /* a large one, of the main thread alone */
 	struct conn c = {.fd = -1};
 	const char *why;
 	int error;
