@@ -261,13 +261,21 @@ static int accept_anyhow(struct admin *a, const struct server *v, int listener_f
 	return accept_one(listener_fd, peer, fd);
 }
 
+/* Without a descriptor, accept4() answers EMFILE though nobody waits. */
+static bool somebody_waits(int listener_fd)
+{
+	struct pollfd p = {.fd = listener_fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
 static void accept_from(struct admin *a, const struct server *v, int listener_fd)
 {
 	const struct settings *s = v->parts.settings;
 	union address peer;
 	int fd, error;
 
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+	for (int i = 0; i < ACCEPTS_PER_TURN && somebody_waits(listener_fd); i++) {
 		error = accept_anyhow(a, v, listener_fd, &peer, &fd);
 		if (error) {
 			if (error != EAGAIN)

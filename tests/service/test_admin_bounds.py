@@ -84,6 +84,18 @@ def test_500_probes_are_answered_when_everything_is_exhausted(start, silent_clie
         check_probes(address, 500)
 
 
+def test_without_descriptors_nobody_is_closed_for_nobody(start):
+    """The call that accepts says so whether somebody waits or not."""
+    server = start(ONE | {"admin.timeout": 0})
+    with dial(admin_address(server), seconds(20)) as silent:
+        wait_for(lambda: len(server.descriptors()) > len(server.first_descriptors))
+        with only_descriptors(server, len(server.descriptors()) - 1):
+            for _ in range(5):
+                server.figures()
+            silent.sendall(GET)
+            assert silent.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_running_out_of_descriptors_costs_no_cpu(start, silent_clients):
     server = start(ONE)
     with only_descriptors(server, len(server.descriptors())):
