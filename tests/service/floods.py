@@ -13,8 +13,12 @@ from clients import need_descriptors
 class Flood:
     """Connections from many addresses that send a byte now and then, and come again when closed."""
 
-    def __init__(self, address, addresses, count, every):
-        """count connections to address from so many addresses; every: seconds between bytes."""
+    def __init__(self, address, addresses, count, every, ramp=0):
+        """count connections to address from so many addresses; every: seconds between bytes.
+
+        They are opened within ramp seconds: without, some may be dropped by the kernel, whose
+        backlog they fill, and try again after seconds. ramped is set when all have begun.
+        """
         need_descriptors(count + 200)
         self.address = address
         self.every = every
@@ -26,7 +30,9 @@ class Flood:
         self.order = itertools.count()
         self.stopping = threading.Event()
         for i in range(count):
-            self._plan(0, self.sources[i % addresses], None)
+            self._plan(ramp * i / count, self.sources[i % addresses], None)
+        self.to_open = count
+        self.ramped = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -34,6 +40,9 @@ class Flood:
         heapq.heappush(self.due, (time.monotonic() + after, next(self.order), source, sock))
 
     def _open(self, source):
+        self.to_open -= 1
+        if self.to_open == 0:
+            self.ramped.set()
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT

@@ -18,7 +18,7 @@ MANUAL = Path(__file__).parents[2] / "man" / "echopool.8"
 # Every address of the network is this machine's, and none is a loopback address.
 NETWORK = "ip link set lo up; ip route add local 10.77.0.0/16 dev lo"
 SERVER = "10.77.0.1"
-FLOOD, FLOOD_BYTE_EVERY_S = 10_400, 4.0
+FLOOD, FLOOD_BYTE_EVERY_S, FLOOD_WITHIN_S = 10_400, 4.0, 5.0
 HONEST_EVERY_S = 7.0
 LONG = FULL and PLAIN
 SIEGE_S = 20 if LONG else 8
@@ -42,8 +42,9 @@ SETTINGS = {"defaults": dict, "recommended": recommended}
 def siege(server, addresses):
     """Newcomers and an honest client beside a flood. Returns the seconds until each newcomer had
     its echo, in order."""
-    flood = Flood(server.address, addresses, FLOOD, FLOOD_BYTE_EVERY_S)
+    flood = Flood(server.address, addresses, FLOOD, FLOOD_BYTE_EVERY_S, FLOOD_WITHIN_S)
     try:
+        assert flood.ramped.wait(seconds(60))
         honest = Client(dial(server.address, seconds(30), "10.77.201.1"))
         honest.echo()
         begin = spoke = time.monotonic()
