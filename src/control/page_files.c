@@ -4,13 +4,15 @@
 #include "echopool/control/pages.h"
 
 /* The assembler puts a file between two symbols; the compiler's #embed is too new. */
-#define EMBED(name, file)                                                                          \
-	__asm__(".pushsection .rodata\n" #name ": .incbin \"" PAGE_DIRECTORY "/" file "\"\n" #name \
-		"_end:\n.byte 0\n.popsection\n");                                                  \
-	extern const char name[], name##_end[]
+#define EMBED(name, file)                                                                        \
+	__asm__(".pushsection .rodata\n" name ": .incbin \"" PAGE_DIRECTORY "/" file "\"\n" name \
+		"_end:\n.byte 0\n.popsection\n")
 
-EMBED(page_style, "status.css");
-EMBED(page_script, "status.js");
+EMBED("page_style", "status.css");
+EMBED("page_script", "status.js");
+
+extern const char page_style[], page_style_end[];
+extern const char page_script[], page_script_end[];
 
 unsigned int page_style_write(FILE *out, const struct page_request *request)
 {
