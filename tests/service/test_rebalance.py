@@ -1,7 +1,12 @@
 """A worker that works much gives active connections to one that has time."""
 
+import pytest
+
 from echoload import interrupted, loading, needs_echoload
-from harness import wait_for
+from harness import needs_plain_build, wait_for
+
+# A worker that others keep from its CPU does not work much, and gives nothing.
+pytestmark = [pytest.mark.alone, needs_plain_build]
 
 SILENT = 8
 
