@@ -310,7 +310,8 @@ int __wrap_getrusage(int who, struct rusage *used)
 		return -1;
 	}
 	us += dice_below(&sim.dice, 150000);
-	*used = (struct rusage){.ru_utime = {.tv_sec = us / 1000000, .tv_usec = us % 1000000}};
+	*used = (struct rusage){.ru_utime = {.tv_sec = (time_t)(us / 1000000),
+					     .tv_usec = (suseconds_t)(us % 1000000)}};
 	return 0;
 }
 
