@@ -18,11 +18,6 @@ static uint64_t process_cpu_ns(void)
 	return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
 }
 
-static uint64_t spells_ns(const struct spell *s, uint64_t now_ns)
-{
-	return s->ended_ns + (s->since_ns && s->since_ns < now_ns ? now_ns - s->since_ns : 0);
-}
-
 static uint32_t per_mille(uint64_t part, uint64_t whole)
 {
 	return whole ? (uint32_t)(part * 1000 / whole) : 0;
@@ -86,7 +81,7 @@ void history_tick(struct history *h, const struct server *v)
 		return;
 	q = queue_figures(v->parts.queue);
 	cpu_ns = process_cpu_ns();
-	saturated_ns = spells_ns(&q.saturated, now_ns);
+	saturated_ns = spell_total_ns(&q.saturated, now_ns);
 	rate_workers(h, v->parts.pool, is_first ? NS_PER_S : elapsed_ns);
 	if (!is_first)
 		add(h, &(struct sample){

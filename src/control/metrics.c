@@ -62,15 +62,6 @@ static double as_seconds(uint64_t ns)
 	return (double)ns / (double)NS_PER_S;
 }
 
-/* How long all spells were together. */
-static double spells_s(const struct spell *s)
-{
-	const uint64_t now_ns = clock_now_ns();
-
-	return as_seconds(s->ended_ns +
-			  (s->since_ns && s->since_ns < now_ns ? now_ns - s->since_ns : 0));
-}
-
 /* A moment of the monotonic clock as seconds of the wall clock. */
 static double wall_s(uint64_t at_ns)
 {
@@ -175,13 +166,14 @@ static void write_queue(struct metrics *m)
 		q.oldest_ns && q.oldest_ns < now_ns ? as_seconds(now_ns - q.oldest_ns) : 0);
 	write_waits(m);
 	seconds(m, COUNTER, "echopool_pool_saturated_seconds",
-		"How long some waited and no worker had room.", spells_s(&q.saturated));
+		"How long some waited and no worker had room.",
+		as_seconds(spell_total_ns(&q.saturated, now_ns)));
 	whole(m, COUNTER, "echopool_pool_saturations", "How often that began.", q.saturated.count);
 	seconds(m, GAUGE, "echopool_pool_saturated_since_timestamp_seconds",
 		"Since when it is so; 0 while it is not.",
 		q.saturated.since_ns ? wall_s(q.saturated.since_ns) : 0);
 	seconds(m, COUNTER, "echopool_queue_full_seconds", "How long the queue was full.",
-		spells_s(&q.full));
+		as_seconds(spell_total_ns(&q.full, now_ns)));
 }
 
 /* One figure of each listener. */

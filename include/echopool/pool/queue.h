@@ -179,6 +179,12 @@ struct spell {
 	uint64_t count;    /* how many began */
 };
 
+/* How long all spells together were, with the one now. */
+static inline uint64_t spell_total_ns(const struct spell *s, uint64_t now_ns)
+{
+	return s->ended_ns + (s->since_ns && s->since_ns < now_ns ? now_ns - s->since_ns : 0);
+}
+
 /* Figures of one moment. */
 struct queue_figures {
 	uint32_t waiting; /* now */
