@@ -19,6 +19,7 @@
 #include "peer.h"
 
 #define EVENTS_PER_WAIT 256
+#define MOST_THREADS    1024
 
 struct client {
 	int fd;
@@ -126,10 +127,12 @@ static void accept_all(int epoll_fd, int listener)
 	}
 }
 
-/* argument: the listener's descriptor. */
+static int listeners[MOST_THREADS];
+
+/* argument: where the listener's descriptor is. */
 static void *run(void *argument)
 {
-	const int listener = (int)(intptr_t)argument;
+	const int listener = *(const int *)argument;
 	const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event events[EVENTS_PER_WAIT];
 	int n;
@@ -155,21 +158,19 @@ static void *run(void *argument)
 int main(int argc, char **argv)
 {
 	const int port = peer_port(argc == 3 ? 2 : argc, argv);
-	const long threads = argc == 3 ? peer_number(argv[2], "THREADS", 1024) : 1;
-	int listener = -1;
+	const long threads = argc == 3 ? peer_number(argv[2], "THREADS", MOST_THREADS) : 1;
 
 	peer_raise_descriptors();
-	for (long i = 0; i < threads; i++) {
+	for (long i = 0; i < threads; i++)
+		listeners[i] = threads > 1 ? peer_listen_shared(port, SOCK_STREAM | SOCK_NONBLOCK)
+					   : peer_listen(port, SOCK_STREAM | SOCK_NONBLOCK);
+	for (long i = 1; i < threads; i++) {
 		pthread_t thread;
 
-		listener = threads > 1 ? peer_listen_shared(port, SOCK_STREAM | SOCK_NONBLOCK)
-				       : peer_listen(port, SOCK_STREAM | SOCK_NONBLOCK);
-		errno = i + 1 < threads
-				? pthread_create(&thread, NULL, run, (void *)(intptr_t)listener)
-				: 0;
+		errno = pthread_create(&thread, NULL, run, &listeners[i]);
 		if (errno)
 			peer_fail("pthread_create");
 	}
 	peer_ready();
-	run((void *)(intptr_t)listener);
+	run(&listeners[0]);
 }

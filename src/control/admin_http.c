@@ -222,8 +222,8 @@ static enum MHD_Result send_page(struct admin_http *h, struct MHD_Connection *c,
 static enum MHD_Result refuse(struct admin_http *h, struct MHD_Connection *c,
 			      const struct page *page, unsigned int status, const char *text)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_PERSISTENT);
 	enum MHD_Result result = MHD_NO;
 
 	if (!response)
