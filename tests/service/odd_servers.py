@@ -349,14 +349,15 @@ class Slow(EchoServer):
 
 
 class Uneven(Slow):
-    """As Slow, but so many times as slow for every tenth message."""
+    """As Slow, but so many times as slow for one of so many messages."""
 
-    def __init__(self, delay_s, times):
+    def __init__(self, delay_s, times, every=10):
         super().__init__(delay_s=delay_s)
         self.times = times
+        self.every = every
 
     def answer(self, stream, data):
-        if stream.received // len(data) % 10 == 9:
+        if stream.received // len(data) % self.every == self.every - 1:
             time.sleep((self.times - 1) * self.delay_s)
         return super().answer(stream, data)
 

@@ -1,6 +1,7 @@
 """Who brings another client gets the same latencies: one of twenty lines, and redis-benchmark.
 
-In turns, on a server that takes 5 ms for a message and 20 ms for each tenth.
+In turns, on a server that takes 4 ms for a message and 16 ms for each thirtieth: so p99 lies in the
+middle of those, and not at the longest of all, which is the machine's.
 """
 
 import csv
@@ -12,20 +13,20 @@ import pytest
 
 from clients import dial
 from echoload import measure_well, needs_echoload
-from harness import seconds
+from harness import needs_plain_build, seconds
 from live import needs_program
 from odd_servers import Uneven
 
-pytestmark = needs_echoload
+pytestmark = [pytest.mark.alone, needs_plain_build, needs_echoload]
 
-SERVER = {"delay_s": 0.005, "times": 4}
-MESSAGES = 120
+SERVER = {"delay_s": 0.004, "times": 4, "every": 30}
+MESSAGES = 300
 LEAST_ROUNDS, MOST_ROUNDS = 3, 20
 P50_SHARE, P99_SHARE = 0.03, 0.10
 
 
 def by_echoload(address):
-    found = measure_well(address, "-c", 1, "-s", 32, duration=0.8)["latency_us"]
+    found = measure_well(address, "-c", 1, "-s", 32, duration=1.3)["latency_us"]
     return found["p50"], found["p99"]
 
 
@@ -75,5 +76,5 @@ def test_another_client_sees_the_same_latencies(other):
             assert len(ours) < MOST_ROUNDS, (ours, theirs)
             ours.append(by_echoload(server.address))
             theirs.append(other(server.address))
-    assert statistics.median(p50 for p50, _ in ours) >= 5000
-    assert statistics.median(p99 for _, p99 in ours) >= 20000
+    assert statistics.median(p50 for p50, _ in ours) >= 4000
+    assert statistics.median(p99 for _, p99 in ours) >= 16000

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 
@@ -14,7 +13,7 @@ import echoload_preload
 from echoload import (ECHOLOAD, at, check, interrupted, loading, measure, measure_well,
                       needs_echoload, outcome_of, Outcome, run)
 from harness import environment, error_lines, process_state, seconds, wait_for
-from odd_servers import EchoServer, FirstAnswers, Sizing, Slow, StoppingOften, Uneven
+from odd_servers import EchoServer, FirstAnswers, Sizing, Slow, StoppingOften
 
 pytestmark = needs_echoload
 
@@ -126,39 +125,6 @@ def test_the_time_to_connect_has_nothing_of_what_comes_before_it(tmp_path):
         result = run("-j", "-", "-c", 1, "-m", 1, "-w", 0, "-d", 1, at(server.address),
                      env=library | {"SLOW_SOCKET": "20000"})
     assert outcome_of(result).report["connect_us"]["min"] < 20_000
-
-
-def plain_client(address, messages):
-    """The latencies in microseconds that twenty lines of Python see."""
-    found = []
-    with socket.create_connection(address) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(messages):
-            begin = time.perf_counter()
-            client.sendall(b"x" * 64)
-            left = 64
-            while left:
-                left -= len(client.recv(left))
-            found.append(1e6 * (time.perf_counter() - begin))
-    found.sort()
-    return {"p50": found[messages // 2 - 1], "p99": found[-(-99 * messages // 100) - 1]}
-
-
-def test_an_independent_client_gets_the_same_figures():
-    """In turn; the lowest of some runs each, as other programs may hold up either.
-
-    One message in ten is slow, so that the p99 is the server's.
-    """
-    lowest = [{"p50": 1e9, "p99": 1e9}, {"p50": 1e9, "p99": 1e9}]
-    with Uneven(delay_s=0.01, times=6) as server:
-        for _ in range(40):
-            own = measure_well(server.address, "-c", 1, duration=0.5)["latency_us"]
-            for low, figures in zip(lowest, (own, plain_client(server.address, 30))):
-                low.update({key: min(low[key], figures[key]) for key in low})
-            if all(abs(lowest[0][key] / lowest[1][key] - 1) < share
-                   for key, share in (("p50", 0.03), ("p99", 0.1))):
-                return
-    raise AssertionError(lowest)
 
 
 def test_the_files_are_written_though_nobody_reads_the_table(tmp_path):
