@@ -41,6 +41,7 @@ const struct setting settings_table[SETTINGS_COUNT] = {
 	{"pool.queue_full", SETTING_WORD, AT(pool.queue_full), QUEUE_FULL_WAIT, 0, 0,
 	 queue_full_words},
 	{"pool.rebalance", SETTING_BOOL, AT(pool.rebalance), true, 0, 0, NULL},
+	{"pool.spin_us", SETTING_INTEGER, AT(pool.spin_us), 50, 0, 1000, NULL},
 	{"pool.engine", SETTING_WORD, AT(pool.engine), ENGINE_AUTO, 0, 0, engine_words},
 	{"limits.buffer_bytes", SETTING_INTEGER, AT(limits.buffer_bytes), 65536, 1024, 16777216,
 	 NULL},

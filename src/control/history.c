@@ -10,12 +10,22 @@
 
 #define SECONDS_OF_A_MINUTE 60
 
-static uint64_t process_cpu_ns(void)
+/* Two clocks that are read one after the other may differ by more than there is. */
+static uint64_t less(uint64_t whole, uint64_t part)
 {
+	return whole > part ? whole - part : 0;
+}
+
+/* A worker that polls has nothing to do, and others could have its CPU. */
+static uint64_t process_work_ns(const struct pool *pool)
+{
+	uint64_t polled_ns = stat_get(&pool_left_stats(pool)->polled_ns);
 	struct timespec used;
 
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		polled_ns += stat_get(&pool_worker_stats(pool, i)->polled_ns);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used); /* it cannot fail, as clock_now_ns() */
-	return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+	return less((uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec, polled_ns);
 }
 
 static uint32_t per_mille(uint64_t part, uint64_t whole)
@@ -33,7 +43,8 @@ static void rate_workers(struct history *h, const struct pool *pool, uint64_t el
 		struct worker_rate *r = &h->rates[i];
 		const struct worker_rate last = *r;
 
-		r->cpu_ns = pool_worker_cpu_ns(pool, i);
+		r->cpu_ns = less(pool_worker_cpu_ns(pool, i),
+				 stat_get(&pool_worker_stats(pool, i)->polled_ns));
 		r->sent_bytes = stat_get(&pool_worker_stats(pool, i)->sent_bytes);
 		r->cpu = 0;
 		r->bytes_per_s = 0;
@@ -80,7 +91,7 @@ void history_tick(struct history *h, const struct server *v)
 	if (now_ns < history_due_ns(h))
 		return;
 	q = queue_figures(v->parts.queue);
-	cpu_ns = process_cpu_ns();
+	cpu_ns = process_work_ns(v->parts.pool);
 	saturated_ns = spell_total_ns(&q.saturated, now_ns);
 	rate_workers(h, v->parts.pool, is_first ? NS_PER_S : elapsed_ns);
 	if (!is_first)
@@ -88,7 +99,7 @@ void history_tick(struct history *h, const struct server *v)
 			       .connections = (uint32_t)report_connections(v->parts.pool),
 			       .waiting = q.waiting,
 			       .saturated = per_mille(saturated_ns - h->saturated_ns, elapsed_ns),
-			       .cpu = per_mille(cpu_ns - h->cpu_ns, elapsed_ns),
+			       .cpu = per_mille(less(cpu_ns, h->cpu_ns), elapsed_ns),
 		       });
 	h->at_ns = now_ns;
 	h->cpu_ns = cpu_ns;

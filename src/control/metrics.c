@@ -245,6 +245,11 @@ static void write_workers(struct metrics *m)
 	for (unsigned int i = 0; i < pool_workers(pool); i++)
 		fprintf(m->out, "echopool_worker_cpu_seconds_total{worker=\"%u\"} %.6f\n", i,
 			as_seconds(pool_worker_cpu_ns(pool, i)));
+	family(m, COUNTER, "echopool_worker_polled_seconds",
+	       "CPU time of them in which it looked again before it slept; see pool.spin_us.");
+	for (unsigned int i = 0; i < pool_workers(pool); i++)
+		fprintf(m->out, "echopool_worker_polled_seconds_total{worker=\"%u\"} %.6f\n", i,
+			as_seconds(stat_get(&pool_worker_stats(pool, i)->polled_ns)));
 	family(m, COUNTER, "echopool_worker_runqueue_seconds",
 	       "How long it was ready to run and no CPU was free.");
 	pool_read_runqueues(m->server->parts.pool);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "echopool/base/clock.h"
+#include "echopool/base/cpu_quota.h"
 #include "echopool/base/cpus.h"
 #include "echopool/base/log.h"
 #include "echopool/base/log_rate.h"
@@ -64,6 +65,15 @@ static bool open_listeners(struct parts *p)
 	       (p->admin_inherited || admin_open_listeners(&p->admin_listeners, s));
 }
 
+/* Looking again would use it up. */
+static bool has_cpu_quota(void)
+{
+	struct cpu_quota quota;
+
+	cpu_quota_read(&quota, 0);
+	return quota.cpus > 0;
+}
+
 void parts_tune(struct worker_tuning *t, const struct settings *s)
 {
 	atomic_store_explicit(&t->buffer_bytes, s->limits.buffer_bytes, memory_order_relaxed);
@@ -73,6 +83,8 @@ void parts_tune(struct worker_tuning *t, const struct settings *s)
 	atomic_store_explicit(&t->write_ms, s->timeouts.write_ms, memory_order_relaxed);
 	atomic_store_explicit(&t->log_connections, s->log.connections, memory_order_relaxed);
 	atomic_store_explicit(&t->rebalance, s->pool.rebalance, memory_order_relaxed);
+	atomic_store_explicit(&t->spin_us, has_cpu_quota() ? 0 : s->pool.spin_us,
+			      memory_order_relaxed);
 	log_rate_set(s->log.rate);
 }
 

@@ -40,12 +40,13 @@ static uint64_t ns_of(struct timeval t)
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * NS_PER_US;
 }
 
-bool work_measure(struct work_meter *m, uint64_t now_ns, uint32_t *share)
+bool work_measure(struct work_meter *m, uint64_t now_ns, uint64_t polled_ns, uint32_t *share)
 {
 	const struct work_meter before = *m;
 	const uint64_t elapsed_ns = now_ns - before.began_ns;
+	const uint64_t idle_ns = polled_ns - before.polled_ns;
 	struct rusage used;
-	uint64_t worked;
+	uint64_t busy_ns, worked;
 
 	if (elapsed_ns < WORK_PERIOD_NS)
 		return false;
@@ -55,12 +56,17 @@ bool work_measure(struct work_meter *m, uint64_t now_ns, uint32_t *share)
 	*m = (struct work_meter){
 		.began_ns = now_ns,
 		.cpu_ns = ns_of(used.ru_utime) + ns_of(used.ru_stime),
+		.polled_ns = polled_ns,
 		.sleeps = used.ru_nvcsw,
 	};
 	if (elapsed_ns > 2 * WORK_PERIOD_NS)
 		return false;
-	worked = (m->cpu_ns - before.cpu_ns) * WORK_ALL / elapsed_ns;
-	*share = worked > WORK_ALL || m->sleeps == before.sleeps ? WORK_ALL : (uint32_t)worked;
+	busy_ns = m->cpu_ns - before.cpu_ns;
+	/* Others may have had the CPU for some of the time that it polled. */
+	worked = busy_ns > idle_ns ? (busy_ns - idle_ns) * WORK_ALL / elapsed_ns : 0;
+	if (worked > WORK_ALL || (idle_ns == 0 && m->sleeps == before.sleeps))
+		worked = WORK_ALL;
+	*share = (uint32_t)worked;
 	return true;
 }
 

@@ -30,7 +30,7 @@ void share_work(struct worker *w)
 	unsigned int to;
 
 	if (!atomic_load_explicit(&w->options.tuning->rebalance, memory_order_relaxed) ||
-	    !work_measure(&w->meter, w->now_ns, &work))
+	    !work_measure(&w->meter, w->now_ns, stat_get(&w->stats.polled_ns), &work))
 		return;
 	first = find_active(w, since_ns, &active);
 	count = queue_tell_work(w->options.queue, w->index, work, active, w->now_ns, &to);

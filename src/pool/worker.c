@@ -110,23 +110,34 @@ static bool take(struct worker *w)
 	return !batch.leaving && !batch.stopped && !(batch.ended && w->held == 0);
 }
 
-/*
- * Waits for the connections and the bell, and gives those that are ready one turn each. It does not
- * sleep when it was rung already, which may have been by itself, without the bell.
- */
+/* It does not sleep when it was rung already, which may have been by itself, without the bell. */
+static int timeout_ms(const struct worker *w)
+{
+	return queue_is_rung(w->options.queue, w->index)
+		       ? 0
+		       : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
+}
+
+static unsigned int wait_for_events(struct worker *w)
+{
+	unsigned int events = timeout_ms(w) == 0 ? 0 : spin_wait(w);
+
+	if (events == 0) {
+		note_sleep(w);
+		events = w->engine->calls->wait(w->engine, timeout_ms(w));
+		w->now_ns = clock_now_ns();
+	}
+	note_turn(w);
+	return events;
+}
+
+/* Waits for the connections and the bell, and gives those that are ready one turn each. */
 static void wait_and_serve(struct worker *w)
 {
 	const struct engine_calls *const calls = w->engine->calls;
-	const int timeout_ms = queue_is_rung(w->options.queue, w->index)
-				       ? 0
-				       : clock_timeout_ms(timeouts_next_ns(w), w->now_ns);
-	unsigned int events;
+	const unsigned int events = wait_for_events(w);
 	struct conn *c;
 
-	note_sleep(w);
-	events = calls->wait(w->engine, timeout_ms);
-	w->now_ns = clock_now_ns();
-	note_turn(w);
 	stat_add(&w->stats.wakeups, 1);
 	stat_add(&w->stats.events, events);
 	stat_add(&w->stats.full_batches, events == w->engine->most);

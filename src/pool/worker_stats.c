@@ -43,6 +43,7 @@ void stats_sum(const struct worker_stats *stats, struct worker_stats *sum)
 	stat_add(&sum->wakeups, stat_get(&stats->wakeups));
 	stat_add(&sum->events, stat_get(&stats->events));
 	stat_add(&sum->full_batches, stat_get(&stats->full_batches));
+	stat_add(&sum->polled_ns, stat_get(&stats->polled_ns));
 }
 
 void wait_totals_sum(const struct wait_totals *waits, struct wait_totals *totals)

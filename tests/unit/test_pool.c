@@ -45,6 +45,7 @@ static bool start(struct fixture *f, unsigned int workers, uint32_t worker_conne
 	atomic_init(&f->tuning.write_ms, 0);
 	atomic_init(&f->tuning.log_connections, false);
 	atomic_init(&f->tuning.rebalance, true);
+	atomic_init(&f->tuning.spin_us, 50);
 	f->options = (struct worker_options){
 		.queue = f->queue,
 		.access = f->access,

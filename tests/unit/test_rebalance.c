@@ -423,23 +423,35 @@ static void test_a_stop_gives_what_was_given(void **state)
 	close_queue(&f);
 }
 
-/* The CPU time is the thread's own: while it runs without a sleep it has worked all the time. */
-static void test_measures_a_thread_that_never_sleeps(void **state)
+/* The work of this thread, which never sleeps, if it polls all of its time or none. */
+static uint32_t measure(bool polls)
 {
+	const uint64_t began_ns = clock_now_ns(), end_ns = began_ns + 20 * NS_PER_S;
+	uint64_t now_ns = began_ns;
 	struct work_meter m = {0};
-	uint64_t now_ns = clock_now_ns();
 	uint32_t work = 0;
 	bool known = false;
 
-	(void)state;
-	assert_false(work_measure(&m, now_ns, &work)); /* nothing to compare with */
-	assert_false(work_measure(&m, now_ns + WORK_PERIOD_NS - 1, &work));
+	assert_false(work_measure(&m, now_ns, 0, &work)); /* nothing to compare with */
+	assert_false(work_measure(&m, now_ns + WORK_PERIOD_NS - 1, 0, &work));
 	/* A thread that others keep from its CPU for a whole period must look again. */
-	for (uint64_t end_ns = now_ns + 20 * NS_PER_S; !known && now_ns < end_ns;
-	     now_ns = clock_now_ns())
-		known = work_measure(&m, now_ns, &work);
+	for (; !known && now_ns < end_ns; now_ns = clock_now_ns())
+		known = work_measure(&m, now_ns, polls ? now_ns - began_ns : 0, &work);
 	assert_true(known);
-	assert_in_range(work, 1, WORK_ALL);
+	return work;
+}
+
+/* The CPU time is the thread's own: while it runs without a sleep it has worked all the time. */
+static void test_measures_a_thread_that_never_sleeps(void **state)
+{
+	(void)state;
+	assert_in_range(measure(false), 1, WORK_ALL);
+}
+
+static void test_what_a_thread_polls_is_no_work(void **state)
+{
+	(void)state;
+	assert_in_range(measure(true), 0, WORK_ALL / 10);
 }
 
 int main(void)
@@ -461,6 +473,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_given_as_the_queue_ends_is_served),
 		cmocka_unit_test(test_a_stop_gives_what_was_given),
 		cmocka_unit_test(test_measures_a_thread_that_never_sleeps),
+		cmocka_unit_test(test_what_a_thread_polls_is_no_work),
 	};
 
 	return cmocka_run_group_tests_name("rebalance", tests, NULL, NULL);

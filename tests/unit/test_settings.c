@@ -49,7 +49,7 @@ static void the_defaults_are_those_of_the_design(void **state)
 		"listen.port=7007\nlisten.backlog=1024\n"
 		"pool.workers=0\npool.worker_connections=4096\n"
 		"pool.queue_limit=1024\npool.queue_full=\"wait\"\n"
-		"pool.rebalance=true\npool.engine=\"auto\"\n"
+		"pool.rebalance=true\npool.spin_us=50\npool.engine=\"auto\"\n"
 		"limits.buffer_bytes=65536\nlimits.connections_per_ip=0\n"
 		"limits.prefix_ipv4=32\nlimits.prefix_ipv6=64\n"
 		"limits.receive_bytes=0\n"
@@ -108,6 +108,7 @@ static void printed_lines_read_back_as_overrides(void **state)
 		"pool.queue_limit=1000000",
 		"pool.queue_full=reject",
 		"pool.rebalance=false",
+		"pool.spin_us=0",
 		"pool.engine=io_uring",
 		"limits.buffer_bytes=16777216",
 		"limits.connections_per_ip=3",

@@ -35,8 +35,8 @@ struct settings {
 		uint32_t worker_connections;
 		uint32_t queue_limit;
 		enum queue_full queue_full;
-		bool rebalance; /* a worker that works much gives connections to one that does not
-				 */
+		bool rebalance;            /* a worker with much work gives some to another */
+		uint32_t spin_us;          /* microseconds; 0: never */
 		enum engine_choice engine; /* read at start only */
 	} pool;
 	struct {
@@ -113,7 +113,7 @@ struct setting {
 #define SETTING_RANGE_BYTES 128
 
 /* The table, in the order in which settings are printed. */
-#define SETTINGS_COUNT 36
+#define SETTINGS_COUNT 37
 extern const struct setting settings_table[SETTINGS_COUNT];
 
 /* Returns the setting of this path, or NULL. */

@@ -19,12 +19,12 @@ struct sample {
 	uint32_t connections;
 	uint32_t waiting;
 	uint32_t saturated; /* thousandths of the time */
-	uint32_t cpu;       /* thousandths of one CPU, of all threads */
+	uint32_t cpu;       /* thousandths of one CPU, of all threads; without polls */
 };
 
 /* What one worker did in the last second. */
 struct worker_rate {
-	uint64_t cpu_ns; /* at its end */
+	uint64_t cpu_ns; /* at its end, without what it polled */
 	uint64_t sent_bytes;
 	uint32_t cpu; /* thousandths of its time */
 	uint64_t bytes_per_s;

@@ -28,15 +28,17 @@ uint32_t rebalance_count(uint32_t own, uint32_t active, uint32_t other);
 /* What a worker has worked since the last look. Its thread only. */
 struct work_meter {
 	uint64_t began_ns; /* 0: not yet */
-	uint64_t cpu_ns;   /* of the thread, then */
-	long sleeps;       /* of the thread, until then */
+	uint64_t cpu_ns;   /* of the thread, then; likewise the others */
+	uint64_t polled_ns;
+	long sleeps;
 };
 
 /*
- * Whether a period is over, and in thousandths how much of it the calling thread worked. One that
- * did not sleep at all worked all of it, also if others had the CPU meanwhile. A period in which
- * the thread slept so long that it could not look says nothing, and another begins.
+ * Whether a period is over, and in thousandths how much of it the calling thread worked, which has
+ * polled for so long in all: that is no work. One that neither polled nor slept worked all of it,
+ * also if others had the CPU meanwhile. A period in which the thread slept so long that it could
+ * not look says nothing, and another begins.
  */
-bool work_measure(struct work_meter *m, uint64_t now_ns, uint32_t *share);
+bool work_measure(struct work_meter *m, uint64_t now_ns, uint64_t polled_ns, uint32_t *share);
 
 #endif

@@ -26,6 +26,7 @@ struct worker_tuning {
 	atomic_uint write_ms;
 	atomic_bool log_connections;
 	atomic_bool rebalance;
+	atomic_uint spin_us; /* how long a wait may look again before it sleeps; 0: never */
 };
 
 /* What a worker needs from its start; all of it outlives the worker, whose thread only reads it. */

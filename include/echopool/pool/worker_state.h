@@ -1,8 +1,8 @@
 /*
- * A worker's own state, which its five files share: worker.c, the loop; timeouts.c, when a
- * connection is closed for its silence; share_work.c, when some are given to another worker;
- * holders.c, which of them hold it; worker_conns.c, the connections that it holds. Only the
- * worker's thread calls the functions below. Nobody else includes this.
+ * A worker's own state, which its six files share: worker.c, the loop; spin.c, how it waits while
+ * that is short; timeouts.c, when a connection is closed for its silence; share_work.c, when some
+ * are given to another worker; holders.c, which of them hold it; worker_conns.c, the connections
+ * that it holds. Only the worker's thread calls the functions below. Nobody else includes this.
  */
 #ifndef ECHOPOOL_POOL_WORKER_STATE_H
 #define ECHOPOOL_POOL_WORKER_STATE_H
@@ -18,6 +18,7 @@
 #include "echopool/pool/engine.h"
 #include "echopool/pool/holders.h"
 #include "echopool/pool/rebalance.h"
+#include "echopool/pool/spin.h"
 #include "echopool/pool/worker.h"
 
 struct worker {
@@ -45,6 +46,7 @@ struct worker {
 	uint64_t look_ns;             /* when it looks again for one to close for others */
 	bool saturated;               /* connections wait, and no worker has room for them */
 	struct work_meter meter;
+	struct spin spin;
 };
 
 static inline uint32_t tuned(const atomic_uint *number)
@@ -76,6 +78,12 @@ void share_work(struct worker *w);
 
 /* Tells who holds it, if it was asked. */
 void holders_tell(struct worker *w);
+
+/*
+ * Looks for events for a short while, if that pays: answers as the engine's wait() does. 0: there
+ * was none, or the worker was rung.
+ */
+unsigned int spin_wait(struct worker *w);
 
 /* Gives a connection one turn, which may close it. */
 void worker_serve(struct worker *w, struct conn *c);

@@ -51,6 +51,7 @@ struct worker_stats {
 	_Atomic uint64_t wakeups;
 	_Atomic uint64_t events;
 	_Atomic uint64_t full_batches; /* wake-ups with as many events as one may have */
+	_Atomic uint64_t polled_ns;    /* looking again before it slept; CPU time, and not work */
 	_Atomic uint64_t turn_ns;      /* when the turn began that it is in; 0: it sleeps */
 };
 

@@ -64,6 +64,7 @@ static void tune(void)
 	t->idle_when_full_ms = DICE_PICK(&sim.dice, limits_ms);
 	t->write_ms = DICE_PICK(&sim.dice, limits_ms);
 	t->rebalance = dice_chance(&sim.dice, 500);
+	t->spin_us = dice_chance(&sim.dice, 300) ? 50 : 0;
 	trace(NULL, "buffer %u, idle %u, idle when full %u, write %u", t->buffer_bytes, t->idle_ms,
 	      t->idle_when_full_ms, t->write_ms);
 }
@@ -158,6 +159,7 @@ static void arrive(struct sim_socket *s, struct queue_batch *batch)
 	a->peer.v4.sin_family = AF_INET;
 	a->counted = key_of(address_of(s));
 	s->stage = STAGE_HELD;
+	s->is_new = true;
 	sim.taken++;
 	s->since_ns = s->taken_ns = sim.now_ns;
 	trace(s, "arrives");
@@ -179,6 +181,7 @@ static uint32_t give_handed(struct queue_batch *batch)
 		deadline_list_remove(oldest);
 		deadline_list_insert(&batch->handed, oldest);
 		s->stage = STAGE_HELD;
+		s->is_new = true;
 		if (!has_pending(s))
 			s->since_ns = sim.now_ns;
 		totals.events[has_pending(s) ? EVENT_HANDED_WRITING : EVENT_HANDED_READING]++;

@@ -168,7 +168,7 @@ static void check_held(struct sim_socket *s)
 	if (!s->watched || s->interest != right)
 		sim_fail(s, "has %u pending bytes and is watched for 0x%x", s->received - s->echoed,
 			 s->watched ? s->interest : 0);
-	if (deadline_of(s) <= sim.woke_ns && s->since_ns < sim.woke_ns)
+	if (deadline_of(s) <= sim.woke_ns && s->since_ns < sim.woke_ns && !s->is_new)
 		sim_fail(s, "is silent since %" PRIu64 " and not closed", s->since_ns);
 	if (!has_pending(s))
 		s->pending_block = false; /* which the number of blocks proves */
@@ -251,23 +251,39 @@ static void check_timeout(int timeout_ms, uint64_t deadline)
 		sim_fail(NULL, "waits %d ms; the next deadline is in %" PRIu64, timeout_ms, right);
 }
 
-void oracle_timeout(int timeout_ms)
+void oracle_deeds(void)
 {
-	uint64_t deadline = sim.saturated ? sim.look_ns : UINT64_MAX;
-
 	if (sim.must_take)
 		sim_fail(NULL, "did not go to the queue");
 	if (sim.woke_for_time)
 		sim_fail(NULL, "woke in time for a deadline, and did nothing");
-	if (sim.take_due) {
-		if (timeout_ms != 0)
-			sim_fail(NULL, "sleeps for %d ms with room unreported", timeout_ms);
-		return;
-	}
+}
+
+static uint64_t next_deadline(void)
+{
+	uint64_t deadline = sim.saturated ? sim.look_ns : UINT64_MAX;
+
 	FOR_EACH_SOCKET(s)
 	{
 		if (s->stage == STAGE_HELD && deadline_of(s) < deadline)
 			deadline = deadline_of(s);
+	}
+	return deadline;
+}
+
+bool oracle_is_due(void)
+{
+	return next_deadline() <= sim.now_ns;
+}
+
+void oracle_timeout(int timeout_ms)
+{
+	const uint64_t deadline = next_deadline();
+
+	if (sim.take_due || sim.rung) {
+		if (timeout_ms != 0)
+			sim_fail(NULL, "sleeps for %d ms with room unreported", timeout_ms);
+		return;
 	}
 	if (deadline != UINT64_MAX)
 		check_timeout(timeout_ms, deadline);

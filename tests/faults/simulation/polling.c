@@ -1,5 +1,6 @@
 /*
- * epoll, the bell's descriptor and the clock. Time passes in epoll_wait only, and in the queue.
+ * epoll, the bell's descriptor and the clock. Time passes in epoll_wait and sched_yield only, and
+ * in the queue.
  */
 #include <errno.h>
 #include <poll.h>
@@ -15,6 +16,7 @@ int __wrap_epoll_create1(int flags);
 int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_sched_yield(void);
 int __wrap_eventfd(unsigned int count, int flags);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
 
@@ -183,30 +185,79 @@ static int wait_for_events(struct epoll_event *events, int most, uint64_t deadli
 	}
 }
 
-int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms)
+/* Others may have had the CPU for so long that the worker looks no more for a while. */
+int __wrap_sched_yield(void)
+{
+	sim.polls = true;
+	sim.now_ns += dice_chance(&sim.dice, 100) ? dice_below(&sim.dice, NS_PER_MS)
+						  : dice_below(&sim.dice, 10 * NS_PER_US);
+	return 0;
+}
+
+static int interrupted(void)
+{
+	errno = EINTR;
+	return -1;
+}
+
+static int sleep_in_wait(struct epoll_event *events, int most, int timeout_ms)
 {
 	uint64_t deadline_ns = UINT64_MAX;
 	int n;
 
-	if (epoll_fd != EPOLL_FD)
-		sim_fail(NULL, "epoll_wait on descriptor %d", epoll_fd);
-	oracle_settled();
-	oracle_timeout(timeout_ms);
-	if (++sim.wake_ups > WAKE_UPS_MAX)
-		sim_fail(NULL, "does not come to an end");
 	if (timeout_ms >= 0)
 		deadline_ns = sim.now_ns + (uint64_t)timeout_ms * NS_PER_MS;
 	sim.taking = false;
 	sim.must_take = sim.take_due || sim.rung;
-	if (fault(EVENT_EINTR)) {
-		sim.woke_ns = sim.now_ns;
-		errno = EINTR;
-		return -1;
-	}
-	n = wait_for_events(events, most, deadline_ns);
+	n = fault(EVENT_EINTR) ? interrupted() : wait_for_events(events, most, deadline_ns);
 	sim.woke_ns = sim.now_ns;
+	if (n < 0)
+		return n;
 	/* After this turn, whether or not the bell is among the events. */
 	sim.must_take = sim.must_take || sim.rung;
 	sim.woke_for_time = n == 0 && !sim.bell;
 	return n;
+}
+
+/* A worker that polls: only what it finds begins a turn. */
+static int look(struct epoll_event *events, int most)
+{
+	const uint32_t waiting = operator_waiting();
+	int n;
+
+	sim.woke_ns = 0; /* what the last turn left undone has been looked for */
+	if (fault(EVENT_EINTR))
+		return interrupted();
+	n = wait_for_events(events, most, sim.now_ns);
+	if (operator_waiting() > waiting)
+		operator_ring();
+	if (n == 0)
+		return 0;
+	sim.taking = false;
+	sim.woke_ns = sim.now_ns;
+	sim.must_take = sim.take_due || sim.rung;
+	return n;
+}
+
+int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms)
+{
+	bool looks;
+
+	if (epoll_fd != EPOLL_FD)
+		sim_fail(NULL, "epoll_wait on descriptor %d", epoll_fd);
+	oracle_settled();
+	oracle_deeds();
+	if (++sim.wake_ups > WAKE_UPS_MAX)
+		sim_fail(NULL, "does not come to an end");
+	FOR_EACH_SOCKET(s)
+	{
+		s->is_new = false;
+	}
+	looks = sim.polls || (timeout_ms == 0 && sim.tuning.spin_us && !sim.take_due && !sim.rung &&
+			      !oracle_is_due());
+	sim.polls = false;
+	if (looks && timeout_ms == 0)
+		return look(events, most);
+	oracle_timeout(timeout_ms);
+	return sleep_in_wait(events, most, timeout_ms);
 }

@@ -71,6 +71,7 @@ struct sim_socket {
 	uint32_t interest;
 	void *data;
 
+	bool is_new;   /* was taken over since the last epoll_wait */
 	bool reported; /* by the last epoll_wait, or asked once more before it is closed */
 	bool evicting; /* the last check was for one that waits; it is closed unless it is ready */
 	uint64_t since_at_last_check;
@@ -131,6 +132,7 @@ struct simulation {
 	/* The worker that runs. */
 	struct worker *worker;
 	struct worker_tuning tuning;
+	bool polls; /* it has offered its CPU to others, and looks again */
 	uint32_t worker_connections;
 	uint64_t expected_ended[CONN_END_COUNT];
 	uint64_t received_bytes;
@@ -244,6 +246,10 @@ uint64_t operator_next_arrival(void);
 /* oracle.c */
 /* Checks all that must hold when the worker is done with what epoll_wait reported. */
 void oracle_settled(void);
+void oracle_deeds(void);
+/* Whether a deadline has come. */
+bool oracle_is_due(void);
+/* And when it sleeps now. */
 void oracle_timeout(int timeout_ms);
 /* Why the worker may close s now; fails when it may not. */
 enum conn_end oracle_reason(struct sim_socket *s);
