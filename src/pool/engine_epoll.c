@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "echopool/base/thread.h"
+#include "echopool/pool/conn_io.h"
 #include "echopool/pool/engine.h"
 
 /* Many busy connections share one epoll_wait; more than these would only delay the bell. */

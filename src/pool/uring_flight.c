@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "echopool/base/thread.h"
+#include "echopool/pool/conn_io.h"
 #include "echopool/pool/uring_state.h"
 
 /* What may be answered while all is well: a signal, a timeout, a lack that may pass. */

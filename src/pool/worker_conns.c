@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "echopool/pool/conn_io.h"
 #include "echopool/pool/worker_state.h"
 
 static bool logs_connections(const struct worker *w)

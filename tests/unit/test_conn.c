@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
-#include "echopool/pool/conn.h"
+#include "echopool/pool/conn_io.h"
 #include "sockets.h"
 
 #define BUFFER_BYTES 4096

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmocka_setup.h"
+#include "echopool/pool/conn_io.h"
 #include "echopool/pool/engine.h"
 #include "sockets.h"
 

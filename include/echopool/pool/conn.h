@@ -1,6 +1,7 @@
 /*
- * One connection's echo: read what has come, write it back, and keep what the peer does not take
- * yet. A connection knows nothing of how its worker waits; it says what to wait for.
+ * One connection's echo: what has come is written back, and what the peer does not take yet is
+ * kept. A connection makes no system call and knows nothing of how its worker waits: it is told
+ * what was received or sent, and says what to do next. conn_io.h has the calls.
  *
  * A connection belongs to exactly one worker, and only that worker's thread calls these functions.
  */
@@ -67,8 +68,7 @@ struct conn *conn_new(struct arrival *a);
 
 /*
  * Takes note of what recv(2) answered: a number of bytes, or a negative errno value.
- * CONN_WANT_WRITE: these bytes are owed; hand them to conn_send(), or send them and tell
- * conn_sent().
+ * CONN_WANT_WRITE: these bytes are owed; send them and tell conn_sent().
  */
 enum conn_want conn_received(struct conn *c, ssize_t n, struct worker_stats *stats);
 
@@ -79,28 +79,8 @@ enum conn_want conn_received(struct conn *c, ssize_t n, struct worker_stats *sta
 enum conn_want conn_sent(struct conn *c, const unsigned char *bytes, size_t count, ssize_t n,
 			 struct worker_stats *stats);
 
-/* Sends what the peer takes at once of the bytes that are owed, and keeps the rest. */
-enum conn_want conn_send(struct conn *c, const unsigned char *bytes, size_t count,
-			 struct worker_stats *stats);
-
 /* Has it end for an error of the system. */
 enum conn_want conn_failed(struct conn *c, int error);
-
-/*
- * Does one turn when what the connection wants has come true: reads at most one buffer and writes
- * it back, or flushes what is pending. buffer, of buffer_bytes, is the worker's scratch space.
- */
-enum conn_want conn_serve(struct conn *c, unsigned char *buffer, size_t buffer_bytes,
-			  struct worker_stats *stats);
-
-/*
- * Closes the descriptor, counts the end in stats, logs it if log_connections is set, and frees c.
- * end is the reason, which is c->end after CONN_WANT_CLOSE. What the peer has not taken yet the
- * kernel keeps for write_ms (0: as it likes); it is dropped if a timeout or the room of others is
- * the reason.
- */
-void conn_close(struct conn *c, enum conn_end end, uint32_t write_ms, bool log_connections,
-		struct worker_stats *stats);
 
 /*
  * Logs the line that ends a connection, unless there are too many; error is an errno value, or 0.

@@ -1,8 +1,8 @@
 /*
  * A worker, with its connections, in a simulated world: the real worker.c, worker_conns.c,
- * timeouts.c, share_work.c, conn.c and deadline_list.c run on system calls, a clock, a heap and a
- * queue that are all made up from one 64-bit seed. The linker replaces the real functions by the
- * __wrap_ functions of these files. All of it is one thread.
+ * spin.c, timeouts.c, share_work.c, conn*.c and deadline_list.c run on system calls, a clock, a
+ * heap and a queue that are all made up from one 64-bit seed. The linker replaces the real
+ * functions by the __wrap_ functions of these files. All of it is one thread.
  *
  * sockets.c   recv, send, close: what the kernel answers
  * peers.c     what the clients do
