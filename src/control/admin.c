@@ -149,11 +149,6 @@ unsigned int admin_fill_poll(const struct admin *a, const struct listeners *l,
 	return count;
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* When the time of a connection is over; 0: never. */
 static uint64_t end_ns(const struct place *place, const struct settings *s)
 {
@@ -169,11 +164,11 @@ uint64_t admin_due_ns(const struct admin *a, const struct server *v)
 		return due_ns;
 	due_ns = history_due_ns(&a->history);
 	if (a->paused_until_ns)
-		due_ns = sooner(due_ns, a->paused_until_ns);
+		due_ns = clock_sooner(due_ns, a->paused_until_ns);
 	for (unsigned int i = 0; i < ADMIN_CONNECTIONS_MAX && a->taken; i++)
 		if (a->places[i].fd >= 0 && !a->places[i].over)
-			due_ns = sooner(due_ns, end_ns(&a->places[i], s));
-	return sooner(due_ns, admin_http_due_ns(a->http));
+			due_ns = clock_sooner(due_ns, end_ns(&a->places[i], s));
+	return clock_sooner(due_ns, admin_http_due_ns(a->http));
 }
 
 /* Ends a connection, whatever it is about: libmicrohttpd closes it in its next run. */

@@ -128,25 +128,20 @@ static void reap_children(struct server *v)
 			reload_child_ended(&v->child, pid, status);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* When something must be done without an event. */
 static uint64_t deadline_ns(const struct server *v)
 {
-	uint64_t due_ns = earlier(earlier(v->alive_due_ns, report_due_ns(&v->report)),
-				  admin_due_ns(v->parts.admin, v));
+	uint64_t due_ns = clock_sooner(clock_sooner(v->alive_due_ns, report_due_ns(&v->report)),
+				       admin_due_ns(v->parts.admin, v));
 
-	due_ns = earlier(due_ns, starvation_due_ns(&v->starvation));
+	due_ns = clock_sooner(due_ns, starvation_due_ns(&v->starvation));
 
 	if (!v->draining)
-		due_ns = earlier(due_ns, v->lame_duck_end_ns);
+		due_ns = clock_sooner(due_ns, v->lame_duck_end_ns);
 	if (v->draining)
-		return earlier(due_ns, v->drain_deadline_ns);
+		return clock_sooner(due_ns, v->drain_deadline_ns);
 	if (reload_child_is_reading(&v->child))
-		due_ns = earlier(due_ns, v->child.deadline_ns);
+		due_ns = clock_sooner(due_ns, v->child.deadline_ns);
 	return due_ns;
 }
 
@@ -172,8 +167,8 @@ static void wait_for_events(struct server *v, uint64_t expiry_ns)
 
 	reload_child_fill_poll(&v->child, fds + 2);
 	count += admin_fill_poll(v->parts.admin, &v->parts.admin_listeners, fds + count);
-	if (poll(fds, count, clock_timeout_ms(earlier(deadline_ns(v), expiry_ns), clock_now_ns())) <
-		    0 &&
+	if (poll(fds, count,
+		 clock_timeout_ms(clock_sooner(deadline_ns(v), expiry_ns), clock_now_ns())) < 0 &&
 	    errno != EINTR)
 		fail(errno, "poll");
 	bell_clear(&v->bell);

@@ -180,18 +180,13 @@ static void check_writing(struct worker *w)
 	}
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 uint64_t timeouts_next_ns(const struct worker *w)
 {
 	const struct worker_tuning *t = w->options.tuning;
-	uint64_t deadline = sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
-				   deadline_list_next_ns(&w->writing, check_ms(w)));
+	uint64_t deadline = clock_sooner(deadline_list_next_ns(&w->reading, tuned(&t->idle_ms)),
+					 deadline_list_next_ns(&w->writing, check_ms(w)));
 
-	return w->saturated ? sooner(deadline, w->look_ns) : deadline;
+	return w->saturated ? clock_sooner(deadline, w->look_ns) : deadline;
 }
 
 void timeouts_apply(struct worker *w)

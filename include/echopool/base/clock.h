@@ -21,6 +21,12 @@ static inline uint64_t clock_now_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* The sooner of two times; UINT64_MAX is never. */
+static inline uint64_t clock_sooner(uint64_t a_ns, uint64_t b_ns)
+{
+	return a_ns < b_ns ? a_ns : b_ns;
+}
+
 /*
  * The time until deadline_ns as poll(2) and epoll_wait(2) want it: milliseconds rounded up, so that
  * nobody wakes just before it; -1 for UINT64_MAX, which is never.
