@@ -224,7 +224,7 @@ static enum conn_want received(struct uring_engine *e, struct conn *c, bool goes
 	/* No buffer was left, or no memory to wait with: its turn is now. */
 	if (c->result == -ENOBUFS || c->result == -EAGAIN || c->result == -ENOMEM)
 		return conn_serve(c, e->spare.bytes, e->spare.count, e->engine.stats);
-	if (c->result == -ECANCELED || c->result == -EINTR)
+	if (c->result == -ECANCELED)
 		return CONN_WANT_READ;
 	want = conn_received(c, c->result, e->engine.stats);
 	return want == CONN_WANT_WRITE ? echo(e, c, goes_on) : want;

@@ -12,74 +12,8 @@
 
 #include "cmocka_setup.h"
 #include "echopool/pool/conn_io.h"
-#include "echopool/pool/engine.h"
+#include "engine_fixture.h"
 #include "sockets.h"
-
-#define BUFFER_BYTES 4096
-#define WAIT_MS      10000
-#define CONNS        200 /* more than any engine has buffers for */
-
-struct fixture {
-	struct worker_stats stats;
-	struct bell bell;
-	struct engine *engine;
-	unsigned int count;
-	struct tcp_pair pairs[CONNS];
-	struct conn *conns[CONNS];
-};
-
-static bool uses_uring;
-
-/* An open engine that watches so many connections. */
-static struct fixture *open_engine(unsigned int count)
-{
-	struct fixture *f = aligned_alloc(CACHE_LINE_BYTES,
-					  (sizeof(*f) / CACHE_LINE_BYTES + 1) * CACHE_LINE_BYTES);
-
-	assert_non_null(f);
-	memset(f, 0, sizeof(*f));
-	assert_true(bell_open(&f->bell));
-	f->engine = uses_uring ? engine_uring_open(&f->bell, BUFFER_BYTES)
-			       : engine_epoll_open(&f->bell, BUFFER_BYTES);
-	assert_non_null(f->engine);
-	f->engine->stats = &f->stats;
-	assert_int_equal(f->engine->calls->begin(f->engine), 0);
-	f->count = count;
-	for (unsigned int i = 0; i < count; i++) {
-		struct arrival a;
-
-		tcp_pair_open(&f->pairs[i]);
-		a = (struct arrival){.fd = f->pairs[i].ours};
-		f->conns[i] = conn_new(&a);
-		assert_non_null(f->conns[i]);
-		assert_true(f->engine->calls->watch(f->engine, f->conns[i]));
-	}
-	return f;
-}
-
-/* Of connections that are forgotten or have asked to be closed. */
-static void close_engine(struct fixture *f)
-{
-	for (unsigned int i = 0; i < f->count; i++) {
-		conn_close(f->conns[i], CONN_END_CLIENT, 1000, false, &f->stats);
-		close(f->pairs[i].theirs);
-	}
-	f->engine->calls->close(f->engine);
-	bell_close(&f->bell);
-	free(f);
-}
-
-static enum conn_want forget(struct fixture *f, unsigned int i)
-{
-	return f->engine->calls->forget(f->engine, f->conns[i]);
-}
-
-static void forget_and_close(struct fixture *f)
-{
-	for (unsigned int i = 0; i < f->count; i++)
-		assert_int_equal(forget(f, i), CONN_WANT_READ);
-	close_engine(f);
-}
 
 /* One wait, and a turn for each that it names. Returns what the last one wants. */
 static enum conn_want turn(struct fixture *f, int timeout_ms)
@@ -351,15 +285,9 @@ static int run_all(const char *name)
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 
-/* One engine for each run; 77: it does not work here. */
+/* One engine for each run. */
 int main(int argc, char **argv)
 {
-	const char *why;
-
-	uses_uring = argc > 1 && strcmp(argv[1], "io_uring") == 0;
-	if (uses_uring && !engine_uring_works(&why)) {
-		printf("1..0 # SKIP io_uring does not work here: %s\n", why);
-		return 0;
-	}
-	return run_all(uses_uring ? "engine_io_uring" : "engine_epoll");
+	return choose_engine(argc, argv) ? run_all(uses_uring ? "engine_io_uring" : "engine_epoll")
+					 : 0;
 }
