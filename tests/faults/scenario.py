@@ -267,8 +267,10 @@ class Run:
                          "the closing of all descriptors", timeout=2)
         except Stuck:
             pass
-        result.last_descriptors = program.descriptors()
-        result.threads = program.threads()
+        last, threads = program.descriptors(), program.threads()
+        if self.is_leaving():  # since then: what it has open says nothing
+            return
+        result.last_descriptors, result.threads = last, threads
         program.wait_quiet("rest without connections")
 
     def hang_in_drain(self):
