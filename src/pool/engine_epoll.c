@@ -82,9 +82,11 @@ static struct conn *next(struct engine *engine)
 }
 
 /*
- * close() takes a descriptor out of the set only if no other process has a copy. The child of a
- * reload has one until it has closed what it inherits (epoll(7), Q6). A connection that could not
- * be watched is not in the set.
+ * close() takes a descriptor out of the set only if nobody else holds its file (epoll(7), Q6), and
+ * until then an event could name a connection that is freed. The child of a reload holds it until
+ * it has closed what it inherits; whoever reads /proc/PID/fdinfo, as lsof(8) does, or lists
+ * /proc/PID/fd, holds it for a moment, and no agreement with them is possible. A connection that
+ * could not be watched is not in the set.
  */
 static void take_out(const struct epoll_engine *e, const struct conn *c)
 {
