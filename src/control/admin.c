@@ -209,11 +209,11 @@ static bool is_allowed(const struct settings *s, const union address *peer)
 	return false;
 }
 
-static void admit(struct admin *a, const struct settings *s, int fd, const union address *peer)
+static void admit(struct admin *a, int fd, const union address *peer)
 {
 	unsigned int i = 0;
 
-	if (!is_allowed(s, peer) || a->taken == ADMIN_CONNECTIONS_MAX) {
+	if (a->taken == ADMIN_CONNECTIONS_MAX) {
 		close(fd); /* nothing was read from it, so no error matters */
 		return;
 	}
@@ -277,9 +277,14 @@ static void accept_from(struct admin *a, const struct server *v, int listener_fd
 				a->paused_until_ns = clock_now_ns() + PAUSE_NS;
 			return;
 		}
+		/* First: nobody who may ask is closed for one who may not. */
+		if (!is_allowed(s, &peer)) {
+			close(fd); /* nothing was read from it, so no error matters */
+			continue;
+		}
 		if (a->taken >= s->admin.connections)
 			make_room(a, v);
-		admit(a, s, fd, &peer);
+		admit(a, fd, &peer);
 		admin_http_run(a->http, v);
 	}
 }

@@ -126,6 +126,17 @@ def test_the_oldest_makes_room_for_the_newest_and_nobody_else(start):
             assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
+def test_nobody_who_may_ask_is_closed_for_one_who_may_not(start):
+    server = start(ONE | {"admin.connections": 1, "admin.timeout": 0, "admin.allow": ["127.0.0.1"]})
+    address = admin_address(server)
+    with dial(address, seconds(20)) as allowed:
+        wait_for(lambda: len(server.descriptors()) > len(server.first_descriptors))
+        with dial(address, seconds(20), "127.0.0.2") as denied:
+            assert denied.recv(1) == b""
+        allowed.sendall(GET)
+        assert allowed.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_an_answer_that_nobody_reads_is_gone_after_its_time(start):
     server = start(ADMIN | {"admin.timeout": 0.5, "pool.workers": 600,
                             "pool.worker_connections": 2, "pool.queue_limit": 2})
