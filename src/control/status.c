@@ -23,7 +23,8 @@ unsigned int status_text(FILE *out, const struct page_request *request)
 		"%s\n\nconnections  %" PRIu64 " of %" PRIu64 "\nqueue        %" PRIu32
 		" of %" PRIu32 "\nsaturated    %.1f s in all, %" PRIu64 " times\n",
 		text, report_connections(p->pool), limit, q.waiting, q.limit,
-		(double)q.saturated.ended_ns / (double)NS_PER_S, q.saturated.count);
+		(double)spell_total_ns(&q.saturated, clock_now_ns()) / (double)NS_PER_S,
+		q.saturated.count);
 	status_holders_text(out, p);
 	if (!request->workers)
 		return 200;

@@ -67,6 +67,7 @@ static void tile_wait(FILE *out, const struct parts *p)
 	char text[48];
 
 	pool_sum_waits(p->pool, &waits);
+	acceptor_sum_waits(p->acceptor, &waits); /* who got none has waited too */
 	snprintf(text, sizeof(text), "%.1f ms", (double)wait_totals_quantile(&waits, 0.99) / 1000);
 	tile(out, "wait", "Wait for a worker, 99 % below", text);
 }

@@ -281,6 +281,8 @@ def test_a_saturated_pool_says_since_when_for_how_long_and_what_is_wrong(start):
     wait_for(lambda: value(server, "echopool_queue_oldest_wait_seconds") > 0)
     assert re.match(r"Saturated for \d+\.\d s: 1 waits, no worker has room; 127.0.0.1 holds 2 of "
                     r"2\.\n", ask(server, "/status.txt").text)
+    wait_for(lambda: re.search(r"^saturated +(0\.[1-9]|[1-9]\d*\.\d) s in all, 1 times$",
+                               ask(server, "/status.txt").text, re.M))
     assert ask(server, "/livez").status == ask(server, "/readyz").status == 200
     held[0].close()
     waiting.echo()
@@ -288,6 +290,15 @@ def test_a_saturated_pool_says_since_when_for_how_long_and_what_is_wrong(start):
     found = samples(server)
     assert found["echopool_pool_saturations_total", ()] == 1
     assert 0 < found["echopool_pool_saturated_seconds_total", ()] < time.time() - begin + 0.1
+
+
+def test_the_page_counts_the_waits_that_nobody_ended(start):
+    server = start({**TINY, "timeouts.queue": 0.3})
+    for _ in range(2):
+        server.connect().echo()
+    server.connect().expect_closed()
+    wait, = re.findall(r'<dd id="wait">(\d+\.\d) ms<', ask(server, "/").text)
+    assert float(wait) >= 300
 
 
 def test_a_refused_reload_is_told(start):
