@@ -192,8 +192,9 @@ bool uring_fetch(struct uring_engine *e, struct conn *c)
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct io_uring_cqe *cqe = uring_completion_at(e, i);
+		const struct conn *owner = uring_conn_of(cqe);
 
-		if (uring_conn_of(cqe) != c)
+		if (!owner || owner != c)
 			continue;
 		uring_complete(e, c, cqe);
 		cqe->user_data = OF_NOBODY;
