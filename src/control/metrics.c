@@ -199,65 +199,70 @@ static void write_listeners(struct metrics *m)
 			address_format(&l->items[i].address, text), backlogs[i].dropped);
 }
 
-/* The figures of each worker that are counters in its stats. */
-static const struct worker_counter {
+/* A figure of each worker: what a function answers, or else a counter in its stats. */
+static const struct worker_figure {
+	enum kind kind;
+	bool is_time; /* in nanoseconds, told in seconds */
 	const char *name, *help;
+	uint64_t (*find)(const struct pool *pool, unsigned int index);
 	size_t offset;
-} worker_counters[] = {
-	{"echopool_worker_wakeups", "Times that it woke.", offsetof(struct worker_stats, wakeups)},
-	{"echopool_worker_events", "Connections that were ready.",
+} worker_figures[] = {
+	{GAUGE, false, "echopool_worker_connections", "Connections that it holds.",
+	 report_worker_connections, 0},
+	{GAUGE, false, "echopool_worker_owing_connections",
+	 "Those of them that do not read what is sent back.", NULL,
+	 offsetof(struct worker_stats, owing)},
+	{COUNTER, true, "echopool_worker_cpu_seconds", "CPU time that its thread used.",
+	 pool_worker_cpu_ns, 0},
+	{COUNTER, true, "echopool_worker_polled_seconds",
+	 "CPU time of them in which it looked again before it slept; see pool.spin_us.", NULL,
+	 offsetof(struct worker_stats, polled_ns)},
+	{COUNTER, true, "echopool_worker_runqueue_seconds",
+	 "How long it was ready to run and no CPU was free.", pool_worker_runqueue_ns, 0},
+	{COUNTER, false, "echopool_worker_wakeups", "Times that it woke.", NULL,
+	 offsetof(struct worker_stats, wakeups)},
+	{COUNTER, false, "echopool_worker_events", "Connections that were ready.", NULL,
 	 offsetof(struct worker_stats, events)},
-	{"echopool_worker_full_batches", "Times that it woke for as many as one turn may have.",
+	{COUNTER, false, "echopool_worker_full_batches",
+	 "Times that it woke for as many as one turn may have.", NULL,
 	 offsetof(struct worker_stats, full_batches)},
-	{"echopool_worker_sent_bytes", "Bytes sent back.",
+	{COUNTER, false, "echopool_worker_sent_bytes", "Bytes sent back.", NULL,
 	 offsetof(struct worker_stats, sent_bytes)},
-	{"echopool_worker_taken", "Connections taken from the queue.",
+	{COUNTER, false, "echopool_worker_taken", "Connections taken from the queue.", NULL,
 	 offsetof(struct worker_stats, taken)},
 };
 
-static void write_worker_counter(struct metrics *m, const struct worker_counter *c)
+static uint64_t find_figure(const struct worker_figure *f, const struct pool *pool,
+			    unsigned int index)
+{
+	const char *stats = (const char *)pool_worker_stats(pool, index);
+
+	return f->find ? f->find(pool, index)
+		       : stat_get((const _Atomic uint64_t *)(stats + f->offset));
+}
+
+static void write_worker_figure(struct metrics *m, const struct worker_figure *f)
 {
 	const struct pool *pool = m->server->parts.pool;
 
-	family(m, COUNTER, c->name, c->help);
+	family(m, f->kind, f->name, f->help);
 	for (unsigned int i = 0; i < pool_workers(pool); i++) {
-		const char *stats = (const char *)pool_worker_stats(pool, i);
+		const uint64_t value = find_figure(f, pool, i);
 
-		fprintf(m->out, "%s_total{worker=\"%u\"} %" PRIu64 "\n", c->name, i,
-			stat_get((const _Atomic uint64_t *)(stats + c->offset)));
+		fprintf(m->out, "%s%s{worker=\"%u\"} ", f->name, f->kind == COUNTER ? "_total" : "",
+			i);
+		if (f->is_time)
+			fprintf(m->out, "%.6f\n", as_seconds(value));
+		else
+			fprintf(m->out, "%" PRIu64 "\n", value);
 	}
 }
 
 static void write_workers(struct metrics *m)
 {
-	const struct pool *pool = m->server->parts.pool;
-
-	family(m, GAUGE, "echopool_worker_connections", "Connections that it holds.");
-	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		fprintf(m->out, "echopool_worker_connections{worker=\"%u\"} %" PRIu64 "\n", i,
-			report_worker_connections(pool, i));
-	family(m, GAUGE, "echopool_worker_owing_connections",
-	       "Those of them that do not read what is sent back.");
-	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		fprintf(m->out, "echopool_worker_owing_connections{worker=\"%u\"} %" PRIu64 "\n", i,
-			stat_get(&pool_worker_stats(pool, i)->owing));
-	family(m, COUNTER, "echopool_worker_cpu_seconds", "CPU time that its thread used.");
-	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		fprintf(m->out, "echopool_worker_cpu_seconds_total{worker=\"%u\"} %.6f\n", i,
-			as_seconds(pool_worker_cpu_ns(pool, i)));
-	family(m, COUNTER, "echopool_worker_polled_seconds",
-	       "CPU time of them in which it looked again before it slept; see pool.spin_us.");
-	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		fprintf(m->out, "echopool_worker_polled_seconds_total{worker=\"%u\"} %.6f\n", i,
-			as_seconds(stat_get(&pool_worker_stats(pool, i)->polled_ns)));
-	family(m, COUNTER, "echopool_worker_runqueue_seconds",
-	       "How long it was ready to run and no CPU was free.");
 	pool_read_runqueues(m->server->parts.pool);
-	for (unsigned int i = 0; i < pool_workers(pool); i++)
-		fprintf(m->out, "echopool_worker_runqueue_seconds_total{worker=\"%u\"} %.6f\n", i,
-			as_seconds(pool_worker_runqueue_ns(pool, i)));
-	for (size_t i = 0; i < sizeof(worker_counters) / sizeof(worker_counters[0]); i++)
-		write_worker_counter(m, &worker_counters[i]);
+	for (size_t i = 0; i < sizeof(worker_figures) / sizeof(worker_figures[0]); i++)
+		write_worker_figure(m, &worker_figures[i]);
 }
 
 static void write_requests(struct metrics *m, const struct admin_http *http)
