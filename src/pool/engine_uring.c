@@ -142,7 +142,7 @@ static struct conn *next(struct engine *engine)
 		if (e->ready == 0)
 			return NULL;
 		e->ready--;
-		cqe = uring_completion_at(e, 0);
+		cqe = uring_completion_at(&e->ring, 0);
 		c = uring_conn_of(cqe);
 		if (c)
 			uring_complete(e, c, cqe);

@@ -26,7 +26,7 @@ static void take_failures(struct uring_engine *e)
 	const unsigned int count = io_uring_cq_ready(&e->ring);
 
 	for (unsigned int i = 0; i < count; i++) {
-		const struct io_uring_cqe *cqe = uring_completion_at(e, i);
+		const struct io_uring_cqe *cqe = uring_completion_at(&e->ring, i);
 
 		if (cqe->user_data & OF_A_SEND)
 			uring_conn_of(cqe)->sent = cqe->res;
@@ -191,7 +191,7 @@ bool uring_fetch(struct uring_engine *e, struct conn *c)
 	const unsigned int count = io_uring_cq_ready(&e->ring);
 
 	for (unsigned int i = 0; i < count; i++) {
-		struct io_uring_cqe *cqe = uring_completion_at(e, i);
+		struct io_uring_cqe *cqe = uring_completion_at(&e->ring, i);
 		const struct conn *owner = uring_conn_of(cqe);
 
 		if (!owner || owner != c)

@@ -351,7 +351,7 @@ class Slow(EchoServer):
 class Uneven(Slow):
     """As Slow, but so many times as slow for one of so many messages."""
 
-    def __init__(self, delay_s, times, every=10):
+    def __init__(self, delay_s, times, every):
         super().__init__(delay_s=delay_s)
         self.times = times
         self.every = every

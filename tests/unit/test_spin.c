@@ -1,13 +1,7 @@
 /*
  * When a worker looks again before it sleeps.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "cmocka_setup.h"
 #include "echopool/pool/spin.h"
 
 /* How many of so many waits look, if those that do end in time or do not. */

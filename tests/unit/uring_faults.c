@@ -79,15 +79,13 @@ static void answer(struct io_uring_cqe *cqe)
 
 static int after(struct io_uring *ring, int answered)
 {
-	const struct io_uring_cq *cq = &ring->cq;
 	const unsigned int count = io_uring_cq_ready(ring);
 
 	for (unsigned int i = 0; i < count; i++)
-		answer(&cq->cqes[(*cq->khead + i) & cq->ring_mask]);
+		answer(uring_completion_at(ring, i));
 	for (unsigned int i = 1; i < count; i++) {
-		struct io_uring_cqe *a = &cq->cqes[(*cq->khead + i) & cq->ring_mask];
-		struct io_uring_cqe *b =
-			&cq->cqes[(*cq->khead + dice_below(&dice, i + 1)) & cq->ring_mask];
+		struct io_uring_cqe *a = uring_completion_at(ring, i);
+		struct io_uring_cqe *b = uring_completion_at(ring, dice_below(&dice, i + 1));
 		const struct io_uring_cqe swapped = *a;
 
 		*a = *b;

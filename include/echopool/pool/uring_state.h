@@ -52,12 +52,11 @@ static inline struct uring_engine *uring_of(struct engine *e)
 	return (struct uring_engine *)e;
 }
 
-static inline struct io_uring_cqe *uring_completion_at(const struct uring_engine *e,
+/* The completion number index of those that wait in the ring. */
+static inline struct io_uring_cqe *uring_completion_at(const struct io_uring *ring,
 						       unsigned int index)
 {
-	const struct io_uring_cq *cq = &e->ring.cq;
-
-	return &cq->cqes[(*cq->khead + index) & cq->ring_mask];
+	return &ring->cq.cqes[(*ring->cq.khead + index) & ring->cq.ring_mask];
 }
 
 /* The connection that a completion is of; NULL: of nobody, or of the bell. */
