@@ -10,6 +10,12 @@ shown is decided by pairs of runs in the same round; see common/pairs.py. Worse 
 the pairs says and chance does not explain; so equal pools stay equal however often one asks, and a
 pool that matters to nobody changes nothing among the others.
 
+All loads together: where no pool is right under each of them, throughput decides, as no p99 makes
+up for clients that are not served. The mean of the loads does, as it moves less than the worst of
+them; of pools within half of the bound the smallest. It also decides where the right pool is a
+larger one that loses more than that under some load: a pool at the edge would be right one time and
+not the next.
+
 It is sure when that pool is also shown to be within both bounds of every other that is left. A pool
 with two failed runs (a wrong byte, a failed connection) is never recommended.
 """
@@ -19,13 +25,16 @@ import statistics
 from typing import NamedTuple
 
 from common import pairs, rounds
-from sizing.standing import FAILURES, ROUNDING, standing, throughput
+from sizing.standing import (FAILURES, ROUNDING, SURE_PART, THROUGHPUT_SHARE, standing,
+                             throughput)
 
 MOST_WORKERS = 1024
 # A round that lost so much more of the CPUs or of its time than the usual one was disturbed.
 DISTURBED = 0.1
 # With so much more throughput than the next smaller size, a larger one may gain, too.
 GAIN = 1.05
+# As good as the best, where the figures only come near to it.
+NEAR = THROUGHPUT_SHARE ** SURE_PART
 
 
 class Advice(NamedTuple):
@@ -77,8 +86,11 @@ def choose(found):
     if not common:
         return Advice(None, False, _nothing(found, without))
     left = [size for size in common if not any(size in each.worse for each in found)]
-    if not left:
-        return _nearest(found, common, without)
+    if len(found) > 1:
+        nearest = _nearest(found, common)
+        if not left or (nearest < left[0]
+                        and any(each.shares[left[0]] < NEAR for each in found)):
+            return _near(found, nearest, without)
     workers = left[0]
     undecided = tuple(sorted({size for each in found for size in each.open[workers]}
                              & set(left[1:])))
@@ -97,15 +109,25 @@ def _nothing(found, without):
             f"{without}.")
 
 
-def _nearest(found, common, without):
-    """The Advice where each size is worse than another under one of the loads."""
-    shares = {size: min(each.shares[size] for each in found) for size in common}
-    workers = max(common, key=shares.get)  # the first of equals is the smallest
+def _mean(found, size):
+    """The share of the best throughput that a size has on average of the loads."""
+    return statistics.geometric_mean([each.shares[size] for each in found])
+
+
+def _nearest(found, common):
+    """The size with the best throughput on average; the smallest of those that come near to it."""
+    enough = NEAR * max(_mean(found, size) for size in common) - ROUNDING
+    return next(size for size in common if _mean(found, size) >= enough)
+
+
+def _near(found, workers, without):
+    """The Advice for the nearest size, where none is clearly right."""
     worst = min(found, key=lambda each: each.shares[workers])
     comes = "comes" if workers == 1 else "come"
-    return Advice(workers, False, f"No size is right under every load{without}; "
-                  f"{workers_text(workers)} {comes} nearest, at worst with "
-                  f"{_percent(shares[workers])} of the best throughput under {worst.load}"
+    return Advice(workers, False, f"No size is clearly right under every load{without}; "
+                  f"{workers_text(workers)} {comes} nearest, with "
+                  f"{_percent(_mean(found, workers))} of the best throughput on average, and "
+                  f"{_percent(worst.shares[workers])} at worst, under {worst.load}"
                   f"{_left_out(found)}.")
 
 

@@ -17,27 +17,29 @@ MOST_RUNS = int(DEFAULTS.limit / (DEFAULTS.duration + DEFAULTS.warmup + 0.1))
 THROUGHPUT_NOISE = 0.15
 
 
-def simulated(chance, truth, noise_of_p99, noise=THROUGHPUT_NOISE):
-    """The Advice after rounds that go on until it is sure; truth: {size: (echoes/s, p99)}."""
-    cells = [(workers, "x") for workers in truth]
+def simulated(chance, truths, noise_of_p99, noise=THROUGHPUT_NOISE):
+    """The runs of rounds that go on until it is sure; truths: {load: {size: (echoes/s, p99)}}."""
+    cells = [(workers, name) for name, truth in truths.items() for workers in truth]
     left, runs = cells, []
     for number in itertools.count(1):
         of_round = chance.gauss(0, noise)
-        runs += [{"round": number, "load": "x", "workers": workers, "ok": True,
-                  "echoes_per_s": truth[workers][0] * math.exp(chance.gauss(of_round, noise)),
-                  "p99_us": truth[workers][1] * math.exp(chance.gauss(0, noise_of_p99))}
-                 for workers, _ in left]
+        runs += [{"round": number, "load": name, "workers": workers, "ok": True,
+                  "echoes_per_s":
+                  truths[name][workers][0] * math.exp(chance.gauss(of_round, noise)),
+                  "p99_us": truths[name][workers][1] * math.exp(chance.gauss(0, noise_of_p99))}
+                 for workers, name in left]
         if standing.is_look(number):
             left = recommend.cells_left(runs, cells)
         if not left or len(runs) + len(left) > MOST_RUNS:
             break
-    return recommend.for_load(runs)
+    return runs
 
 
 def chosen(truth, noise_of_p99, noise=THROUGHPUT_NOISE):
     """{size: in how many of the runs it was chosen}."""
     chance = random.Random(1)
-    found = [simulated(chance, truth, noise_of_p99, noise).workers for _ in range(RUNS)]
+    found = [recommend.for_load(simulated(chance, {"x": truth}, noise_of_p99, noise)).workers
+             for _ in range(RUNS)]
     return {size: found.count(size) for size in found}
 
 
@@ -79,9 +81,21 @@ def test_sizes_that_do_not_matter_change_nothing_among_the_others():
         assert found[2] >= 0.95 * RUNS, found
 
 
+@pytest.mark.parametrize("of_four", [0.93, 0.95, 0.97])
+def test_loads_that_ask_for_two_sizes_have_the_same_answer_each_time(of_four):
+    """Large messages gain in p99 by more workers, small ones lose at the edge of the bound."""
+    small = {1: (780, 100), 2: (1000, 100), 4: (1000 * of_four, 95), 8: (850, 90)}
+    large = {1: (850, 280), 2: (980, 250), 4: (1000, 160), 8: (1000, 100)}
+    chance = random.Random(1)
+    found = [recommend.decide(simulated(chance, {"small": small, "large": large}, 0.4,
+                                        noise=0.05)).workers for _ in range(RUNS)]
+    assert found.count(2) >= 0.95 * RUNS, found
+
+
 def test_a_quiet_machine_is_soon_sure():
     chance = random.Random(1)
-    advice = simulated(chance, {1: (500, 100), 2: (1000, 100), 4: (1010, 99)}, 0.02, noise=0.01)
+    advice = recommend.for_load(simulated(
+        chance, {"x": {1: (500, 100), 2: (1000, 100), 4: (1010, 99)}}, 0.02, noise=0.01))
     assert (advice.workers, advice.sure, advice.undecided) == (2, True, ())
     assert "This is sure after 5 rounds." in advice.reason
 
