@@ -36,8 +36,8 @@
  * good, wakes the next by the same rule; so does a change of the capacity. Whenever the lock is
  * free this holds: if something waits that some worker may take, then a worker has been woken that
  * has not been in queue_take() since, and there it will take one or wake the next. This comes to an
- * end: a worker that takes nothing wakes the one that holds fewest, which holds no more than an
- * equal share and therefore takes.
+ * end: a worker is woken only where it would take. Who holds fewest of those that have room would:
+ * it holds no more than an equal share. Of all that would, the one is woken that works least.
  *
  * tests/model checks all of it with spin.
  */
@@ -75,6 +75,18 @@ static void set_held(struct queue *q, struct slot *s, uint32_t held) REQUIRES(q-
 	tell_saturated(q);
 }
 
+/*
+ * The most that a worker may hold and still take one more: an equal share of all connections, and
+ * an eighth. So a few connections spread over all workers, and workers that hold many do not wake
+ * each other for small differences. There must be a worker.
+ */
+static uint64_t share(const struct queue *q) REQUIRES(q->lock)
+{
+	const uint64_t equal = q->held / q->workers;
+
+	return equal + equal / 8;
+}
+
 /* The worker that holds fewest; if any has room, it has. NULL: there is no worker. */
 static struct slot *least_loaded(struct queue *q) REQUIRES(q->lock)
 {
@@ -83,6 +95,22 @@ static struct slot *least_loaded(struct queue *q) REQUIRES(q->lock)
 	for (unsigned int i = 0; i < q->workers; i++)
 		if (!best || q->slots[i].held < best->held)
 			best = &q->slots[i];
+	return best;
+}
+
+/* Of those that would take what waits, the one that works least. NULL: there is none. */
+static struct slot *next_taker(struct queue *q) REQUIRES(q->lock)
+{
+	const uint64_t now_ns = clock_now_ns(), most = q->workers ? share(q) : 0;
+	struct slot *best = NULL;
+
+	for (unsigned int i = 0; i < q->workers; i++) {
+		struct slot *s = &q->slots[i];
+
+		if (may_take(q, s) && s->held <= most &&
+		    (!best || slot_works_less(s, best, now_ns)))
+			best = s;
+	}
 	return best;
 }
 
@@ -119,11 +147,10 @@ static bool wake_one(struct queue *q) REQUIRES(q->lock)
 		condition_signal(&q->not_empty);
 		return true;
 	}
-	s = least_loaded(q);
-	if (!s || !may_take(q, s))
-		return false;
-	ring_bell(s);
-	return true;
+	s = next_taker(q);
+	if (s)
+		ring_bell(s);
+	return s;
 }
 
 /* Whoever watches looks from then on by itself: a pool at its limit comes and goes all the time. */
@@ -227,16 +254,11 @@ static void take_handed(struct queue *q, struct slot *s, struct queue_batch *bat
 	s->held++;
 }
 
-/*
- * The most that a worker may hold and still take one more is an equal share of all connections, and
- * an eighth. So a few connections spread over all workers, and workers that hold many do not wake
- * each other for small differences.
- */
 static void take_share(struct queue *q, struct slot *s, struct queue_batch *batch) REQUIRES(q->lock)
 {
-	const uint64_t equal = q->held / q->workers;
+	const uint64_t most = share(q);
 
-	for (int n = 0; n < QUEUE_TAKE_MAX && s->held <= equal + equal / 8 && may_take(q, s); n++) {
+	for (int n = 0; n < QUEUE_TAKE_MAX && s->held <= most && may_take(q, s); n++) {
 		if (q->handed_count) {
 			take_handed(q, s, batch);
 		} else {

@@ -24,6 +24,7 @@
  *   proctype worker               worker_run(): take(), wait_and_serve(), worker_hand_over()
  *   awake                         it is not in epoll_wait: it looks at rung before it sleeps there
  *   queue_take()                  queue_take(); TAKE is QUEUE_TAKE_MAX
+ *   next_taker()                  next_taker(): any that would take, whatever it works
  *   choose_taker(), queue_give()  queue_tell_work(), queue_give()
  *   proctype acceptor             wait_and_accept(), accept_from(), accept_the_rest(),
  *                                 queue_wait_for_room(), queue_push()
@@ -214,6 +215,30 @@ inline least_loaded()
 	od
 }
 
+/* Of those that would take, any. */
+inline next_taker()
+{
+	best = NOBODY;
+	i = 0;
+	do
+	:: i < workers ->
+		if
+#ifdef BUG_WAKES_ONE_THAT_HOLDS_MUCH
+		:: MAY_TAKE(i) ->
+#else
+		:: MAY_TAKE(i) && slot[i].held <= HELD / workers ->
+#endif
+			if
+			:: best = i
+			:: best != NOBODY
+			fi
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od
+}
+
 inline ring_bell(p)
 {
 	if
@@ -240,8 +265,8 @@ inline wake_one()
 		signal_not_empty();
 		woken = true
 	:: else ->
-		least_loaded();
-		woken = best != NOBODY && MAY_TAKE(best);
+		next_taker();
+		woken = best != NOBODY;
 		if
 		:: woken -> ring_bell(best)
 		:: else

@@ -37,6 +37,11 @@ def busy_clients(server):
     return loading(server.address, "-c", 4, "-p", 16)
 
 
+def growth(server, before):
+    """How many bytes each worker has sent since then."""
+    return [worker["sent_bytes"] - sent for worker, sent in zip(server.figures()[0], before)]
+
+
 @needs_echoload
 def test_four_busy_clients_of_one_worker_are_served_by_both(start):
     server = start({"pool.workers": 2})
@@ -44,12 +49,35 @@ def test_four_busy_clients_of_one_worker_are_served_by_both(start):
     with busy_clients(server) as load:
         wait_for(lambda: rebalanced(server) >= 1, timeout=30)
         before = [worker["sent_bytes"] for worker in server.figures()[0]]
-        wait_for(lambda: all(worker["sent_bytes"] > sent + 1_000_000
-                             for worker, sent in zip(server.figures()[0], before)))
+        wait_for(lambda: min(growth(server, before)) > 1_000_000)
         assert not interrupted(load).errors
     workers = server.figures()[0]
     assert sum(worker["handed_in"] for worker in workers) == rebalanced(server)
     server.assert_idle()
+
+
+@needs_echoload
+def test_who_comes_anew_comes_to_the_worker_that_works_less(start):
+    """Though it holds one more; few enough are no difference."""
+    server = start({"pool.workers": 2})
+    silent = [connect(server) for _ in range(40)]
+    with loading(server.address, "-c", 1, "-p", 16) as load:
+        before = [worker["sent_bytes"] for worker in server.figures()[0]]
+        wait_for(lambda: max(growth(server, before)) > 1_000_000)
+        busy = int(growth(server, before)[1] > 0)
+        for client in [client for client, worker in silent if worker == busy][:2]:
+            client.close()
+        wait_for(lambda: server.connections() == 39)
+
+        def comes_to_the_other():
+            client, worker = connect(server)
+            if worker == busy:
+                client.close()
+                wait_for(lambda: server.connections() == 39)
+            return worker != busy
+
+        wait_for(comes_to_the_other, timeout=30)
+        assert not interrupted(load).errors
 
 
 @needs_echoload

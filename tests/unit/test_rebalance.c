@@ -249,6 +249,29 @@ static void test_gives_to_the_one_that_works_least_and_of_such_to_the_lightest(v
 	close_queue(&f);
 }
 
+static void test_who_works_least_is_rung_for_a_new_one(void **state)
+{
+	const uint32_t held[BELLS] = {7, 8, 8, 30}, work[BELLS] = {800, 330, 390, 0};
+	/* What a worker told is never old then, however slow this runs. */
+	const uint64_t now_ns = clock_now_ns() + 3600 * NS_PER_S;
+	unsigned int to;
+	struct fixture f;
+
+	(void)state;
+	open_queue(&f, 2, 100);
+	for (unsigned int i = 0; i < BELLS; i++) {
+		take(f.queue, i, held[i], 0, 0);
+		assert_int_equal(queue_tell_work(f.queue, i, work[i], 1, now_ns, &to), 0);
+	}
+	/* The first of those that work about as little, while it may hold so many; 3 never may. */
+	take(f.queue, 2, 7, 0, 0);
+	push(f.queue, 0);
+	assert_true(rung(&f, 2));
+	take(f.queue, 2, 40, 0, 0);
+	assert_true(rung(&f, 1));
+	close_queue(&f);
+}
+
 static void test_one_period_alone_decides_nothing(void **state)
 {
 	const uint64_t now_ns = NS_PER_S;
@@ -464,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_one_that_makes_all_the_work_stays),
 		cmocka_unit_test(
 			test_gives_to_the_one_that_works_least_and_of_such_to_the_lightest),
+		cmocka_unit_test(test_who_works_least_is_rung_for_a_new_one),
 		cmocka_unit_test(test_one_period_alone_decides_nothing),
 		cmocka_unit_test(test_gives_no_more_than_there_is_room_for),
 		cmocka_unit_test(test_what_is_given_is_for_that_worker_alone),

@@ -111,7 +111,7 @@ bool queue_take_back(struct queue *q, struct arrival *a);
 /*
  * A worker reports how many connections it holds, and takes more, QUEUE_TAKE_MAX at most: first
  * those of workers that left, then arrivals while it has room; none while it holds more than an
- * equal share and an eighth. The least loaded worker is woken for those that are left.
+ * equal share and an eighth. For those that are left the worker is woken that works least.
  *
  * If no worker has room for them, a worker that says makes_room is asked to close one connection
  * for one that waits, if another worker does not do so already. It must call this again at once.

@@ -29,12 +29,12 @@ struct slot {
 	uint32_t held;           /* as the worker reported, and what it was given since */
 	bool makes_room;         /* it closes one for another that waits; it takes next */
 	bool knows_saturated;    /* its last batch said saturated */
+	uint32_t work;           /* how much of its time it worked lately, in thousandths, */
+	uint64_t work_ns;        /* and when it told; old: none */
+	uint64_t rebalanced_ns;  /* when it last gave some, or was given */
 	struct deadline_list
 		given; /* connections that another worker gave it; it takes them first */
 	uint32_t given_count;
-	uint32_t work;          /* how much of its time it worked lately, in thousandths, */
-	uint64_t work_ns;       /* and when it told; old: none */
-	uint64_t rebalanced_ns; /* when it last gave some, or was given */
 };
 
 /* The lock protects all fields; see struct slot for rung. */
@@ -100,6 +100,9 @@ struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
  * that do not know that arrivals wait.
  */
 void queue_wake_next(struct queue *q) REQUIRES(q->lock);
+
+/* Whether a worker works less than another lately, or as much and holds fewer. */
+bool slot_works_less(const struct slot *s, const struct slot *other, uint64_t now_ns);
 
 /* Rings the bell of every worker that is not rung yet. */
 void queue_ring_all(struct queue *q) REQUIRES(q->lock);
