@@ -1,7 +1,7 @@
 /*
  * The bounded queue: a ring under one lock, a condition variable for workers that hold nothing
  * (not_empty) and one for the acceptor (not_full). Here the acceptor pushes, and the main thread
- * changes the limit and closes. How workers take, and which of them is woken, is in dispatch.c.
+ * changes the limit and closes. How workers take is in dispatch.c, and who is woken in wake.c.
  *
  * The acceptor waits for room on not_full and checks for it before each wait; whatever makes room
  * signals it. Stop and close set their flag under the lock and then wake everybody: sleepers by a

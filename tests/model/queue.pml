@@ -4,9 +4,9 @@
  *
  * WHAT STANDS FOR WHAT. Change both sides together.
  *
- *   here                          src/pool/queue.c, src/pool/dispatch.c, src/pool/worker.c,
- *                                 src/pool/worker_conns.c, src/net/acceptor.c,
- *                                 src/control/apply.c
+ *   here                          src/pool/queue.c, src/pool/dispatch.c, src/pool/wake.c,
+ *                                 src/pool/worker.c, src/pool/worker_conns.c,
+ *                                 src/net/acceptor.c, src/control/apply.c
  *   atomic { ... }                one section under q->lock. What threads share is touched only
  *                                 there, so a section is one step.
  *   a line in it that blocks      condition_wait(): gives the lock back, sleeps, and goes on with

@@ -1,7 +1,7 @@
 /*
- * The queue's own state, which its three files share: queue.c, where the acceptor pushes and waits;
- * dispatch.c, where workers take, give and are woken; rebalance.c, which says who gives to whom.
- * queue.c calls the functions below. Nobody else includes this.
+ * The queue's own state, which its four files share: queue.c, where the acceptor pushes and waits;
+ * dispatch.c, where workers take and give; wake.c, which says who is woken; rebalance.c, which says
+ * who gives to whom. Nobody else includes this.
  */
 #ifndef ECHOPOOL_POOL_QUEUE_STATE_H
 #define ECHOPOOL_POOL_QUEUE_STATE_H
@@ -92,6 +92,38 @@ static inline bool is_leaving(const struct queue *q, const struct slot *s) REQUI
 	return s >= &q->slots[q->workers];
 }
 
+/*
+ * Whether one more may be served, whoever serves it. The bound of each worker does not suffice:
+ * while the pool is resized, and after a hand-over, some hold more than theirs.
+ */
+static inline bool has_capacity(const struct queue *q) REQUIRES(q->lock)
+{
+	return q->held < q->capacity;
+}
+
+static inline bool has_room(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
+{
+	return s->held < q->worker_connections && has_capacity(q);
+}
+
+/* Whether something waits that this worker, which stays, may take, its share aside. */
+static inline bool may_take(const struct queue *q, const struct slot *s) REQUIRES(q->lock)
+{
+	return q->handed_count || (q->ring.count && has_room(q, s));
+}
+
+/*
+ * The most that a worker may hold and still take one more: an equal share of all connections, and
+ * an eighth. So a few connections spread over all workers, and workers that hold many do not wake
+ * each other for small differences. There must be a worker.
+ */
+static inline uint64_t queue_share(const struct queue *q) REQUIRES(q->lock)
+{
+	const uint64_t equal = q->held / q->workers;
+
+	return equal + equal / 8;
+}
+
 /* Removes the oldest arrival, of which there must be one, and wakes whoever waits for that. */
 struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
 
@@ -104,7 +136,8 @@ void queue_wake_next(struct queue *q) REQUIRES(q->lock);
 /* Whether a worker works less than another lately, or as much and holds fewer. */
 bool slot_works_less(const struct slot *s, const struct slot *other, uint64_t now_ns);
 
-/* Rings the bell of every worker that is not rung yet. */
+/* Rings the bell of a worker, or of every one, that is not rung yet. */
+void queue_ring(struct slot *s);
 void queue_ring_all(struct queue *q) REQUIRES(q->lock);
 
 #endif
