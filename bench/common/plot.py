@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 # People who do not see all colours can tell these apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999",
+           "#7a3f9d", "#8b5a2b")
 POINTS = (7, 5, 9, 13, 11, 15, 6, 4)
 PANEL_WIDTH = 480
 PANEL_HEIGHT = 330

@@ -27,7 +27,8 @@ class Load(NamedTuple):
 
 def _talking(count):
     plural = "s" if count > 1 else ""
-    return Load(str(count), f"{count:,} connection{plural}, 64 bytes", f"{count:,}",
+    name = str(count) if count < 1000 else f"{count // 1000}k"
+    return Load(str(count), f"{count:,} connection{plural}, 64 bytes", name,
                 {"connections": count, "size": 64})
 
 

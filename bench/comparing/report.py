@@ -90,7 +90,7 @@ class Report:
             return []
 
     def _panels(self):
-        cases = self.done.cases
+        cases = [case for case in self.done.cases if not case.share_of]
         ran = [peer for peer in self.done.peers
                if any(row["peer"] == peer.key and row.get("echoes_per_s") for row in self.medians)]
         if not ran:
