@@ -104,6 +104,13 @@ static bool grow(struct pool *p, unsigned int workers, const struct worker_optio
 		error = start_next(p, &own);
 		if (error == 0)
 			continue;
+		if (own.uses_uring) {
+			log_warning(
+				"worker %u and those after it use epoll: io_uring: %s; raise the limit on locked memory (LimitMEMLOCK=, ulimit -l) for more",
+				p->count, strerror(error));
+			own.uses_uring = false;
+			continue;
+		}
 		log_error(
 			"cannot start worker %u of %u: %s; lower pool.workers, or raise the limit on processes, descriptors or memory",
 			p->count + 1, workers, strerror(error));

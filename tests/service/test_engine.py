@@ -4,6 +4,7 @@ That both keep every promise is for the other tests, which .ci/run repeats with 
 """
 
 import errno
+import os
 import re
 
 import pytest
@@ -19,6 +20,14 @@ program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
 assert libc.prctl(22, 2, program, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+"""
+
+
+# One MiB of locked memory, and no right to more, whoever runs the test.
+LITTLE_LOCKED = """
+import ctypes, resource
+ctypes.CDLL(None).prctl(24, 14, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_IPC_LOCK
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (2**20, 2**20))
 """
 
 
@@ -55,6 +64,23 @@ def test_where_it_is_refused_epoll_runs_and_one_line_says_why(start, error):
     assert {errno.EPERM: "not permitted", errno.ENOSYS: "not implemented"}[error] in line
     assert server.limits["engine"] == "epoll" and rings(server) == 0
     server.connect().echo()
+
+
+def test_workers_for_which_locked_memory_does_not_suffice_use_epoll(start):
+    server = start({"pool.workers": 2}, wrapper=exec_wrapper(LITTLE_LOCKED),
+                   overrides=['pool.engine="io_uring"'])
+    if server.limits["engine"] != "io_uring":
+        pytest.skip(MISSING + server.log.matching("io_uring")[0])
+    server.reload({"pool.workers": 64})
+    if rings(server) == 64:
+        pytest.skip(MISSING + "a kernel that counts rings as locked memory")
+    [line] = server.log.matching("use epoll")
+    assert line.startswith(f"warning: worker {rings(server)} and those after it use epoll: "
+                           f"io_uring: {os.strerror(errno.ENOMEM)}; raise the limit on locked")
+    clients = [server.connect() for _ in range(64)]
+    for client in clients:
+        client.echo()
+    assert len(server.figures()[0]) == 64
 
 
 def test_a_reload_says_that_it_takes_effect_at_a_start(start):
