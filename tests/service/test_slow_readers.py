@@ -134,7 +134,10 @@ def test_a_half_closed_greedy_client_costs_no_cpu(start):
 
 
 def test_what_is_pending_at_the_half_close_is_written_before_the_end(start):
-    """The server has read everything, FIN included, but could not write all of it yet."""
+    """The server has read everything, but could not write all of it yet.
+
+    Whether it still could not after the FIN is the kernel's: its arrival may end a wait for room.
+    """
     server = start({"pool.workers": 1})
     client = server.connect()
     chunk = os.urandom(16384)  # one segment on loopback, so it is read in one piece
@@ -144,7 +147,6 @@ def test_what_is_pending_at_the_half_close_is_written_before_the_end(start):
         count += 1
     client.finish()
     server.assert_idle()
-    assert received_minus_sent(server, count * len(chunk)) > 0
     assert client.receive(count * len(chunk)) == chunk * count
     client.expect_eof()
 
