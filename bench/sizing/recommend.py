@@ -13,8 +13,8 @@ pool that matters to nobody changes nothing among the others.
 All loads together: where no pool is right under each of them, throughput decides, as no p99 makes
 up for clients that are not served. The mean of the loads does, as it moves less than the worst of
 them; of pools within half of the bound the smallest. It also decides where the right pool is a
-larger one that loses more than that under some load: a pool at the edge would be right one time and
-not the next.
+larger one that loses more than that under some load: figures that differ by the whole bound are
+frequent there, and such a pool would be right one time and not the next.
 
 It is sure when that pool is also shown to be within both bounds of every other that is left. A pool
 with two failed runs (a wrong byte, a failed connection) is never recommended.
@@ -86,11 +86,10 @@ def choose(found):
     if not common:
         return Advice(None, False, _nothing(found, without))
     left = [size for size in common if not any(size in each.worse for each in found)]
-    if len(found) > 1:
-        nearest = _nearest(found, common)
-        if not left or (nearest < left[0]
-                        and any(each.shares[left[0]] < NEAR for each in found)):
-            return _near(found, nearest, without)
+    nearest = _nearest(found, common)
+    if not left or (len(found) > 1 and nearest < left[0]
+                    and any(each.shares[left[0]] < NEAR for each in found)):
+        return _near(found, nearest, tuple(left[:1]), without)
     workers = left[0]
     undecided = tuple(sorted({size for each in found for size in each.open[workers]}
                              & set(left[1:])))
@@ -120,15 +119,21 @@ def _nearest(found, common):
     return next(size for size in common if _mean(found, size) >= enough)
 
 
-def _near(found, workers, without):
-    """The Advice for the nearest size, where none is clearly right."""
-    worst = min(found, key=lambda each: each.shares[workers])
+def _near(found, workers, edge, without):
+    """The Advice for the nearest size, where none is clearly right; edge: one that nearly is."""
+    said = ""
+    for each in found:
+        if workers in each.worse:
+            said += f", {_worse_text(each.worse[workers])} under {each.load}"
+    for size in edge:
+        worst = min(found, key=lambda each: each.shares[size])
+        said += (f"; {workers_text(size)} would do, but with {_percent(worst.shares[size])} of "
+                 f"the best throughput under {worst.load}")
     comes = "comes" if workers == 1 else "come"
     return Advice(workers, False, f"No size is clearly right under every load{without}; "
                   f"{workers_text(workers)} {comes} nearest, with "
-                  f"{_percent(_mean(found, workers))} of the best throughput on average, and "
-                  f"{_percent(worst.shares[workers])} at worst, under {worst.load}"
-                  f"{_left_out(found)}.")
+                  f"{_percent(_mean(found, workers))} of the best throughput on average{said}"
+                  f"{_left_out(found)}.", False, edge)
 
 
 def _percent(share):

@@ -138,7 +138,7 @@ def _look(runs, out):
             if (worse := figures.worst(figures.later, size, fast))}
     worse = {**out, **slow, **late}
     left = [size for size in sizes if size not in worse]
-    means = {size: min((found.log for other in left if other != size
+    means = {size: min((found.log for other in left or sizes if other != size
                         and (found := figures.ratio("throughput", size, other))), default=0)
              for size in sizes}
     undecided = {size: [other for other in left

@@ -97,8 +97,9 @@ def test_all_loads_together_take_the_size_with_the_best_throughput_on_average():
     other = rows((1, 600, 100), (2, 920, 100), (4, 1000, 100), load="other")
     advice = recommend.decide(one + other)
     assert (advice.workers, advice.within) == (2, False)
-    assert ("2 workers come nearest, with 90 % of the best throughput on average, and 90 % at "
-            "worst, under one." in advice.reason)
+    assert ("2 workers come nearest, with 90 % of the best throughput on average, 90 % of the "
+            "throughput of 1 worker under one, 92 % of the throughput of 4 workers under other."
+            in advice.reason)
 
 
 @pytest.mark.parametrize("of_four, workers", [(940, 2), (960, 2), (980, 4)],
@@ -107,7 +108,22 @@ def test_a_larger_size_for_a_better_p99_keeps_the_throughput_of_each_load(of_fou
     """Both sides of the bound have one answer."""
     small = rows((1, 500, 100), (2, 1000, 100), (4, of_four, 100), load="small")
     large = rows((1, 500, 300), (2, 1000, 250), (4, 1000, 100), load="large")
-    assert recommend.decide(small + large).workers == workers
+    advice = recommend.decide(small + large)
+    assert (advice.workers, advice.within) == (workers, workers == 4)
+    assert ("2.50 times the p99 of 4 workers under large" in advice.reason)
+    assert ("; 4 workers would do, but with 96 % of the best throughput under small."
+            in advice.reason) == (of_four == 960)
+
+
+def test_sizes_that_are_each_worse_than_another_have_an_answer():
+    """Each size fails in another round, and is slower than the next in a circle."""
+    runs = [{"round": number, "load": "x", "workers": size, "ok": size != failed, "p99_us": 100,
+             "echoes_per_s": 100 if size == fast else 50}
+            for number, failed, fast in ((1, 1, 2), (2, 2, 4), (3, 4, 1)) for size in (1, 2, 4)]
+    advice = recommend.decide(runs)
+    assert (advice.workers, advice.within) == (1, False)
+    assert "with 50 % of the best throughput" in advice.reason
+    assert recommend.cells_left(runs, [(1, "x"), (2, "x"), (4, "x")]) == []
 
 
 def test_all_loads_together_leave_out_what_failed():

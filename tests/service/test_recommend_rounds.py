@@ -81,11 +81,11 @@ def test_sizes_that_do_not_matter_change_nothing_among_the_others():
         assert found[2] >= 0.95 * RUNS, found
 
 
-@pytest.mark.parametrize("of_four", [0.93, 0.95, 0.97])
+@pytest.mark.parametrize("of_four", [0.93, 0.95, 0.96])
 def test_loads_that_ask_for_two_sizes_have_the_same_answer_each_time(of_four):
     """Large messages gain in p99 by more workers, small ones lose at the edge of the bound."""
-    small = {1: (780, 100), 2: (1000, 100), 4: (1000 * of_four, 95), 8: (850, 90)}
-    large = {1: (850, 280), 2: (980, 250), 4: (1000, 160), 8: (1000, 100)}
+    small = {1: (780, 100), 2: (1000, 100), 4: (1000 * of_four, 95)}
+    large = {1: (850, 280), 2: (980, 250), 4: (1000, 100)}
     chance = random.Random(1)
     found = [recommend.decide(simulated(chance, {"small": small, "large": large}, 0.4,
                                         noise=0.05)).workers for _ in range(RUNS)]
