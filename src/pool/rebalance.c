@@ -28,7 +28,7 @@
 /* Who works less than this gives nothing: there is little to gain. In thousandths of its time. */
 #define BUSY 250U
 
-/* Workers that differ by less work than this are equal. Likewise. */
+/* For new connections, work is compared in steps of this. Likewise. */
 #define NOTABLE 100U
 
 uint32_t rebalance_count(uint32_t own, uint32_t active, uint32_t other)
@@ -73,7 +73,7 @@ bool work_measure(struct work_meter *m, uint64_t now_ns, uint64_t polled_ns, uin
 	return true;
 }
 
-/* A worker that has not told for so long has slept. */
+/* A worker that has not told for so long has slept, or was seldom let on a CPU. */
 static bool has_told(const struct slot *s, uint64_t now_ns)
 {
 	return s->work_ns + 2 * WORK_PERIOD_NS >= now_ns;
@@ -115,7 +115,8 @@ static struct slot *idlest(struct queue *q, const struct slot *giver, uint64_t n
 
 		if (s == giver || s->held >= q->worker_connections || rests(s, now_ns))
 			continue;
-		if (!best || slot_works_less(s, best, now_ns))
+		if (!best || work_of(s, now_ns) < work_of(best, now_ns) ||
+		    (work_of(s, now_ns) == work_of(best, now_ns) && s->held < best->held))
 			best = s;
 	}
 	return best;

@@ -1,14 +1,15 @@
 /*
- * Which worker is woken for what waits in the queue, and how. The workers and the acceptor call it,
- * under the queue's lock but for the two functions on a worker's own slot.
+ * Which worker is woken for what waits in the queue, and how. All threads call it, under the
+ * queue's lock but for the two functions on a worker's own slot.
  *
  * WHY NO WAKE-UP IS LOST. Which worker must be woken depends on the ring, on which workers sleep,
  * on what each holds and on what was handed to it. All of this changes only under the lock, and the
  * thread that changes it does the wake-up that this calls for before it releases the lock.
  *
  * A worker that holds nothing sleeps on not_empty. It sleeps until there is a connection that it
- * may take, its dismissal, or the end of the queue, and it checks all three under the lock before
- * and after each wait. For a connection one sleeper is signalled; the other two are broadcast.
+ * may take, one that it was given, its dismissal, or the end of the queue, and it checks all four
+ * under the lock before and after each wait. For the first one sleeper is signalled; the others are
+ * broadcast.
  *
  * A worker that holds connections sleeps in epoll_wait, and its bell wakes it. `rung` is the one
  * fact behind the bell: the worker will be in queue_take() before it sleeps. It reads `rung` after

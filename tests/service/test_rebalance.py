@@ -1,5 +1,7 @@
 """A worker that works much gives active connections to one that has time."""
 
+import time
+
 import pytest
 
 from echoload import interrupted, loading, needs_echoload
@@ -61,6 +63,8 @@ def test_who_comes_anew_comes_to_the_worker_that_works_less(start):
     """Though it holds one more; few enough are no difference."""
     server = start({"pool.workers": 2})
     silent = [connect(server) for _ in range(40)]
+    # Who was echoed to in the period in which the load begins would count as active, and be given.
+    time.sleep(0.3)
     with loading(server.address, "-c", 1, "-p", 16) as load:
         before = [worker["sent_bytes"] for worker in server.figures()[0]]
         wait_for(lambda: max(growth(server, before)) > 1_000_000)

@@ -263,7 +263,7 @@ static void test_who_works_least_is_rung_for_a_new_one(void **state)
 		take(f.queue, i, held[i], 0, 0);
 		assert_int_equal(queue_tell_work(f.queue, i, work[i], 1, now_ns, &to), 0);
 	}
-	/* The first of those that work about as little, while it may hold so many; 3 never may. */
+	/* The lightest of those that work about as little, while it may; 3 holds too many. */
 	take(f.queue, 2, 7, 0, 0);
 	push(f.queue, 0);
 	assert_true(rung(&f, 2));

@@ -133,7 +133,7 @@ struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
  */
 void queue_wake_next(struct queue *q) REQUIRES(q->lock);
 
-/* Whether a worker works less than another lately, or as much and holds fewer. */
+/* Whether a worker works less than another lately, or about as much and holds fewer. */
 bool slot_works_less(const struct slot *s, const struct slot *other, uint64_t now_ns);
 
 /* Rings the bell of a worker, or of every one, that is not rung yet. */
