@@ -28,9 +28,6 @@
 /* Who works less than this gives nothing: there is little to gain. In thousandths of its time. */
 #define BUSY 250U
 
-/* For new connections, work is compared in steps of this. Likewise. */
-#define NOTABLE 100U
-
 uint32_t rebalance_count(uint32_t own, uint32_t active, uint32_t other)
 {
 	if (active < 2 || own < BUSY || 2 * other > own)
@@ -84,10 +81,9 @@ static uint32_t work_of(const struct slot *s, uint64_t now_ns)
 	return has_told(s, now_ns) ? s->work : 0;
 }
 
-bool slot_works_less(const struct slot *s, const struct slot *other, uint64_t now_ns)
+bool slot_works_less(const struct slot *s, const struct slot *other, uint32_t step, uint64_t now_ns)
 {
-	const uint32_t own = work_of(s, now_ns) / NOTABLE,
-		       others = work_of(other, now_ns) / NOTABLE;
+	const uint32_t own = work_of(s, now_ns) / step, others = work_of(other, now_ns) / step;
 
 	return own != others ? own < others : s->held < other->held;
 }
@@ -115,8 +111,7 @@ static struct slot *idlest(struct queue *q, const struct slot *giver, uint64_t n
 
 		if (s == giver || s->held >= q->worker_connections || rests(s, now_ns))
 			continue;
-		if (!best || work_of(s, now_ns) < work_of(best, now_ns) ||
-		    (work_of(s, now_ns) == work_of(best, now_ns) && s->held < best->held))
+		if (!best || slot_works_less(s, best, 1, now_ns))
 			best = s;
 	}
 	return best;

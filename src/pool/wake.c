@@ -43,6 +43,9 @@
  */
 #include "echopool/pool/queue_state.h"
 
+/* Smaller differences of work say nothing of who should take a new one. In thousandths. */
+#define WORK_STEP 100U
+
 /* Of those that would take what waits, the one that works least. NULL: there is none. */
 static struct slot *next_taker(struct queue *q) REQUIRES(q->lock)
 {
@@ -53,7 +56,7 @@ static struct slot *next_taker(struct queue *q) REQUIRES(q->lock)
 		struct slot *s = &q->slots[i];
 
 		if (may_take(q, s) && s->held <= most &&
-		    (!best || slot_works_less(s, best, now_ns)))
+		    (!best || slot_works_less(s, best, WORK_STEP, now_ns)))
 			best = s;
 	}
 	return best;

@@ -133,8 +133,12 @@ struct arrival queue_pop(struct queue *q) REQUIRES(q->lock);
  */
 void queue_wake_next(struct queue *q) REQUIRES(q->lock);
 
-/* Whether a worker works less than another lately, or about as much and holds fewer. */
-bool slot_works_less(const struct slot *s, const struct slot *other, uint64_t now_ns);
+/*
+ * Whether a worker works less than another lately, in steps of so many thousandths of its time, or
+ * as much and holds fewer.
+ */
+bool slot_works_less(const struct slot *s, const struct slot *other, uint32_t step,
+		     uint64_t now_ns);
 
 /* Rings the bell of a worker, or of every one, that is not rung yet. */
 void queue_ring(struct slot *s);
